@@ -1,0 +1,73 @@
+"""All settings, as frozen values. `--config FILE.toml` fills them; the command line goes over the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowsonar import limits
+
+__all__ = ["BudgetSettings", "FlowSettings", "ScopeSettings", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeSettings:
+    """Which endpoints may be probed."""
+
+    allow: tuple[str, ...] = ()
+    """Networks (CIDR) beyond the default scope."""
+    only: tuple[str, ...] = ()
+    """When set, replaces the default scope."""
+    exclude: tuple[str, ...] = ()
+    """Networks, addresses, `address:port` or `:port` that are never asked."""
+    own_addresses: tuple[str, ...] = ()
+    """Our public or NAT addresses as others see them, for replies that mirror our address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """How much may be asked."""
+
+    rate: float = 200.0
+    """Connections and datagrams a second, all together."""
+    burst: int = 400
+    per_host_rate: float = 20.0
+    """Connections and datagrams a second to one address."""
+    per_host_burst: int = 40
+    per_prefix_rate: float = 100.0
+    """The same for one /24 or /64."""
+    per_prefix_burst: int = 200
+    per_host_parallel: int = 4
+    """Conversations with one address at a time."""
+    parallel: int = 512
+    """Conversations at a time, all together."""
+    max_probes: int = 5
+    """Connections, or UDP datagrams, per endpoint."""
+    timeout_s: float = 3.0
+    """An endpoint that says nothing is given up after this long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSettings:
+    """The flow table."""
+
+    capacity: int = limits.FLOW_CAPACITY
+    idle_timeout_s: float = limits.IDLE_TIMEOUT_S
+    active_timeout_s: float = limits.ACTIVE_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set."""
+
+    scope: ScopeSettings = field(default_factory=ScopeSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    flows: FlowSettings = field(default_factory=FlowSettings)
+    store: Path | None = None
+    """The verdict store; None: `$XDG_STATE_HOME/flowsonar/verdicts.db`."""
+    signatures: tuple[Path, ...] = ()
+    """Folders of signature files beside the ones that come with flowsonar; a file of the same service replaces."""
+    passive: bool = False
+    """Ask nothing."""
+    dry_run: bool = False
+    """Say what would be asked, send nothing."""

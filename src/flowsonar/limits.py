@@ -1,0 +1,38 @@
+"""Every bound of the program with its reason. A bound that is reached is counted, never silent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVIDENCE_BYTES: Final = 256
+"""Bytes kept in one piece of evidence: enough to show a banner to a person, little enough to store a million."""
+
+EVIDENCE_ITEMS: Final = 16
+"""Pieces of evidence kept per flow or endpoint; more would be the same again."""
+
+PAYLOAD_PACKETS_TCP: Final = 3
+"""Payload segments per direction that the flow table reports: a TLS hello with post-quantum keys needs two."""
+
+PAYLOAD_PACKETS_UDP: Final = 5
+"""Datagrams per direction: Skype's probe sequence and RTP's header consistency show within four."""
+
+PAYLOAD_BYTES: Final = 2048
+"""Bytes reported of one payload packet: a full Ethernet segment fits."""
+
+FOLLOWED_PACKETS: Final = 4096
+"""Payload packets reported of a flow that is followed (FTP control), then it is released."""
+
+FOLLOWED_BYTES: Final = 512
+"""Longer segments of a followed flow are not reported: commands and replies are short lines."""
+
+FLOW_CAPACITY: Final = 1 << 18
+"""Flows in the table before the oldest is evicted: 64 MiB of table at 256 bytes each."""
+
+IDLE_TIMEOUT_S: Final = 120.0
+"""A flow without a packet for this long has ended (nDPI and NFStream use the same)."""
+
+ACTIVE_TIMEOUT_S: Final = 1800.0
+"""A flow that lasts longer gets an interim record (NetFlow's usual value)."""
+
+REPLY_BYTES: Final = 65536
+"""Bytes read of one reply; an endless banner is cut here."""

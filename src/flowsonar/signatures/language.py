@@ -1,0 +1,261 @@
+"""The signature language as values: what one TOML file says once the loader has read it.
+
+`docs/signatures.md` explains the language to people; the loader turns TOML into these, the matcher compiles the
+conditions, the dialogue speaks the steps. Nothing here reads files or sockets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from flowsonar.model import Confidence, Layer, Side, TrafficClass, Transport
+
+__all__ = [
+    "Condition",
+    "Connection",
+    "Example",
+    "FieldCheck",
+    "FieldOrder",
+    "PayloadPattern",
+    "ProbeSpec",
+    "Product",
+    "ReplyPattern",
+    "SentField",
+    "Signature",
+    "Speaker",
+    "Step",
+    "Template",
+]
+
+
+class Speaker(StrEnum):
+    """Who speaks first once a connection stands."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    EITHER = "either"
+
+
+class Connection(StrEnum):
+    """Which connection a step uses."""
+
+    SAME = "same"
+    NEW = "new"
+
+
+class FieldOrder(StrEnum):
+    """Byte order of a length field."""
+
+    BIG = "big"
+    LITTLE = "little"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentField:
+    """A part of a message that is made anew for each try, and may be required to come back.
+
+    Written `{name:size}` for random bytes, `{name:size from 0x5200..0x5fff}` for a random number in a range,
+    `{random:size}` when nobody needs it later. `{prober.address}`, `{prober.port}`, `{target.host}`,
+    `{target.address}`, `{target.port}`, `{agent}` and `{server_name}` are filled in from the connection.
+    """
+
+    name: str
+    size: int = 0
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A message: constant bytes and fields in order. `again` (a step's number) sends that step's very bytes."""
+
+    parts: tuple[bytes | SentField, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldCheck:
+    """One test of bytes at a fixed place. Exactly one of the kinds is set."""
+
+    at: int
+    equals: bytes | None = None
+    """These bytes stand there."""
+    echo: str | None = None
+    """The named field of ours stands there; `prober.address` means our address as the target sees it."""
+    mask: int | None = None
+    """With `any`: one byte, masked, is one of these."""
+    any: tuple[int, ...] = ()
+    length_size: int = 0
+    """A length field of this many bytes; it equals the number of bytes after it plus `length_add`."""
+    length_add: int = 0
+    length_order: FieldOrder = FieldOrder.BIG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What a reply, or a flow's first bytes, must be. All that is given must hold."""
+
+    pattern: str | None = None
+    """Regular expression in RE2's syntax over bytes (latin-1), not anchored unless it says so."""
+    length: tuple[int, int] | None = None
+    """Inclusive bounds of the whole reply's length."""
+    fields: tuple[FieldCheck, ...] = ()
+    random: bool = False
+    """The bytes look random (see `matcher`); no printable run of six or more."""
+    differs_from: int | None = None
+    """The first four bytes differ from the reply to that step (counted from 0)."""
+    not_echo: bool = False
+    """The reply is not our own bytes."""
+    closed: bool | None = None
+    """True: the endpoint ended the connection after it. False: it did not."""
+    silence: bool = False
+    """Nothing comes within the time of the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """How product, version and CPE are made: constants or group references `{name}` of the pattern."""
+
+    product: str | None = None
+    version: str | None = None
+    cpe: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One move of a dialogue: say (or only listen), then what must come back for the dialogue to go on."""
+
+    send: Template | None = None
+    again: int | None = None
+    """Send the same bytes as that step did."""
+    connection: Connection = Connection.SAME
+    expect: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSpec:
+    """A short dialogue with an endpoint. It changes nothing on the other side."""
+
+    service: str
+    name: str
+    transport: Transport
+    steps: tuple[Step, ...]
+    family: int | None = None
+    """4 or 6 where the protocol knows only one."""
+    confidence: Confidence | None = None
+    """What a dialogue that went through to its end proves by itself; None: only the reply patterns decide."""
+    amplifies: bool = False
+    """The reply may be much larger than the request: UDP only inside the default scope."""
+    special: str | None = None
+    """Name of the module under `probes/special` that speaks it, where arithmetic is needed."""
+    detail: str = ""
+    product: Product = Product()
+
+    @property
+    def id(self) -> str:
+        """`service/name`, as evidence and audit log write it."""
+        return f"{self.service}/{self.name}"
+
+    @property
+    def connections(self) -> int:
+        """Connections or datagram exchanges it takes."""
+        return 1 + sum(step.connection is Connection.NEW for step in self.steps[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyPattern:
+    """What an endpoint of this service may say. Tried on any reply to any probe unless `to` narrows it."""
+
+    service: str
+    name: str
+    condition: Condition
+    confidence: Confidence
+    transport: Transport | None = None
+    to: tuple[str, ...] = ()
+    """Probe ids (`ftp/features`), or `listen` for what came before we spoke. Empty: any."""
+    requires: tuple[str, ...] = ()
+    """Names of reply patterns of the same signature that must have matched this endpoint before."""
+    soft: bool = False
+    """Says the family only ("some FTP server"): anything else that matches is more specific."""
+    specificity: int = 0
+    detail: str = ""
+    product: Product = Product()
+    over: Layer | None = None
+    """Set where the pattern itself tells of a layer; else the layer is the connection's."""
+
+    @property
+    def id(self) -> str:
+        """`service/name`."""
+        return f"{self.service}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadPattern:
+    """What the first payload bytes of a flow of this service may be."""
+
+    service: str
+    name: str
+    condition: Condition
+    confidence: Confidence
+    transport: Transport
+    side: Side | None = None
+    """Who sends it; None: either."""
+    soft: bool = False
+    specificity: int = 0
+    detail: str = ""
+    product: Product = Product()
+
+    @property
+    def id(self) -> str:
+        """`service/name`."""
+        return f"{self.service}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A reply or payload that must match its own signature, or (a near miss) must not."""
+
+    data: bytes
+    to: str | None = None
+    """Probe id or `listen`: it is a reply."""
+    side: Side | None = None
+    """It is a payload from that side."""
+    transport: Transport
+    matches: bool = True
+    pattern: str | None = None
+    """The pattern that must win; None: any of this signature."""
+    product: str | None = None
+    version: str | None = None
+    sent: tuple[tuple[str, bytes], ...] = ()
+    """Values of the fields that were sent, for patterns that test an echo."""
+    closed: bool = False
+    earlier: tuple[str, ...] = ()
+    """Patterns taken as matched before (`requires`)."""
+    source: str = ""
+    """Where the bytes were seen."""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Everything known of one service."""
+
+    service: str
+    title: str
+    traffic_class: TrafficClass
+    references: tuple[str, ...]
+    ports: tuple[tuple[Transport, tuple[int, ...]], ...] = ()
+    tls_ports: tuple[int, ...] = ()
+    """Ports where it speaks TLS from the first byte."""
+    alpn: tuple[str, ...] = ()
+    """Its protocol names in TLS's ALPN."""
+    aliases: tuple[str, ...] = ()
+    """IANA's and nDPI's names where they differ."""
+    speaks_first: Speaker = Speaker.CLIENT
+    probes: tuple[ProbeSpec, ...] = ()
+    replies: tuple[ReplyPattern, ...] = ()
+    payloads: tuple[PayloadPattern, ...] = ()
+    examples: tuple[Example, ...] = ()
+    constants: tuple[tuple[str, bytes], ...] = field(default=())
+    """Named byte strings for codecs that need them (Skype's hello constants)."""
+    path: str = ""
