@@ -1,0 +1,60 @@
+# The menu of a fresh clone: each recipe sets up what it needs. `make demo` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SANITIZED := .venv-sanitize
+SHARED ?= ../shared
+FUZZ_SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format lab lab-quick bench fuzz sanitize clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The environment is made anew when what it is made of changes.
+$(VENV)/.ready: pyproject.toml setup.py $(wildcard src/flowsonar/_native/*.c src/flowsonar/_native/*.h)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[demo,dev]'
+	@touch $@
+
+demo: $(VENV)/.ready ## real services in a private network namespace, labelled live; needs no root
+	$(BIN)/flowsonar demo
+
+test: $(VENV)/.ready ## all tests; what needs root or a missing program is skipped and says so
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready ## style and documentation rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready ## static types, strict
+	$(BIN)/mypy
+
+format: $(VENV)/.ready ## rewrite in house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lab: $(VENV)/.ready ## accuracy: real programs in namespaces with known truth (root; installs what is missing)
+	$(BIN)/python -m lab
+
+lab-quick: $(VENV)/.ready ## the lab in a few minutes, as CI runs it
+	$(BIN)/python -m lab --quick
+
+bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
+	$(BIN)/python -m bench --shared $(SHARED)
+
+fuzz: ## the C core under libFuzzer with sanitizers, for FUZZ_SECONDS (needs clang)
+	sh fuzz/run.sh $(FUZZ_SECONDS)
+
+sanitize: ## the tests of the packet path on a build with address and undefined-behaviour sanitizers
+	test -d $(SANITIZED) || $(PYTHON) -m venv $(SANITIZED)
+	FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet --force-reinstall --no-deps --no-build-isolation . 2>/dev/null || \
+	{ $(SANITIZED)/bin/pip install --quiet 'setuptools>=77' && FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet --force-reinstall --no-deps --no-build-isolation . ; }
+	$(SANITIZED)/bin/pip install --quiet pytest hypothesis
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	$(SANITIZED)/bin/python -m pytest tests/native tests/flows -p no:cacheprovider
+
+clean: ## remove what the recipes made
+	rm -rf $(VENV) $(SANITIZED) build dist src/*.egg-info src/flowsonar/_native/*.so bench/out lab/out fuzz/out

@@ -1,0 +1,53 @@
+"""The documents name every command, option and service, and no link in them is dead."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+from flowsonar.cli import app
+from flowsonar.signatures import load_signatures
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("lab/*.md")]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+def commands(group: click.Command, name: str = "") -> list[tuple[str, click.Command]]:
+    if isinstance(group, click.Group):
+        return [found for key, sub in group.commands.items() for found in commands(sub, f"{name} {key}".strip())]
+    return [(name, group)]
+
+
+ALL = commands(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
+def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
+    section = COMMANDS.split(f"\n## `flowsonar {name}`", 1)
+    assert len(section) == 2, f"docs/commands.md has no section for {name}"
+    text = section[1].split("\n## ", 1)[0]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert f"`{parameter.opts[-1]}" in text, f"{name} {parameter.opts[-1]}"
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
+def test_every_command_has_help_with_an_example(name: str, command: click.Command) -> None:
+    assert command.help
+    assert command.epilog
+    assert command.epilog.startswith("Example: flowsonar")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_service_is_named_in_the_readme_or_services() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for service in load_signatures().services:
+        assert f"`{service}`" in text, service
