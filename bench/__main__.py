@@ -1,0 +1,39 @@
+"""`make bench`: every table of docs/benchmarks.md, measured now on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+from bench.asking import asking
+from bench.packets import core, packets
+from bench.start import start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="where corpus and tools lie")
+    parser.add_argument("--out", type=Path, default=Path("bench/out"), help="captures and peers are kept here")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=["packets", "core", "asking", "start"])
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "packets": ("Packet path, whole programs on one core", lambda: packets(args.shared, args.out, args.runs)),
+        "core": ("C core alone", lambda: core(args.shared, args.out)),
+        "asking": ("Asking, loopback", asking),
+        "start": ("Start", lambda: start(args.runs)),
+    }
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    )
+    for name, (title, table) in tables.items():
+        if args.only in (None, name):
+            print(f"\n## {title}\n")
+            print("\n".join(table()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

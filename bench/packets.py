@@ -1,0 +1,88 @@
+"""The packet path: `flowsonar read` beside ndpiReader and NFStream on the two mixes of the corpus."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.measure import in_turn
+from bench.peers import NFSTREAM_PROGRAM, debian, nfstream
+
+__all__ = ["core", "mixes", "packets"]
+
+MIXES = {"flow-heavy": ["--copies", "10"], "packet-heavy": ["--copies", "1", "--boost", "16"]}
+
+
+def mixes(shared: Path, out: Path) -> dict[str, Path]:
+    """Make the captures where they are not there yet."""
+    made = {}
+    for name, arguments in MIXES.items():
+        made[name] = out / f"{name}.pcap"
+        if not made[name].exists():
+            command = [
+                sys.executable,
+                str(shared / "tools/make_mix.py"),
+                str(shared / "corpus/ndpi/pcap"),
+                str(made[name]),
+            ]
+            subprocess.run([*command, *arguments], check=True, stdout=sys.stderr)
+    return made
+
+
+def packets_of(capture: Path) -> int:
+    """Packets of a classic little-endian pcap."""
+    data, at, count = capture.read_bytes(), 24, 0
+    while at + 16 <= len(data):
+        at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+        count += 1
+    return count
+
+
+def packets(shared: Path, out: Path, runs: int) -> list[str]:
+    """The table, as Markdown lines."""
+    flowsonar = str(Path(sys.executable).parent / "flowsonar")
+    lines = [
+        "| mix | program | wall s | CPU s | Mpackets/s | peak MiB | ndpiReader's wall over it |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for mix, capture in mixes(shared, out).items():
+        count = packets_of(capture)
+        commands = {
+            "flowsonar read --json": [flowsonar, "read", str(capture), "--json"],
+            "ndpiReader 4.2": [debian("ndpiReader", "libndpi-bin"), "-q", "-i", str(capture)],
+            "NFStream 6.6": [nfstream(out), "-c", NFSTREAM_PROGRAM, str(capture)],
+        }
+        results = in_turn(commands, runs=runs)
+        peer = results["ndpiReader 4.2"].wall_s
+        lines += [
+            f"| {mix} ({count:,} packets) | {run.name} | {run.wall_s:.2f} | {run.cpu_s:.2f} "
+            f"| {count / run.wall_s / 1e6:.3f} | {run.peak_mib:.0f} | {peer / run.wall_s:.2f} |"
+            for run in results.values()
+        ]
+    return lines
+
+
+def core(shared: Path, out: Path) -> list[str]:
+    """The C core alone: index, decode, look-up and counters, no payload delivered."""
+    import time  # noqa: PLC0415
+
+    from flowsonar import limits  # noqa: PLC0415
+    from flowsonar.capture import open_capture  # noqa: PLC0415
+    from flowsonar.config import FlowSettings  # noqa: PLC0415
+    from flowsonar.flows import make_table  # noqa: PLC0415
+
+    lines = ["| mix | feed, ns a packet | Mpackets/s |", "|---|---|---|"]
+    for mix, capture in mixes(shared, out).items():
+        best = float("inf")
+        for _ in range(3):
+            with open_capture(capture) as source:
+                blocks = list(source)
+            table = make_table(FlowSettings(capacity=limits.FLOW_CAPACITY))
+            started = time.perf_counter()
+            for block in blocks:
+                table.feed(block)
+            best = min(best, time.perf_counter() - started)
+        count = sum(len(block.frames) // 24 for block in blocks)
+        lines.append(f"| {mix} | {best / count * 1e9:.0f} | {count / best / 1e6:.2f} |")
+    return lines
