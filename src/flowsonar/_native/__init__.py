@@ -20,7 +20,9 @@ else:
     try:
         core = importlib.import_module("flowsonar._native._core")
     except ImportError as error:
-        reason = f"the C extension is not there ({error}): install gcc and the Python headers, then install flowsonar again"
+        reason = (
+            f"the C extension is not there ({error}): install gcc and the Python headers, then install flowsonar again"
+        )
 
 NATIVE = core is not None
 """Whether packets are decoded in C."""

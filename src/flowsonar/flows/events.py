@@ -49,7 +49,7 @@ class Payload(NamedTuple):
     time_ns: int
     direction: int
     """0 from the initiator to the responder, 1 back."""
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     """Count of payload packets in this direction before this one."""
     offset: int
     """TCP: position of the first byte in this direction's stream, counted from its first payload byte seen

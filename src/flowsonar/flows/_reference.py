@@ -1,0 +1,443 @@
+"""The flow table in plain Python: the specification of table.c, its fallback, and what it is tested against.
+
+Per frame: the clock goes on and flows that are due end; the frame is decoded; fragments get their ports; the flow is
+found or opened; counters, TCP state and payload follow. Everything that is not counted to a flow has a counter.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+
+from flowsonar import limits
+from flowsonar.config import FlowSettings
+from flowsonar.flows._reference_decode import ACK, FIN, RST, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
+from flowsonar.flows._reference_stream import Stream
+from flowsonar.flows.events import Closed, CloseReason, FlowEvent, Opened, Payload
+from flowsonar.model import FRAME_SIZE, Block
+
+__all__ = [
+    "CLOCK_STEP_NS",
+    "COUNTERS",
+    "FRAGMENTS",
+    "FRAGMENT_TIMEOUT_NS",
+    "LINGER_NS",
+    "REOPEN_NS",
+    "ReferenceTable",
+]
+
+LINGER_NS = 5_000_000_000
+"""A closed TCP flow stays this long, so that late packets are counted to it and open no ghost."""
+
+REOPEN_NS = 1_000_000_000
+"""A SYN with another sequence number opens a new flow on a key that was silent for this long."""
+
+CLOCK_STEP_NS = 3600 * 1_000_000_000
+"""Time that goes back less than this stands still until it is made up for; more is a clock that was set."""
+
+FRAGMENTS = 4096
+"""First fragments remembered; a new one displaces the oldest."""
+
+FRAGMENT_TIMEOUT_NS = 30_000_000_000
+"""Linux gives up reassembly after as long (net.ipv4.ipfrag_time)."""
+
+COUNTERS = (
+    "frames",
+    "bytes",
+    "packets",
+    "flows",
+    "frames_bad_entry",
+    "frames_unknown_link",
+    "frames_not_ip",
+    "frames_truncated",
+    "frames_malformed",
+    "frames_layers",
+    "frames_orphan_fragment",
+    "frames_other_interface",
+    "fragments_displaced",
+    "flows_evicted",
+    "follows_ended",
+    "payloads_cut",
+    "tcp_lost_place",
+    "clock_steps",
+)
+"""frames == packets + all frames_*."""
+
+_DROPS = {
+    Drop.UNKNOWN_LINK: "frames_unknown_link",
+    Drop.NOT_IP: "frames_not_ip",
+    Drop.TRUNCATED: "frames_truncated",
+    Drop.MALFORMED: "frames_malformed",
+    Drop.LAYERS: "frames_layers",
+}
+
+_TIME_MAX = 1 << 62
+_ENTRY = struct.Struct("<QIIIHH")
+_BUDGET = {TCP: limits.PAYLOAD_PACKETS_TCP, UDP: limits.PAYLOAD_PACKETS_UDP}
+
+_Side = tuple[bytes, int]
+_Key = tuple[int, int, _Side, _Side]
+
+
+class _Flow:
+    """State of one flow; lists of two are indexed by direction."""
+
+    __slots__ = (
+        "active_since",
+        "byte_count",
+        "fin_acked",
+        "fin_end",
+        "first_ns",
+        "followed",
+        "following",
+        "handshake_ns",
+        "identifier",
+        "initiator",
+        "interface",
+        "key",
+        "last_ns",
+        "packet_count",
+        "payload_count",
+        "reason",
+        "released",
+        "since",
+        "streams",
+        "syn_at",
+        "tcp_flags",
+    )
+
+    def __init__(self, identifier: int, key: _Key, initiator: _Side, clock: int, time_ns: int) -> None:
+        self.identifier = identifier
+        self.key = key
+        # Equal to one of the two sides of `key`; never changes.
+        self.initiator = initiator
+        # Clock at the last packet, or at the close for a flow that lingers: the lists are in this order.
+        self.since = clock
+        # Clock at the opening or the last interim record.
+        self.active_since = clock
+        # Event times; first_ns <= last_ns.
+        self.first_ns = self.last_ns = time_ns
+        self.packet_count = [0, 0]
+        self.byte_count = [0, 0]
+        # Where the direction was seen first; means nothing while packet_count is 0.
+        self.interface = [0, 0]
+        self.tcp_flags = [0, 0]
+        self.streams = (Stream(), Stream())
+        # Payload packets so far, retransmissions left out.
+        self.payload_count = [0, 0]
+        # Sequence number after a direction's FIN; None until it was seen.
+        self.fin_end: list[int | None] = [None, None]
+        self.fin_acked = [False, False]
+        # Clock at the initiator's last SYN; None before it and after the SYN-ACK.
+        self.syn_at: int | None = None
+        # 0 until the SYN-ACK.
+        self.handshake_ns = 0
+        # Set once the flow is closed and lingers.
+        self.reason: CloseReason | None = None
+        # All short payloads are reported; and how many were because of it, < FOLLOWED_PACKETS.
+        self.following = False
+        self.followed = 0
+        # No payload is reported any more; excludes `following`.
+        self.released = False
+
+
+class ReferenceTable:
+    """See `flows.table.FlowTable`."""
+
+    def __init__(self, settings: FlowSettings, follow: tuple[bytes, ...]) -> None:
+        self._idle_ns = round(settings.idle_timeout_s * 1e9)
+        self._active_ns = round(settings.active_timeout_s * 1e9)
+        self._follow = follow
+        # Every flow is in `_flows` and in exactly one of the two lists, which are ordered by `since`.
+        self._flows: dict[_Key, _Flow] = {}
+        self._active: OrderedDict[int, _Flow] = OrderedDict()
+        self._lingering: OrderedDict[int, _Flow] = OrderedDict()
+        # Slots without a flow, the next one last; generation of each slot's last flow.
+        self._free = list(range(settings.capacity - 1, -1, -1))
+        self._generations = [0] * settings.capacity
+        # In the order of insertion: clock, protocol and ports of a first fragment.
+        self._fragments: OrderedDict[tuple[object, ...], tuple[int, int, int, int]] = OrderedDict()
+        # Never goes back. Packet time + _shift, where that does not go back.
+        self._clock = 0
+        self._shift = 0
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._events: list[FlowEvent] = []
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def feed(self, block: Block) -> list[FlowEvent]:
+        """See `flows.table.FlowTable`."""
+        if len(block.frames) % FRAME_SIZE:
+            raise ValueError("frames is not a whole number of entries")
+        data = bytes(block.data)
+        count = self._counters
+        for time_ns, start, captured, wire, linktype, interface in _ENTRY.iter_unpack(block.frames):
+            count["frames"] += 1
+            if start + captured > len(data):
+                count["frames_bad_entry"] += 1
+                continue
+            wire = max(wire, captured)  # noqa: PLW2901
+            count["bytes"] += wire
+            self._advance(time_ns)
+            try:
+                packet = decode(data[start : start + captured], wire, linktype)
+            except DroppedFrame as dropped:
+                count[_DROPS[dropped.reason]] += 1
+                continue
+            if self._assign_fragment(packet):
+                self._packet(packet, interface)
+            else:
+                count["frames_orphan_fragment"] += 1
+        return self._take()
+
+    def expire(self, now_ns: int) -> list[FlowEvent]:
+        """See `flows.table.FlowTable`."""
+        self._advance(now_ns)
+        return self._take()
+
+    def finish(self) -> list[FlowEvent]:
+        """See `flows.table.FlowTable`."""
+        while self._lingering or self._active:
+            self._close(next(iter((self._lingering or self._active).values())), CloseReason.END)
+        return self._take()
+
+    def follow(self, flow: int) -> None:
+        """See `flows.table.FlowTable`."""
+        found = self._active.get(flow) or self._lingering.get(flow)
+        if found is not None:
+            found.following, found.released, found.followed = True, False, 0
+
+    def release(self, flow: int) -> None:
+        """See `flows.table.FlowTable`."""
+        found = self._active.get(flow) or self._lingering.get(flow)
+        if found is not None:
+            found.following, found.released = False, True
+
+    def counters(self) -> dict[str, int]:
+        """See `flows.table.FlowTable`."""
+        return dict(self._counters)
+
+    def _take(self) -> list[FlowEvent]:
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def _now_ns(self) -> int:
+        """Time of events: packet time that does not go back, but for a clock that was set."""
+        return self._clock - self._shift
+
+    def _advance(self, time_ns: int) -> None:
+        """A time of 0 is none (a pcapng simple packet block has none)."""
+        if time_ns:
+            time_ns = min(time_ns, _TIME_MAX)
+            step = time_ns + self._shift - self._clock
+            if step >= 0:
+                self._clock += step
+            elif step < -CLOCK_STEP_NS:
+                self._shift = self._clock - time_ns
+                self._counters["clock_steps"] += 1
+        while True:
+            closed = next(iter(self._lingering.values()), None)
+            idle = next(iter(self._active.values()), None)
+            closed_due = closed is not None and self._clock - closed.since >= LINGER_NS
+            idle_due = idle is not None and self._clock - idle.since >= self._idle_ns
+            if closed is not None and closed_due:
+                if idle is not None and idle_due and idle.since + self._idle_ns < closed.since + LINGER_NS:
+                    self._close(idle, CloseReason.IDLE)
+                else:
+                    self._close(closed, CloseReason.END)
+            elif idle is not None and idle_due:
+                self._close(idle, CloseReason.IDLE)
+            else:
+                return
+
+    def _assign_fragment(self, packet: Packet) -> bool:
+        """Remember a first fragment's ports, give them to a later one; False when they are not known."""
+        if packet.fragment is Fragment.WHOLE:
+            return True
+        key = (packet.source, packet.destination, packet.vlan, packet.fragment_id, packet.fragment_protocol)
+        if packet.fragment is Fragment.LATER:
+            known = self._fragments.get(key)
+            if known is None or self._clock - known[0] > FRAGMENT_TIMEOUT_NS:
+                return False
+            _, packet.protocol, packet.source_port, packet.destination_port = known
+            return True
+        if key not in self._fragments and len(self._fragments) == FRAGMENTS:
+            at = self._fragments.popitem(last=False)[1][0]
+            self._counters["fragments_displaced"] += self._clock - at <= FRAGMENT_TIMEOUT_NS
+        self._fragments[key] = (self._clock, packet.protocol, packet.source_port, packet.destination_port)
+        return True
+
+    def _packet(self, packet: Packet, interface: int) -> None:
+        source, destination = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
+        key = (packet.protocol, packet.vlan, min(source, destination), max(source, destination))
+        flow = self._flows.get(key)
+        syn = bool(packet.flags & SYN)
+        if flow is not None and flow.reason is not None and syn and not self._same_start(flow, source, packet):
+            self._close(flow, CloseReason.END)
+            flow = None
+        if flow is not None:
+            direction = int(source != flow.initiator)
+            if flow.packet_count[direction] and flow.interface[direction] != interface:
+                self._counters["frames_other_interface"] += 1
+                return
+            if (
+                flow.reason is None
+                and packet.flags & (SYN | ACK) == SYN
+                and self._clock - flow.since >= REOPEN_NS
+                and not self._same_start(flow, source, packet)
+            ):
+                self._close(flow, CloseReason.IDLE)
+                flow = None
+        if flow is None:
+            flow = self._open(packet, key, source, destination, interface)
+        direction = int(source != flow.initiator)
+        self._count(flow, direction, packet, interface)
+        if packet.fragment is Fragment.LATER:
+            return
+        if packet.protocol == TCP:
+            self._tcp_open(flow, direction, packet)
+        if packet.payload_wire and packet.protocol in _BUDGET:
+            self._payload(flow, direction, packet)
+        if packet.protocol == TCP:
+            self._tcp_close(flow, direction, packet)
+
+    @staticmethod
+    def _same_start(flow: _Flow, source: _Side, packet: Packet) -> bool:
+        """Whether a SYN is the one that its direction of the flow began with."""
+        return flow.streams[source != flow.initiator].starts_at((packet.sequence + 1) & 0xFFFFFFFF)
+
+    def _open(self, packet: Packet, key: _Key, source: _Side, destination: _Side, interface: int) -> _Flow:
+        if not self._free:
+            oldest = next(iter((self._lingering or self._active).values()))
+            self._counters["flows_evicted"] += oldest.reason is None
+            self._close(oldest, CloseReason.EVICTED)
+        if packet.flags & (SYN | ACK) == SYN | ACK:  # the SYN was missed: who it answers is the initiator
+            source, destination = destination, source
+        slot = self._free.pop()
+        self._generations[slot] = self._generations[slot] + 1 & 0xFFFFFFFF
+        flow = _Flow(self._generations[slot] << 32 | slot, key, source, self._clock, self._now_ns)
+        self._flows[key] = flow
+        self._active[flow.identifier] = flow
+        self._counters["flows"] += 1
+        self._events.append(
+            Opened(
+                flow=flow.identifier,
+                time_ns=self._now_ns,
+                protocol=packet.protocol,
+                initiator=source[0],
+                initiator_port=source[1],
+                responder=destination[0],
+                responder_port=destination[1],
+                vlan=packet.vlan,
+                interface=interface,
+                midstream=packet.protocol == TCP and not packet.flags & SYN,
+            )
+        )
+        return flow
+
+    def _count(self, flow: _Flow, direction: int, packet: Packet, interface: int) -> None:
+        if flow.reason is None:
+            if self._clock - flow.active_since >= self._active_ns:
+                self._report(flow, CloseReason.ACTIVE)
+                flow.active_since = self._clock
+            flow.since = self._clock
+            self._active.move_to_end(flow.identifier)
+        self._counters["packets"] += 1
+        flow.interface[direction] = interface
+        flow.packet_count[direction] += 1
+        flow.byte_count[direction] += packet.ip_bytes
+        flow.tcp_flags[direction] |= packet.flags
+        flow.last_ns = max(flow.first_ns, self._now_ns)
+
+    def _tcp_open(self, flow: _Flow, direction: int, packet: Packet) -> None:
+        if not packet.flags & SYN:
+            return
+        stream = flow.streams[direction]
+        if not stream.started:
+            stream.start((packet.sequence + 1) & 0xFFFFFFFF)
+            stream.syn_seen = True
+        if direction == 0 and not packet.flags & ACK and not flow.handshake_ns:
+            flow.syn_at = self._clock
+        elif direction == 1 and packet.flags & ACK and flow.syn_at is not None:
+            flow.handshake_ns = self._clock - flow.syn_at
+            flow.syn_at = None
+
+    def _tcp_close(self, flow: _Flow, direction: int, packet: Packet) -> None:
+        back = 1 - direction
+        if packet.flags & FIN and flow.fin_end[direction] is None:
+            length = packet.payload_wire + 1 + bool(packet.flags & SYN)
+            flow.fin_end[direction] = (packet.sequence + length) & 0xFFFFFFFF
+        fin_end = flow.fin_end[back]
+        if packet.flags & ACK and fin_end is not None and (packet.ack - fin_end) & 0xFFFFFFFF < 0x80000000:
+            flow.fin_acked[back] = True
+        if flow.reason is None:
+            if packet.flags & RST:
+                self._linger(flow, CloseReason.RST)
+            elif all(flow.fin_acked):
+                self._linger(flow, CloseReason.FIN)
+
+    def _payload(self, flow: _Flow, direction: int, packet: Packet) -> None:
+        data, offset = packet.payload, 0
+        if packet.protocol == TCP:
+            sequence = (packet.sequence + bool(packet.flags & SYN)) & 0xFFFFFFFF
+            place, lost = flow.streams[direction].segment(sequence, packet.payload_wire)
+            self._counters["tcp_lost_place"] += lost
+            if place is None:
+                return
+            data, offset = data[max(-place, 0) :], max(place, 0)
+        index = flow.payload_count[direction]
+        flow.payload_count[direction] = min(index + 1, 0xFFFFFFFF)
+        if index == 0 and packet.protocol == TCP and not flow.released and data.startswith(self._follow):
+            flow.following = True
+        short = flow.following and packet.payload_wire <= limits.FOLLOWED_BYTES
+        if flow.released or not data or not (short or index < _BUDGET[packet.protocol]):
+            return
+        self._counters["payloads_cut"] += len(data) > limits.PAYLOAD_BYTES
+        self._events.append(
+            Payload(
+                flow=flow.identifier,
+                time_ns=self._now_ns,
+                direction=direction,
+                index=index,
+                offset=offset,
+                data=data[: limits.PAYLOAD_BYTES],
+                wire_length=packet.payload_wire,
+                handshake_ns=flow.handshake_ns,
+            )
+        )
+        if flow.following:
+            flow.followed += 1
+            if flow.followed == limits.FOLLOWED_PACKETS:
+                flow.following, flow.released = False, True
+                self._counters["follows_ended"] += 1
+
+    def _linger(self, flow: _Flow, reason: CloseReason) -> None:
+        flow.reason, flow.since = reason, self._clock
+        self._lingering[flow.identifier] = self._active.pop(flow.identifier)
+
+    def _close(self, flow: _Flow, reason: CloseReason) -> None:
+        """A flow that lingers has its own reason."""
+        self._report(flow, reason if flow.reason is None else flow.reason)
+        del self._flows[flow.key]
+        del (self._active if flow.reason is None else self._lingering)[flow.identifier]
+        self._free.append(flow.identifier & 0xFFFFFFFF)
+
+    def _report(self, flow: _Flow, reason: CloseReason) -> None:
+        self._events.append(
+            Closed(
+                flow=flow.identifier,
+                time_ns=self._now_ns,
+                reason=int(reason),
+                first_ns=flow.first_ns,
+                last_ns=flow.last_ns,
+                packets_toserver=flow.packet_count[0],
+                packets_toclient=flow.packet_count[1],
+                bytes_toserver=flow.byte_count[0],
+                bytes_toclient=flow.byte_count[1],
+                tcp_flags_toserver=flow.tcp_flags[0],
+                tcp_flags_toclient=flow.tcp_flags[1],
+                handshake_ns=flow.handshake_ns,
+            )
+        )
