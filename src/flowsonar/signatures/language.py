@@ -16,11 +16,16 @@ __all__ = [
     "Connection",
     "Example",
     "FieldCheck",
+    "FieldForm",
     "FieldOrder",
+    "LengthField",
+    "Mark",
     "PayloadPattern",
     "ProbeSpec",
     "Product",
+    "ProductPattern",
     "ReplyPattern",
+    "Rest",
     "SentField",
     "Signature",
     "Speaker",
@@ -51,44 +56,99 @@ class FieldOrder(StrEnum):
     LITTLE = "little"
 
 
+class FieldForm(StrEnum):
+    """How the value of a field is written into a message."""
+
+    BYTES = "bytes"
+    HEX = "hex"
+    """Hexadecimal digits in lower case."""
+    DIGITS = "digits"
+    """Decimal digits."""
+    LETTERS = "letters"
+    """Letters a-z."""
+    PACKED = "packed"
+    """An address in 4 or 16 bytes, a port in 2 (network order)."""
+
+
+class Rest(StrEnum):
+    """How a length field must fit what follows it."""
+
+    EXACT = "exact"
+    CUT = "cut"
+    """At least what follows: the end of the message may not have come yet."""
+    MORE = "more"
+    """At most what follows: other messages may come after it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentField:
     """A part of a message that is made anew for each try, and may be required to come back.
 
     Written `{name:size}` for random bytes, `{name:size from 0x5200..0x5fff}` for a random number in a range,
-    `{random:size}` when nobody needs it later. `{prober.address}`, `{prober.port}`, `{target.host}`,
-    `{target.address}`, `{target.port}`, `{agent}` and `{server_name}` are filled in from the connection.
+    `{random:size}` when nobody needs it later, `{name}` (size 0) for the value an earlier part or step gave.
+    `{prober.address}`, `{prober.port}`, `{target.host}`, `{target.address}`, `{target.port}`, `{agent}` and
+    `{server_name}` are filled in from the connection.
     """
 
     name: str
     size: int = 0
     low: int | None = None
     high: int | None = None
+    form: FieldForm = FieldForm.BYTES
+    order: FieldOrder = FieldOrder.BIG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthField:
+    """The number of bytes between here and the end of the message or a mark, plus `add`."""
+
+    size: int = 0
+    """Bytes it takes; 0 (decimal digits only): as many as it needs."""
+    form: FieldForm = FieldForm.BYTES
+    order: FieldOrder = FieldOrder.BIG
+    add: int = 0
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a message that a length field counts up to; no bytes."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A message: constant bytes and fields in order. `again` (a step's number) sends that step's very bytes."""
 
-    parts: tuple[bytes | SentField, ...]
+    parts: tuple[bytes | SentField | LengthField | Mark, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldCheck:
-    """One test of bytes at a fixed place. Exactly one of the kinds is set."""
+    """One test of bytes at a fixed place. Exactly one of the kinds is set, or only `capture`."""
 
     at: int
+    """Offset from the start; negative: from the end."""
     equals: bytes | None = None
     """These bytes stand there."""
     echo: str | None = None
     """The named field of ours stands there; `prober.address` means our address as the target sees it."""
     mask: int | None = None
-    """With `any`: one byte, masked, is one of these."""
+    """With `any` or `between`: applied to the number first."""
     any: tuple[int, ...] = ()
+    """A number of `size` bytes is one of these."""
+    between: tuple[int, int] | None = None
+    """A number of `size` bytes lies between these, both included."""
+    size: int = 1
+    order: FieldOrder = FieldOrder.BIG
     length_size: int = 0
     """A length field of this many bytes; it equals the number of bytes after it plus `length_add`."""
     length_add: int = 0
     length_order: FieldOrder = FieldOrder.BIG
+    length_rest: Rest = Rest.EXACT
+    capture: str | None = None
+    """The `size` bytes there are kept under this name for later steps of the dialogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +157,21 @@ class Condition:
 
     pattern: str | None = None
     """Regular expression in RE2's syntax over bytes (latin-1), not anchored unless it says so."""
+    unless: str | None = None
+    """Regular expression that must not match."""
     length: tuple[int, int] | None = None
     """Inclusive bounds of the whole reply's length."""
     fields: tuple[FieldCheck, ...] = ()
+    contains: tuple[str, ...] = ()
+    """Names of fields of ours whose bytes stand somewhere in the reply."""
     random: bool = False
-    """The bytes look random (see `matcher`); no printable run of six or more."""
+    """The bytes look random (see `randomness`); no printable run of six or more."""
     differs_from: int | None = None
     """The first four bytes differ from the reply to that step (counted from 0)."""
     not_echo: bool = False
     """The reply is not our own bytes."""
+    echo: bool = False
+    """The reply is exactly our own bytes. Where it is, conditions without this never hold."""
     closed: bool | None = None
     """True: the endpoint ended the connection after it. False: it did not."""
     silence: bool = False
@@ -122,6 +188,17 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProductPattern:
+    """A program that speaks the service. It names the program once another pattern has shown the service."""
+
+    service: str
+    condition: Condition
+    product: Product
+    transport: Transport | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One move of a dialogue: say (or only listen), then what must come back for the dialogue to go on."""
 
@@ -130,6 +207,8 @@ class Step:
     """Send the same bytes as that step did."""
     connection: Connection = Connection.SAME
     expect: Condition | None = None
+    within_ms: int | None = None
+    """How long to wait for it; None: what the planner takes from the round trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +229,12 @@ class ProbeSpec:
     """Name of the module under `probes/special` that speaks it, where arithmetic is needed."""
     detail: str = ""
     product: Product = Product()
+    over: Layer | None = None
+    """Asked only inside this layer."""
+    starttls: bool = False
+    """The signature's `starttls` steps and a TLS handshake come first."""
+    rarity: int = 5
+    """1: worth trying on most endpoints; 9: only where port or flow point to it."""
 
     @property
     def id(self) -> str:
@@ -216,6 +301,8 @@ class Example:
     """A reply or payload that must match its own signature, or (a near miss) must not."""
 
     data: bytes
+    replies: tuple[bytes, ...] = ()
+    """A whole dialogue with the probe `to`: the reply to each of its steps; `data` is the last one."""
     to: str | None = None
     """Probe id or `listen`: it is a reply."""
     side: Side | None = None
@@ -228,6 +315,8 @@ class Example:
     version: str | None = None
     sent: tuple[tuple[str, bytes], ...] = ()
     """Values of the fields that were sent, for patterns that test an echo."""
+    message: bytes = b""
+    """What was sent, for patterns that compare the whole."""
     closed: bool = False
     earlier: tuple[str, ...] = ()
     """Patterns taken as matched before (`requires`)."""
@@ -256,6 +345,11 @@ class Signature:
     replies: tuple[ReplyPattern, ...] = ()
     payloads: tuple[PayloadPattern, ...] = ()
     examples: tuple[Example, ...] = ()
+    products: tuple[ProductPattern, ...] = ()
+    inside: tuple[Layer, ...] = ()
+    """Layers its probes may be asked in."""
+    starttls: tuple[Step, ...] = ()
+    """The dialogue that turns a plain connection into TLS: after its last step the handshake begins."""
     constants: tuple[tuple[str, bytes], ...] = field(default=())
     """Named byte strings for codecs that need them (Skype's hello constants)."""
     path: str = ""

@@ -1,0 +1,70 @@
+"""A private cache on disk: compiled databases and parsed files, named by the hash of what they were made from.
+
+Whatever is wrong with it (unwritable, corrupt, another's), the caller makes the thing anew: a cache never fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+__all__ = ["cache_directory", "load", "save"]
+
+_DIGEST_BYTES = 32
+_MAX_BYTES = 256 << 20
+"""Larger files are not ours: the database of 134 services takes a few MiB."""
+
+
+def cache_directory() -> Path:
+    """`$XDG_CACHE_HOME/flowsonar`, or `~/.cache/flowsonar`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # noqa: PTH117 - the specification ignores relative ones
+        return Path(base) / "flowsonar"
+    try:
+        return Path.home() / ".cache" / "flowsonar"
+    except RuntimeError:  # no home at all
+        return Path(tempfile.gettempdir()) / f"flowsonar-{os.getuid()}"
+
+
+def load(directory: Path, name: str) -> bytes | None:
+    """The bytes saved under `name`; None where there are none, they are not ours alone, or they are damaged."""
+    try:
+        handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        try:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return None
+            if not _DIGEST_BYTES <= status.st_size <= _MAX_BYTES:
+                return None
+            content = file.read()
+        except OSError:
+            return None
+    digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
+def save(directory: Path, name: str, data: bytes) -> bool:
+    """Write it whole or not at all, readable by nobody else; False where it could not be written."""
+    temporary: str | None = None
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_uid != os.geteuid():
+            return False
+        handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")  # mode 0600
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(data).digest())
+            file.write(data)
+        Path(temporary).replace(directory / name)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        return False
+    return True

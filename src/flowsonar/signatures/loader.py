@@ -1,0 +1,221 @@
+"""Signature files to a `SignatureSet`. The one module of this folder that reads files (and the cache)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import re2
+
+from flowsonar.errors import SignatureError
+from flowsonar.model import TrafficClass, Transport
+from flowsonar.signatures import cachefile
+from flowsonar.signatures.language import ProbeSpec, Signature
+from flowsonar.signatures.source import File
+from flowsonar.signatures.tables import LISTEN, read_signature
+
+__all__ = ["BUILT_IN", "SignatureSet", "load_signatures", "pattern_problem"]
+
+BUILT_IN: Final = Path(__file__).parent / "data"
+"""The signatures that come with flowsonar."""
+
+FILE_BYTES: Final = 1 << 20
+"""Largest signature file read: a whole service fits in a tenth of it."""
+
+_FORMAT: Final = "1"
+"""Of the cached parsed form; changes when the loader's idea of a valid file changes."""
+
+_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
+
+
+class SignatureSet:
+    """All signatures that are loaded, by service name."""
+
+    def __init__(self, signatures: Sequence[Signature]) -> None:
+        self.services: Mapping[str, Signature] = {signature.service: signature for signature in signatures}
+
+    def __len__(self) -> int:
+        return len(self.services)
+
+    def traffic_class(self, service: str) -> TrafficClass:
+        """What a shaper makes of the service; `default` for one nobody knows."""
+        signature = self.services.get(service)
+        return signature.traffic_class if signature is not None else TrafficClass.DEFAULT
+
+    def by_port(self, transport: Transport, port: int) -> tuple[str, ...]:
+        """Services whose default port it is; those that speak TLS there from the first byte come last."""
+        return self._ports.get((transport, port), ())
+
+    def by_alpn(self, name: str) -> tuple[str, ...]:
+        """The services that a protocol name in TLS's ALPN stands for."""
+        return self._alpn.get(name, ())
+
+    def probes(self, transport: Transport) -> tuple[ProbeSpec, ...]:
+        """All probes over a transport, those worth trying most often first."""
+        return self._probes.get(transport, ())
+
+    def probe(self, identifier: str) -> ProbeSpec | None:
+        """The probe of that id (`service/name`)."""
+        return self._by_id.get(identifier)
+
+    @cached_property
+    def _ports(self) -> dict[tuple[Transport, int], tuple[str, ...]]:
+        found: dict[tuple[Transport, int], tuple[str, ...]] = {}
+        for name, signature in self.services.items():
+            for transport, ports in signature.ports:
+                for port in ports:
+                    found[transport, port] = (*found.get((transport, port), ()), name)
+        for name, signature in self.services.items():
+            for port in signature.tls_ports:
+                known = found.get((Transport.TCP, port), ())
+                found[Transport.TCP, port] = known if name in known else (*known, name)
+        return found
+
+    @cached_property
+    def _alpn(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for name, signature in self.services.items():
+            for alpn in signature.alpn:
+                found[alpn] = (*found.get(alpn, ()), name)
+        return found
+
+    @cached_property
+    def _by_id(self) -> dict[str, ProbeSpec]:
+        return {probe.id: probe for signature in self.services.values() for probe in signature.probes}
+
+    @cached_property
+    def _probes(self) -> dict[Transport, tuple[ProbeSpec, ...]]:
+        ranked = sorted(self._by_id.values(), key=lambda probe: (probe.rarity, probe.id))
+        return {kind: tuple(probe for probe in ranked if probe.transport is kind) for kind in Transport}
+
+
+def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) -> SignatureSet:
+    """The built-in signatures and those in `extra` (files, or folders of `*.toml`), later ones replacing earlier.
+
+    `cache` is the folder for the parsed form, by default `cache_directory()`. Raises SignatureError, one line.
+    """
+    directory = cache if cache is not None else cachefile.cache_directory()
+    groups = [_read_folder(path) for path in (BUILT_IN, *extra)]
+    digest = hashlib.sha256(_FORMAT.encode())
+    for group in groups:
+        for file in group:
+            for part in (file.path, file.text):
+                encoded = part.encode()
+                digest.update(b"%d:" % len(encoded) + encoded)
+    name = f"parsed-{digest.hexdigest()[:32]}"
+    parsed = _cached(directory, name)
+    checked = parsed is not None
+    if parsed is None:
+        parsed = [[_parse(file) for file in group] for group in groups]
+    problem: Callable[[str], str | None] = _no_problem if checked else pattern_problem
+    services: dict[str, Signature] = {}
+    for group, tables in zip(groups, parsed, strict=True):
+        in_group: dict[str, Signature] = {}
+        for file, values in zip(group, tables, strict=True):
+            signature = read_signature(file, values, problem)
+            if signature.service in in_group:
+                other = in_group[signature.service].path
+                file.fail(1, f"service {signature.service!r} is also in {other}: keep one of the two")
+            in_group[signature.service] = signature
+        services.update(in_group)
+    signatures = SignatureSet(tuple(services.values()))
+    _check_references(signatures, [file for group in groups for file in group])
+    if not checked:
+        _save(directory, name, parsed)
+    return signatures
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """What is wrong with a regular expression; None when RE2 takes it and it fits the house rules."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern.encode("ascii"), options)
+    except re2.error as error:
+        text = error.args[0].decode("latin-1") if isinstance(error.args[0], bytes) else str(error.args[0])
+        return f"not a regular expression of RE2: {text}"
+    if compiled.programsize > 20_000:
+        return f"the regular expression needs {compiled.programsize} RE2 instructions: use smaller repeat counts"
+    return None
+
+
+def _no_problem(_pattern: str) -> None:
+    return None
+
+
+def _read_folder(path: Path) -> list[File]:
+    try:
+        paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+        return [_read(one) for one in paths]
+    except OSError as error:
+        raise SignatureError(
+            f"{error.filename or path}: cannot be read ({error.strerror}): name a file or folder"
+        ) from None
+
+
+def _read(path: Path) -> File:
+    with path.open("rb") as file:
+        content = file.read(FILE_BYTES + 1)
+    if len(content) > FILE_BYTES:
+        raise SignatureError(f"{path}:1: more than {FILE_BYTES} bytes: a signature is one service, split it")
+    try:
+        return File(str(path), content.decode("utf-8").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SignatureError(f"{path}:{line}: not UTF-8: save the file as UTF-8, bytes are written \\xHH") from None
+
+
+def _parse(file: File) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.text)
+    except tomllib.TOMLDecodeError as error:
+        text = str(error)
+        found = _AT_LINE.search(text)
+        line = int(found[1]) if found and found[1] else file.text.count("\n") + 1
+        file.fail(line, f"not TOML: {_AT_LINE.sub('', text)}")
+    except (RecursionError, ValueError) as error:  # nested too deep; numbers of thousands of digits
+        file.fail(1, f"not TOML that can be read: {type(error).__name__}")
+
+
+def _check_references(signatures: SignatureSet, files: Sequence[File]) -> None:
+    """Names of other tables must exist: a typing error there would silently switch a pattern off."""
+    by_path = {file.path: file for file in files}
+    for signature in signatures.services.values():
+        for index, reply in enumerate(signature.replies):
+            for name in reply.to:
+                if name != LISTEN and signatures.probe(name) is None:
+                    _unknown(by_path[signature.path], "reply", index, name)
+        for index, example in enumerate(signature.examples):
+            if example.to not in (None, LISTEN) and signatures.probe(str(example.to)) is None:
+                _unknown(by_path[signature.path], "example", index, str(example.to))
+
+
+def _unknown(file: File, section: str, index: int, name: str) -> None:
+    line = file.key_line(file.header_lines(section)[index], ["after"])
+    file.fail(line, f"after = {name!r}: there is no such probe; write its name, service/name, or listen")
+
+
+def _cached(directory: Path, name: str) -> list[list[dict[str, Any]]] | None:
+    data = cachefile.load(directory, name)
+    if data is None:
+        return None
+    try:
+        parsed: list[list[dict[str, Any]]] = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed
+
+
+def _save(directory: Path, name: str, parsed: list[list[dict[str, Any]]]) -> None:
+    try:
+        data = orjson.dumps(parsed)
+    except orjson.JSONEncodeError:  # a number that JSON cannot hold: parse the files again next time
+        return
+    cachefile.save(directory, name, data)
