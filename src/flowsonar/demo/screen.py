@@ -66,6 +66,11 @@ def evidence_in_words(record: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def _printable(text: str) -> str:
+    """What a peer said must not steer the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _product(ours: Mapping[str, Any]) -> str:
     return " ".join(str(ours[key]) for key in ("product", "version") if ours.get(key))
 
@@ -117,10 +122,10 @@ class TextScreen:
         line.append(f"  {source} → {target}/{str(record.get('proto')).lower()}")
         self.console.print(line)
         product = _product(ours)
-        about = f"{planned.title} (says it is {product})" if product else planned.title
+        about = f"{planned.title} (says it is {_printable(product)})" if product else planned.title
         self.console.print(Text(f"         {about}", style="dim"))
         for words in evidence_in_words(record)[:SHOWN_EVIDENCE]:
-            self.console.print(Text(f"         · {words}", style="dim"))
+            self.console.print(Text(f"         · {_printable(words)}", style="dim"))
 
     def summary(self, results: Results, asked: Asked | None, took_s: float) -> None:
         """The table and one closing line."""
