@@ -14,13 +14,15 @@ from setuptools import Extension, setup
 NATIVE = os.environ.get("FLOWSONAR_NATIVE", "")
 SOURCES = sorted(str(path) for path in Path("src/flowsonar/_native").glob("*.c"))
 
+macros = [("Py_LIMITED_API", "0x030B0000")]
 flags = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Wconversion", "-fvisibility=hidden"]
 links = []
 if os.environ.get("FLOWSONAR_WERROR"):
     flags.append("-Werror")
 if os.environ.get("FLOWSONAR_SANITIZE"):
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
-    flags += sanitize
+    flags += [*sanitize, "-UNDEBUG"]
+    macros.append(("FLOWSONAR_SANITIZE", "1"))
     links += sanitize
 
 extension = Extension(
@@ -29,7 +31,7 @@ extension = Extension(
     depends=[str(path) for path in Path("src/flowsonar/_native").glob("*.h")],
     extra_compile_args=flags,
     extra_link_args=links,
-    define_macros=[("Py_LIMITED_API", "0x030B0000")],
+    define_macros=macros,
     py_limited_api=True,
     optional=NATIVE != "require",
 )
