@@ -15,10 +15,21 @@ from typing import Final, NamedTuple
 from flowsonar.capture import linktypes
 from flowsonar.errors import CaptureError
 
-__all__ = ["SNAP_BYTES", "Exclusion", "Instruction", "compile_expression", "compile_filter", "pack_program"]
+__all__ = [
+    "INSTRUCTION_BYTES",
+    "SNAP_BYTES",
+    "Exclusion",
+    "Instruction",
+    "compile_expression",
+    "compile_filter",
+    "pack_program",
+]
 
 SNAP_BYTES: Final = 1 << 18
 """Bytes of a frame that an accepting filter keeps: larger than any frame, offloaded ones (64 KiB and header) too."""
+
+INSTRUCTION_BYTES: Final = 8
+"""Of `struct sock_filter`."""
 
 _PROGRAM_LENGTH: Final = 4096
 """BPF_MAXINSNS: the kernel takes no longer program."""
@@ -35,6 +46,8 @@ _RETURN = 0x06
 
 _ANCILLARY_PROTOCOL: Final = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL: the frame's EtherType as the kernel knows it
 _ETHERTYPE_IP, _ETHERTYPE_IP6 = 0x0800, 0x86DD
+_IP: Final = (_ETHERTYPE_IP, _ETHERTYPE_IP6)
+_AROUND_IP: Final = (0x8100, 0x88A8, 0x8847, 0x8848, 0x8864)  # VLAN, QinQ, MPLS twice, PPPoE
 _TRANSPORTS_WITH_PORTS: Final = (6, 17, 132)
 
 
@@ -86,12 +99,15 @@ def compile_filter(
 
     `only_ip` keeps IPv4, IPv6 and what the kernel knows as tagged or tunnelled Ethernet types out of the rest:
     ARP, LLDP and the like are dropped. `exclude` looks at untagged IPv4 and IPv6 without extension headers and at
-    first fragments; anything it cannot read is kept. Raises `CaptureError` for what is no address or port.
+    first fragments; anything it cannot read is kept. Of raw IP interfaces nothing but IP is taken anyway.
+    Raises `CaptureError` for what is no address or port.
     """
     network = 14 if linktype == linktypes.ETHERNET else 0
     asm = _Assembler()
-    if only_ip:
-        _add_only_ip(asm)
+    if linktype != linktypes.ETHERNET:
+        _add_only(asm, _IP)
+    elif only_ip:
+        _add_only(asm, _IP + _AROUND_IP)
     for number, exclusion in enumerate(exclude):
         _add_exclusion(asm, f"{number}", exclusion, network)
     asm.add(_RETURN, SNAP_BYTES)
@@ -101,8 +117,7 @@ def compile_filter(
     return program
 
 
-def _add_only_ip(asm: _Assembler) -> None:
-    wanted = (_ETHERTYPE_IP, _ETHERTYPE_IP6, 0x8100, 0x88A8, 0x8847, 0x8848, 0x8864)  # VLAN, QinQ, MPLS, PPPoE
+def _add_only(asm: _Assembler, wanted: tuple[int, ...]) -> None:
     asm.add(_LD_HALF, _ANCILLARY_PROTOCOL)
     for ethertype in wanted:
         asm.add(_JUMP_EQUAL, ethertype, true="wanted")

@@ -72,12 +72,12 @@ class PcapngReader:
         at = min(self._skip, len(data))
         self._skip -= at
         while self.problem is None and self._skip == 0:
-            rest = view[at:]
-            frames, consumed, self.problem = index_pcapng(rest, self._byteorder, self._table)
-            if frames:
-                yield Block(rest, self._timed(frames))
-            at += consumed
-            if self.problem is not None or not (taken := self._other(view[at:])):
+            if (taken := self._other(view[at:])) == 0 and self.problem is None:
+                rest = view[at:]
+                frames, taken, self.problem = index_pcapng(rest, self._byteorder, self._table)
+                if frames:
+                    yield Block(rest, self._timed(frames))
+            if taken == 0:
                 break
             at += taken
         self.consumed = at
@@ -107,15 +107,17 @@ class PcapngReader:
         return {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(bytes(block[8:12]), self._byteorder)
 
     def _other(self, block: memoryview) -> int:
-        """Read one block that the index stopped at; the bytes it takes, 0 when it is not whole yet or damaged."""
+        """Read a block that holds no packet; the bytes it takes, 0 when it does, is not whole yet, or is damaged."""
         if len(block) < 12:
             return 0
         order = self._order(block)
         kind, length = struct.unpack_from(order + "II", block)
+        if kind in _PACKET_BLOCKS:
+            return 0
         if length < 12 or length % 4:
             self.problem = f"a block says that it is {length} bytes long"
             return 0
-        if kind in _PACKET_BLOCKS or kind in {_SECTION_HEADER, _INTERFACE_DESCRIPTION}:
+        if kind in {_SECTION_HEADER, _INTERFACE_DESCRIPTION}:
             if length > MAX_BLOCK:
                 self.problem = f"a block of type {kind} says that it is {length} bytes long"
                 return 0
@@ -132,8 +134,6 @@ class PcapngReader:
             self._section(body, order)
         elif kind == _INTERFACE_DESCRIPTION:
             self._interface(body)
-        elif kind in _PACKET_BLOCKS:  # the index has a reason for every packet block that it leaves; this is the net
-            self.problem = f"a block of type {kind} does not hold together"
         return 0 if self.problem else int(length)
 
     def _section(self, body: memoryview, order: str) -> None:

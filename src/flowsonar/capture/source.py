@@ -141,11 +141,12 @@ class _Gzip:
             if not self._began and not self._begin():
                 return b""
             piece = self._packed[self._at : self._at + self._piece]
+            before = self._member.copy()
             try:
                 data = self._member.decompress(piece, CHUNK_BYTES)
             except zlib.error:
                 self.problem = "the gzip data is damaged"
-                return b""
+                return _salvage(before, piece)
             self._more = len(data) == CHUNK_BYTES
             taken = len(piece) - len(self._member.unconsumed_tail) - len(self._member.unused_data)
             self._at += taken
@@ -183,6 +184,26 @@ class _Gzip:
         if self.problem is None and (self._began or self._at < len(self._packed)):
             self.problem = "the gzip data is cut short"
         return self.problem
+
+
+def _salvage(member: zlib._Decompress, piece: bytes) -> bytes:
+    """What can be unpacked of `piece` before its damage, which makes zlib keep everything of the call to itself.
+
+    The longest part without damage is found by halving; all it gives is less than `CHUNK_BYTES`, where the failed
+    call would have stopped.
+    """
+    good = []
+    while len(piece) > 1:
+        half = len(piece) // 2
+        trial = member.copy()
+        try:
+            good.append(trial.decompress(piece[:half], CHUNK_BYTES))
+        except zlib.error:
+            piece = piece[:half]
+        else:
+            member = trial
+            piece = piece[half:]
+    return b"".join(good)
 
 
 def _size(stream: BinaryIO) -> int | None:
