@@ -1,0 +1,1 @@
+"""Probes that need arithmetic, each without sockets."""

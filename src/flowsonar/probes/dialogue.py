@@ -1,0 +1,233 @@
+"""Conversations without sockets: a generator yields commands and is sent events; `now` is in the events.
+
+Whoever holds the sockets runs it: it does one command, then sends the event that came of it. A test does the same
+with a script. `Line` is one connection as a dialogue sees it, with TLS inside where that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from flowsonar import limits
+from flowsonar.model import Layer, Outcome
+from flowsonar.probes.special.tls import TlsClient
+
+__all__ = [
+    "Close",
+    "Closed",
+    "Command",
+    "Connect",
+    "Connected",
+    "Ended",
+    "Event",
+    "Line",
+    "Received",
+    "Send",
+    "Sent",
+    "Talk",
+    "TimedOut",
+    "Wait",
+]
+
+
+# -- commands ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection (TCP) or a socket (UDP); an earlier one is closed first. -> Connected or Ended."""
+
+    probe: str
+    """For the audit log: what the connection is for."""
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send bytes; over UDP one datagram. -> Sent or Ended."""
+
+    data: bytes
+    probe: str
+    amplifies: bool = False
+    within_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for bytes. -> Received, TimedOut or Ended."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the connection. -> Closed."""
+
+
+Command = Connect | Send | Wait | Close
+
+
+# -- events -----------------------------------------------------------------------------------------------------
+
+
+class Connected(NamedTuple):
+    """The connection stands."""
+
+    at_s: float
+    """Monotonic seconds, in this and every event."""
+    rtt_s: float | None
+    """How long the handshake took; None for UDP."""
+    local_address: str
+    local_port: int
+
+
+class Sent(NamedTuple):
+    """The bytes are with the kernel."""
+
+    at_s: float
+
+
+class Received(NamedTuple):
+    """Bytes came; over UDP one whole datagram."""
+
+    at_s: float
+    data: bytes
+
+
+class TimedOut(NamedTuple):
+    """Nothing came in time."""
+
+    at_s: float
+    unacknowledged: bool = False
+    """TCP: what we sent has not reached the other side yet; waiting longer is fair."""
+
+
+class Ended(NamedTuple):
+    """There is no connection (any more)."""
+
+    at_s: float
+    outcome: Outcome
+    """`closed`: by the other side; `refused`, `unreachable`, `silent`: it never stood; `not-permitted`,
+    `cancelled`: from our side."""
+    detail: str = ""
+
+
+class Closed(NamedTuple):
+    """The connection was ended as asked."""
+
+    at_s: float
+
+
+Event = Connected | Sent | Received | TimedOut | Ended | Closed
+
+_T = TypeVar("_T")
+Talk = Generator[Command, Event, _T]
+"""A part of a conversation that comes to a `_T`."""
+
+
+class Line:
+    """One standing connection. Its methods are parts of a conversation: use them with `yield from`."""
+
+    __slots__ = ("end", "local_address", "local_port", "now_s", "rtt_s", "said", "tls")
+
+    def __init__(self, connected: Connected) -> None:
+        self.now_s = connected.at_s
+        self.rtt_s = connected.rtt_s
+        self.local_address = connected.local_address
+        self.local_port = connected.local_port
+        self.said = False  # whether we spoke on it
+        self.end: Ended | None = None  # set once it ended
+        self.tls: TlsClient | None = None  # set once TLS was begun on it
+
+    @property
+    def over(self) -> Layer | None:
+        """What messages on this line travel in."""
+        return Layer.TLS if self.tls is not None else None
+
+    def secure(self, client: TlsClient, probe: str, within_s: float) -> Talk[bytes]:
+        """Do a TLS handshake; `client.done` says whether it came through. Returns the raw bytes that came, cut."""
+        deadline_s = self.now_s + within_s
+        raw = bytearray()
+        self.tls = client
+        while True:
+            client.handshake()
+            out = client.outgoing()
+            if out and self.end is None:
+                event = yield Send(out, probe, within_s=max(0.0, deadline_s - self.now_s))
+                self.now_s = event.at_s
+                if isinstance(event, Ended):
+                    self.end = event
+                    # what the peer said before it ended may still be readable
+            if client.done or client.ended:
+                return bytes(raw)
+            if self.now_s >= deadline_s:
+                client.problem = client.problem or "no answer in time"
+                return bytes(raw)
+            event = yield Wait(deadline_s - self.now_s)
+            self.now_s = event.at_s
+            match event:
+                case Received(data=data):
+                    if len(raw) < limits.REPLY_BYTES:
+                        raw += data
+                    client.feed(data)
+                case TimedOut():
+                    client.problem = client.problem or "no answer in time"
+                    return bytes(raw)
+                case Ended():
+                    self.end = event
+                    client.end()
+                    client.handshake()
+                    client.problem = client.problem or "ended in the handshake"
+                    client.ended = True
+                    return bytes(raw)
+                case _:
+                    raise AssertionError(event)
+
+    def say(self, data: bytes, probe: str, *, amplifies: bool = False) -> Talk[bool]:
+        """Send `data`; False when the line has ended."""
+        self.said = True
+        if self.end is not None:
+            return False
+        if self.tls is not None:
+            self.tls.write(data)
+            data = self.tls.outgoing()
+        event = yield Send(data, probe, amplifies)
+        self.now_s = event.at_s
+        if isinstance(event, Ended):
+            self.end = event
+        return self.end is None
+
+    def hear(self, seconds: float) -> Talk[Received | TimedOut | Ended]:
+        """Wait for bytes: plain ones, whatever they travelled in."""
+        deadline_s = self.now_s + seconds
+        while True:
+            if self.tls is not None:
+                data = self.tls.read(limits.REPLY_BYTES)
+                if data:
+                    return Received(self.now_s, data)
+                if self.tls.ended and self.end is None:
+                    self.end = Ended(self.now_s, Outcome.CLOSED, self.tls.problem)
+            if self.end is not None:
+                return self.end
+            event = yield Wait(max(0.0, deadline_s - self.now_s))
+            self.now_s = event.at_s
+            match event:
+                case Ended():
+                    if self.tls is not None:
+                        self.tls.end()
+                        data = self.tls.read(limits.REPLY_BYTES)
+                        self.end = event
+                        if data:
+                            return Received(self.now_s, data)
+                    self.end = event
+                    return event
+                case Received(data=data) if self.tls is not None:
+                    self.tls.feed(data)
+                    if self.now_s >= deadline_s:  # records without content must not hold us
+                        return TimedOut(self.now_s)
+                case Received() | TimedOut():
+                    return event
+                case _:
+                    raise AssertionError(event)

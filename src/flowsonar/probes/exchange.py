@@ -1,0 +1,267 @@
+"""The moves of a conversation on its present connection: open it, secure it, say something, hear what comes back.
+
+Without sockets: every method that talks is a part of a conversation (see `dialogue`), used with `yield from`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from flowsonar import limits
+from flowsonar.model import Layer, Outcome, Question, Transport
+from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received, Talk, TimedOut
+from flowsonar.probes.planner import Heard, Seen, TlsState, clamp
+from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.tls import TlsClient, looks_like_tls, suggests_tls
+from flowsonar.signatures.language import ProbeSpec
+from flowsonar.signatures.matcher import Reply
+from flowsonar.signatures.templates import ConnectionFacts, Message
+
+__all__ = ["Exchange", "Failed", "packed"]
+
+GAP_FLOOR_S: Final = 0.02
+"""A reply that does not end with a line end may go on: this long, plus the path's own time."""
+GAP_LINE_S: Final = 0.005
+"""The same after a line end, where more is less likely."""
+GAP_CEILING_S: Final = 0.3
+REPLY_LONGEST_S: Final = 1.0
+"""A reply that goes on and on is judged by what came in this time."""
+UNACKNOWLEDGED_S: Final = 1.0
+"""Added to the wait, once a question, while the network has not delivered what we said."""
+HANDSHAKE_FLOOR_S: Final = 1.0
+RECORD_HEAD: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a conversation cannot go on."""
+
+    outcome: Outcome
+    detail: str
+
+
+class Exchange:
+    """One endpoint's connections, one at a time, and what they cost."""
+
+    def __init__(self, question: Question, judge: Judge, seen: Seen, *, timeout_s: float, now_s: float) -> None:
+        self._question = question
+        self._endpoint = question.endpoint
+        self._judge = judge
+        self._timeout_s = timeout_s
+        self._tls_name: str | None = None  # the SNI and ALPN that the last handshake came through with
+        self._tls_alpn: tuple[str, ...] = ()
+        self.seen = seen
+        self.started_s = now_s
+        self.now_s = now_s
+        self.line: Line | None = None
+        self.failed: Failed | None = None  # set once nothing more can be done
+        self.garbled = ""  # what broke the format that was agreed
+        self.connections = 0
+        self.datagrams = 0
+        self.bytes_sent = 0
+
+    @property
+    def udp(self) -> bool:
+        """Datagrams, no connections."""
+        return self._endpoint.transport is Transport.UDP
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the time for this endpoint."""
+        return max(0.0, self.started_s + self._timeout_s - self.now_s)
+
+    def standing(self, over: Layer | None) -> Line | None:
+        """The connection, where it stands and runs inside `over`."""
+        line = self.line
+        return line if line is not None and line.end is None and line.over is over else None
+
+    def facts(self, line: Line) -> ConnectionFacts:
+        """What messages may say of the connection."""
+        return ConnectionFacts(
+            target_address=packed(self._endpoint.address),
+            target_port=self._endpoint.port,
+            prober_address=packed(line.local_address),
+            prober_port=line.local_port,
+            target_host=self._question.hints.server_name,
+        )
+
+    def open(self, over: Layer | None, probe: str) -> Talk[Line | None]:
+        """A new connection or socket, with TLS on it where `over` says so; None when there is none."""
+        seen = self.seen
+        self.line = None
+        event = yield Connect(probe, self.left_s)
+        self.now_s = event.at_s
+        if isinstance(event, Ended):
+            self.failed = Failed(event.outcome, event.detail)
+            if not self.udp and event.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+                self._connected()
+            return None
+        assert isinstance(event, Connected)
+        self.line = Line(event)
+        if not self.udp:
+            self._connected()
+        if event.rtt_s is not None:
+            seen.rtt_s = event.rtt_s
+        if over is Layer.TLS:
+            yield from self.secure(self.line, self._tls_name, self._tls_alpn)
+        return self.standing(over)
+
+    def _connected(self) -> None:
+        self.seen.spent += 1
+        self.connections += 1
+
+    def secure(self, line: Line, name: str | None, alpn: tuple[str, ...]) -> Talk[TlsClient]:
+        """TLS on a standing connection; `done` of the result says whether it came through."""
+        client = TlsClient(name, alpn)
+        plain_before = not line.said
+        floor_s = clamp(6 * (line.rtt_s or 0.0) + HANDSHAKE_FLOOR_S, HANDSHAKE_FLOOR_S, self._timeout_s)
+        raw = yield from line.secure(client, "tls", min(self.left_s, floor_s))
+        self.now_s = line.now_s
+        line.said = False  # nothing was said inside yet
+        seen = self.seen
+        seen.heard += client.received
+        if client.done:
+            self._tls_name, self._tls_alpn = name, alpn
+            facts = client.facts()
+            seen.tls, seen.alpn, seen.last = TlsState.OPEN, facts.alpn, Heard.KNOWN
+            self._judge.tls_facts(facts)
+            return client
+        line.end = line.end or Ended(self.now_s, Outcome.CLOSED, client.problem)
+        if line.end.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+            self.failed = Failed(line.end.outcome, line.end.detail)
+        elif client.is_tls:
+            self._judge.tls_closed(client.problem, raw)
+            seen.last = Heard.KNOWN
+        elif raw and plain_before:
+            if looks_like_tls(raw[: RECORD_HEAD - 1] + b"\x02"):
+                self.garbled = f"TLS: {client.problem}"
+            asked = Asked("tls/hello", 0, Message(b"", self.facts(line).sent()))
+            known = self._judge.reply(asked, raw, Transport.TCP, closed=True)
+            seen.last = Heard.KNOWN if known else Heard.STRANGE
+        else:
+            self._quiet(closed="in time" not in client.problem)
+        if seen.tls is not TlsState.OPEN:
+            seen.tls = TlsState.FAILED
+            self._judge.unhold()
+        return client
+
+    def say(self, line: Line, data: bytes, probe: ProbeSpec) -> Talk[None]:
+        """Send one message."""
+        yield from line.say(data, probe.id, amplifies=probe.amplifies)
+        self.now_s = line.now_s
+        if line.end is not None and line.end.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+            self.failed = Failed(line.end.outcome, line.end.detail)
+            return
+        if self.udp:
+            self.seen.spent += 1
+            self.datagrams += 1
+        self.bytes_sent += len(data)
+
+    def hear(self, line: Line, asked: Asked, seconds: float) -> Talk[Reply]:
+        """Wait up to `seconds` for one reply, and judge it."""
+        self._judge.ask(asked)
+        until_s = line.now_s + seconds
+        if self.udp:
+            data, closed = yield from self._datagrams(line, until_s)
+        else:
+            data, closed = yield from self._stream(line, asked, until_s)
+        self.now_s = line.now_s
+        reply = self._judge.as_reply(asked, data, self._endpoint.transport, closed=closed)
+        self._conclude(asked, reply)
+        return reply
+
+    def _stream(self, line: Line, asked: Asked, until_s: float) -> Talk[tuple[bytes, bool]]:
+        """Collect; judge at once, at each doubling of what came, and when the reply pauses."""
+        wants_end = asked.expect is not None and (asked.expect.closed is not None or asked.expect.silence)
+        data = bytearray()
+        judge_at, extended = 1, False
+        longest_s = until_s
+        while True:
+            event = yield from line.hear(min(until_s, longest_s) - line.now_s)
+            match event:
+                case TimedOut(unacknowledged=True) if not data and not extended:
+                    extended = True
+                    until_s = longest_s = min(line.now_s + UNACKNOWLEDGED_S, self.started_s + self._timeout_s)
+                case TimedOut():
+                    return bytes(data), False
+                case Ended():
+                    self._ended(event)
+                    return bytes(data), True
+                case Received():
+                    self.seen.heard += len(event.data)
+                    if not data:
+                        longest_s = min(line.now_s + REPLY_LONGEST_S, self.started_s + self._timeout_s)
+                    data += event.data[: limits.REPLY_BYTES - len(data)]
+                    if len(data) >= judge_at:
+                        judge_at = 2 * len(data)
+                        if self._judge.enough(asked, bytes(data), Transport.TCP) and not wants_end:
+                            return bytes(data), False
+                    if len(data) >= limits.REPLY_BYTES or line.now_s >= longest_s:
+                        return bytes(data), False
+                    until_s = longest_s if wants_end else line.now_s + self._gap_s(data)
+
+    def _datagrams(self, line: Line, until_s: float) -> Talk[tuple[bytes, bool]]:
+        """The first datagram that a signature knows, else the first one."""
+        first = b""
+        while True:
+            event = yield from line.hear(until_s - line.now_s)
+            match event:
+                case TimedOut():
+                    return first, False
+                case Ended():
+                    self._ended(event)
+                    return first, True
+                case Received():
+                    self.seen.heard += len(event.data)
+                    if self._judge.datagram(event.data):
+                        return event.data, False
+                    first = first or event.data
+                    if line.now_s >= until_s:
+                        return first, False
+
+    def _conclude(self, asked: Asked, reply: Reply) -> None:
+        """What the reply means for the next move."""
+        seen = self.seen
+        if not reply.data:
+            self._quiet(closed=reply.closed)
+            if asked.message.data and not reply.closed and _is_text(asked.message.data):
+                seen.text_ignored = True
+        elif self.udp:
+            seen.last = Heard.KNOWN if self._judge.candidates else Heard.STRANGE
+            seen.again = self._judge.wanted_again()
+        elif reply.over is None and seen.tls is TlsState.UNKNOWN and self._tells_tls(reply):
+            seen.tls, seen.last = TlsState.SUGGESTED, Heard.KNOWN
+            self._judge.hold(asked, reply)
+        else:
+            seen.last = Heard.KNOWN if self._judge.settle(asked, reply) else Heard.STRANGE
+
+    def _tells_tls(self, reply: Reply) -> bool:
+        return suggests_tls(reply.data) or self._judge.tells_tls(reply)
+
+    def _quiet(self, *, closed: bool) -> None:
+        self.seen.last = Heard.CLOSED if closed else Heard.SILENT
+        self.seen.silences += not closed
+
+    def _ended(self, event: Ended) -> None:
+        if (self.udp and not self.seen.heard) or event.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+            self.failed = Failed(event.outcome, event.detail)
+
+    def _gap_s(self, data: bytearray) -> float:
+        """How long a reply may pause before it counts as over."""
+        rtt_s = self.seen.rtt_s or 0.0
+        if data.endswith(b"\n"):
+            return clamp(rtt_s / 2, GAP_LINE_S, GAP_CEILING_S)
+        return clamp(rtt_s, GAP_FLOOR_S, GAP_CEILING_S)
+
+
+def _is_text(data: bytes) -> bool:
+    return all(32 <= byte < 127 or byte in (9, 10, 13) for byte in data[:16])
+
+
+def packed(address: str) -> bytes:
+    """4 or 16 bytes; an IPv4-mapped address is IPv4."""
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).packed

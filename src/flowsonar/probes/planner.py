@@ -1,0 +1,412 @@
+"""What to ask next: a pure function of what the flow showed and what this endpoint has answered so far.
+
+The order is by expected information per cost: what the flow's own bytes point to, what the port is for, what this
+host and network turned out to be before (`prior`), then the general order. A reply moves the services it speaks for
+to the front. `docs/politeness.md` says it for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+from flowsonar.model import Confidence, Endpoint, Layer, Question, Side, Transport
+from flowsonar.probes.special.tls import looks_like_tls
+from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
+from flowsonar.signatures.randomness import looks_random
+
+__all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "Seen", "Stop", "TlsState", "clamp"]
+
+LISTEN_FLOOR_S: Final = 0.03
+"""A local server greets within this; a few round trips are added where the path is longer."""
+LISTEN_CEILING_S: Final = 1.0
+"""Longest first listen, where flow or port say that the server speaks first."""
+REPLY_FLOOR_S: Final = 0.15
+"""A local server answers within this even on a busy machine; slower ones are waited for at the end."""
+REPLY_CEILING_S: Final = 1.2
+DATAGRAM_FLOOR_S: Final = 0.1
+RTT_UNKNOWN_S: Final = 0.08
+RETRY_AFTER_S: Final = 1.2
+"""A datagram may be lost: the best one is sent once more this long after the beginning."""
+LEAST_S: Final = 0.02
+"""With less time left than this nothing new is begun."""
+
+
+class Catalogue(Protocol):
+    """What the planner needs of the signature set."""
+
+    @property
+    def services(self) -> Mapping[str, Signature]: ...  # noqa: D102
+
+    def by_port(self, transport: Transport, port: int) -> Sequence[str]: ...  # noqa: D102
+
+    def by_alpn(self, name: str) -> Sequence[str]: ...  # noqa: D102
+
+
+class Heard(StrEnum):
+    """What the last question, or listening, brought."""
+
+    NOTHING = "nothing"
+    """No question yet."""
+    SILENT = "silent"
+    CLOSED = "closed"
+    """The connection ended without a byte."""
+    STRANGE = "strange"
+    """Bytes that no signature knows."""
+    KNOWN = "known"
+
+
+class TlsState(StrEnum):
+    """What is known of TLS on this endpoint."""
+
+    UNKNOWN = "unknown"
+    SUGGESTED = "suggested"
+    """The flow or a reply told it."""
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What this conversation has brought so far. The session keeps it; the planner only reads it."""
+
+    spent: int = 0
+    """Connections opened, or datagrams sent."""
+    elapsed_s: float = 0.0
+    rtt_s: float | None = None
+    open: bool = False
+    """A connection stands."""
+    said: bool = False
+    """Something was said on it."""
+    over: Layer | None = None
+    """What the standing connection runs inside."""
+    alpn: str | None = None
+    tls: TlsState = TlsState.UNKNOWN
+    listened_s: dict[Layer | None, float] = field(default_factory=dict)
+    """How long the first listening took, per layer."""
+    tried: list[tuple[ProbeSpec, Layer | None]] = field(default_factory=list)
+    candidates: list[str] = field(default_factory=list)
+    """Services that replies speak for, best first."""
+    best: Confidence = Confidence.UNKNOWN
+    """The best that a pattern which is not soft has shown."""
+    best_service: str | None = None
+    last: Heard = Heard.NOTHING
+    text_ignored: bool = False
+    """A question of one or more text lines got no byte back."""
+    heard: int = 0
+    """Bytes that came in all."""
+    silences: int = 0
+    """Questions that got neither byte nor close."""
+    again: ProbeSpec | None = None
+    """A probe whose answer only counts when it comes twice."""
+    patient: bool = False
+    """The last, long wait was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Say nothing for up to `seconds`."""
+
+    seconds: float
+    over: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Open a connection and do a TLS handshake on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put a probe; wait up to `seconds` for each of its replies."""
+
+    probe: ProbeSpec
+    seconds: float
+    over: Layer | None = None
+    fresh: bool = False
+    """On a new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing more is to be asked."""
+
+    why: str
+
+
+Move = Listen | Secure | Ask | Stop
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """`value`, but not below `low` nor above `high`."""
+    return max(low, min(high, value))
+
+
+class Planner:
+    """Says the next move. Holds nothing but the signatures and the bounds."""
+
+    def __init__(self, catalogue: Catalogue, *, max_probes: int, timeout_s: float) -> None:
+        self._catalogue = catalogue
+        self._max_probes = max_probes
+        self.timeout_s = timeout_s
+
+    def next(self, question: Question, seen: Seen, prior: Sequence[str] = ()) -> Move:
+        """The next move for `question`, after `seen`. `prior`: what neighbours of the endpoint turned out to be."""
+        if seen.best is Confidence.CONFIRMED:
+            return Stop("identified")
+        if self.timeout_s - seen.elapsed_s < LEAST_S:
+            return Stop("out of time")
+        if question.endpoint.transport is Transport.UDP:
+            return self._datagram(question, seen, prior)
+        return self._connection(question, seen, prior)
+
+    # -- TCP ----------------------------------------------------------------------------------------------------
+
+    def _connection(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
+        if seen.spent >= self._max_probes and not seen.open:
+            return Stop("out of connections")
+        if self._wants_tls(question, seen):
+            return Secure() if seen.spent < self._max_probes else Stop("out of connections")
+        over = Layer.TLS if seen.tls is TlsState.OPEN else None
+        listen_s = self._listen_s(question, seen, over)
+        if listen_s > 0:
+            return Listen(min(listen_s, self._left_s(seen)), over)
+        return self._question(question, seen, over, prior) or self._patience(seen, over)
+
+    def _wants_tls(self, question: Question, seen: Seen) -> bool:
+        """Whether it is TLS's turn because something tells it."""
+        if seen.tls is TlsState.UNKNOWN and not seen.spent:
+            return self._tls_first(question)
+        hung_up = seen.last is Heard.CLOSED and bool(seen.tried) and not seen.silences and not seen.heard
+        # most that hang up on a plain question want a ClientHello
+        return seen.tls is TlsState.SUGGESTED or (seen.tls is TlsState.UNKNOWN and hung_up)
+
+    def _question(self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]) -> Move | None:
+        """The best question that is left and affordable, or None."""
+        for probe, strong in self._ranked(question, seen, over, prior):
+            same = seen.open and seen.over == over and (not seen.said or probe.service in seen.candidates)
+            spend = probe.connections - same
+            if seen.spent + spend > self._max_probes:
+                continue
+            if self._keeps_last(seen, spend):
+                break
+            if not strong and seen.best is Confidence.LIKELY:
+                break
+            if not strong and over is None and self._tls_now(seen, probe):
+                return Secure()
+            return Ask(probe, self._reply_s(seen, strong=strong), over, fresh=not same)
+        if seen.best is Confidence.LIKELY:
+            return Stop("likely, and nothing left that would tell more")
+        untold = over is None and seen.tls is TlsState.UNKNOWN and not seen.heard
+        if untold and seen.spent < self._max_probes and not self._keeps_last(seen, 1):
+            return Secure()
+        return None
+
+    def _keeps_last(self, seen: Seen, spend: int) -> bool:
+        """The last connection of an endpoint that was only silent is kept for the long wait."""
+        return bool(
+            spend and seen.silences and not seen.heard and seen.tried and seen.spent + spend >= self._max_probes
+        )
+
+    def _patience(self, seen: Seen, over: Layer | None) -> Move:
+        """Nothing is left to ask: servers that think or greet slowly get the time that is left."""
+        left_s = self._left_s(seen)
+        if seen.heard or not seen.silences or seen.patient or left_s < LEAST_S:
+            return Stop("nothing left to ask")
+        if seen.spent < self._max_probes and seen.tried:
+            probe = next((probe for probe, layer in seen.tried if layer == over and probe.connections == 1), None)
+            if probe is not None:
+                return Ask(probe, left_s, over, fresh=True)
+        if seen.open:
+            return Listen(left_s, over)
+        return Stop("nothing left to ask")
+
+    def _tls_first(self, question: Question) -> bool:
+        hints, port = question.hints, question.endpoint.port
+        if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes) or hints.alpn:
+            return True
+        if hints.candidates or hints.initiator_bytes or hints.responder_bytes:
+            return hints.candidates[:1] == ("tls",)
+        named = self._catalogue.by_port(Transport.TCP, port)
+        return bool(named) and not self._plain_services(Transport.TCP, port)
+
+    def _tls_now(self, seen: Seen, probe: ProbeSpec) -> bool:
+        """TLS takes its place in the general order: after the first question, before the rare ones."""
+        return (
+            seen.tls is TlsState.UNKNOWN
+            and bool(seen.tried)
+            and seen.best is Confidence.UNKNOWN
+            and seen.heard == 0
+            and (probe.rarity > 1 or seen.text_ignored)
+        )
+
+    def _listen_s(self, question: Question, seen: Seen, over: Layer | None) -> float:
+        """How long to listen before speaking; 0: not at all."""
+        if over in seen.listened_s or seen.tried:
+            return 0.0
+        hints = question.hints
+        first = hints.first_speaker if hints.side is Side.RESPONDER and not hints.midstream else None
+        patient_s = clamp(4 * self._rtt_s(seen) + 0.5, LISTEN_FLOOR_S, LISTEN_CEILING_S)
+        if over is None and first is Side.RESPONDER:
+            return patient_s
+        if over is None and first is Side.INITIATOR:
+            return 0.0
+        for service in self._pointed(question, seen, over):
+            signature = self._catalogue.services[service]
+            if signature.speaks_first is Speaker.SERVER:
+                return patient_s
+            if signature.speaks_first is Speaker.CLIENT:
+                return 0.0
+        return clamp(2 * self._rtt_s(seen) + LISTEN_FLOOR_S, LISTEN_FLOOR_S, LISTEN_CEILING_S)
+
+    # -- UDP ----------------------------------------------------------------------------------------------------
+
+    def _datagram(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
+        if seen.again is not None:
+            if seen.spent < self._max_probes:
+                return Ask(seen.again, self._reply_s(seen, strong=True))
+            return Stop("out of datagrams")
+        for probe, strong in self._ranked(question, seen, None, prior):
+            if seen.spent + probe.connections > self._max_probes - (0 if seen.heard else 1) and seen.tried:
+                continue
+            if not strong and seen.best is Confidence.LIKELY:
+                return Stop("likely, and nothing left that would tell more")
+            return Ask(probe, self._datagram_s(seen, strong=strong))
+        if seen.best is Confidence.LIKELY or not seen.tried:
+            return Stop("nothing left to ask")
+        if seen.patient or seen.heard:
+            return Stop("nothing left to ask")
+        if seen.elapsed_s < RETRY_AFTER_S and seen.spent < self._max_probes:
+            return Listen(min(RETRY_AFTER_S - seen.elapsed_s, self._left_s(seen)))
+        if seen.spent < self._max_probes:
+            first = next((probe for probe, _ in seen.tried if probe.connections == 1), None)
+            if first is not None:
+                return Ask(first, self._left_s(seen))
+        return Listen(self._left_s(seen))
+
+    # -- order --------------------------------------------------------------------------------------------------
+
+    def _ranked(
+        self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]
+    ) -> Iterator[tuple[ProbeSpec, bool]]:
+        """Probes not tried yet, best first; the flag says whether something points to the service."""
+        tried = {(probe.id, layer) for probe, layer in seen.tried}
+        pointed = list(self._pointed(question, seen, over))
+        named: set[str] = set()
+        for service in (*pointed, *prior):
+            if service in named or service not in self._catalogue.services:
+                continue
+            named.add(service)
+            for probe in self._probes(question.endpoint, service, seen, over, strong=service in pointed):
+                if (probe.id, over) not in tried:
+                    yield probe, service in pointed
+        others = [
+            (self._cost(question, seen, probe), index, probe)
+            for index, service in enumerate(self._catalogue.services)
+            if service not in named
+            for probe in self._probes(question.endpoint, service, seen, over, strong=False)
+            if (probe.id, over) not in tried
+        ]
+        others.sort(key=lambda entry: entry[:2])
+        for _, _, probe in others:
+            yield probe, False
+
+    def _pointed(self, question: Question, seen: Seen, over: Layer | None) -> Iterator[str]:
+        """Services that something points to: replies, the negotiated ALPN, the flow's bytes, the port."""
+        known = self._catalogue.services
+        names: list[str] = list(seen.candidates)
+        if over is Layer.TLS and seen.alpn:
+            names += self._catalogue.by_alpn(seen.alpn)
+        names += [name for name in question.hints.candidates if name != "tls"]
+        if over is Layer.TLS:
+            names += self._tls_services(question.endpoint.port)
+        else:
+            names += self._plain_services(question.endpoint.transport, question.endpoint.port)
+        yield from dict.fromkeys(name for name in names if name in known)
+
+    def _tls_services(self, port: int) -> list[str]:
+        """Services that speak TLS on this port from the first byte."""
+        known = self._catalogue.services
+        return [name for name in self._catalogue.by_port(Transport.TCP, port) if port in known[name].tls_ports]
+
+    def _plain_services(self, transport: Transport, port: int) -> list[str]:
+        """Services whose plain default port this is."""
+        known = self._catalogue.services
+        return [
+            name
+            for name in self._catalogue.by_port(transport, port)
+            if name != "tls" and any(port in ports for kind, ports in known[name].ports if kind is transport)
+        ]
+
+    def _probes(
+        self, endpoint: Endpoint, service: str, seen: Seen, over: Layer | None, *, strong: bool
+    ) -> Iterator[ProbeSpec]:
+        signature = self._catalogue.services[service]
+        family = 6 if ":" in endpoint.address else 4
+        for probe in signature.probes:
+            if probe.transport is not endpoint.transport or probe.special == "tls":
+                continue
+            if probe.family is not None and probe.family != family:
+                continue
+            if probe.over is not None and probe.over is not over:
+                continue
+            if over is not None and probe.over is None and not (over in signature.inside or signature.tls_ports):
+                continue
+            if probe.starttls and over is not None:
+                continue
+            if not strong and (probe.rarity >= 9 or probe.starttls):
+                continue
+            if _is_http2(probe) != (seen.alpn == "h2") and over is not None:
+                continue
+            if not strong and signature.speaks_first is Speaker.SERVER:
+                continue  # it would have greeted
+            yield probe
+
+    def _cost(self, question: Question, seen: Seen, probe: ProbeSpec) -> float:
+        cost = float(probe.rarity) + 2.0 * (probe.connections - 1)
+        if seen.text_ignored and _is_text(probe):
+            cost += 10.0  # who ignores one line of text will ignore the next
+        if probe.transport is Transport.UDP and _is_random(probe):
+            shown = question.hints.initiator_bytes or question.hints.responder_bytes
+            cost += (-10.0 if looks_random(shown) else 10.0) if shown else 0.0
+        return cost
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _left_s(self, seen: Seen) -> float:
+        return max(0.0, self.timeout_s - seen.elapsed_s)
+
+    def _rtt_s(self, seen: Seen) -> float:
+        return RTT_UNKNOWN_S if seen.rtt_s is None else seen.rtt_s
+
+    def _reply_s(self, seen: Seen, *, strong: bool) -> float:
+        """How long a reply may take before something else is tried."""
+        floor_s = 2 * REPLY_FLOOR_S if strong else REPLY_FLOOR_S
+        return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
+
+    def _datagram_s(self, seen: Seen, *, strong: bool) -> float:
+        floor_s = 2 * DATAGRAM_FLOOR_S if strong else DATAGRAM_FLOOR_S
+        return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
+
+
+def _first_bytes(probe: ProbeSpec) -> bytes:
+    for step in probe.steps:
+        if step.send is not None:
+            first = step.send.parts[0] if step.send.parts else b""
+            return first if isinstance(first, bytes) else b""
+    return b""
+
+
+def _is_text(probe: ProbeSpec) -> bool:
+    first = _first_bytes(probe)[:4]
+    return len(first) == 4 and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in first)
+
+
+def _is_random(probe: ProbeSpec) -> bool:
+    return not _first_bytes(probe)
+
+
+def _is_http2(probe: ProbeSpec) -> bool:
+    return _first_bytes(probe)[:5] == b"PRI *"  # RFC 9113 section 3.4

@@ -1,0 +1,318 @@
+"""Replies to evidence: every reply is matched against all signatures; what holds becomes evidence and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from flowsonar import limits
+from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
+from flowsonar.probes.planner import Catalogue
+from flowsonar.probes.special.tls import TlsFacts, suggests_tls
+from flowsonar.signatures.conditions import is_echo
+from flowsonar.signatures.language import Condition, ProbeSpec
+from flowsonar.signatures.matcher import Match, Matcher, Reply
+from flowsonar.signatures.templates import Message
+
+__all__ = ["Asked", "Judge"]
+
+_SERVICES_PER_REPLY: Final = 4
+"""Services that one reply may speak for; more would say nothing."""
+_STRANGE_REPLIES: Final = 2
+"""Replies nobody knows that are kept as evidence."""
+_REPLIES_KEPT: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question that was put: what a reply is compared to."""
+
+    probe_id: str
+    step: int
+    message: Message
+    previous: tuple[bytes, ...] = ()
+    over: Layer | None = None
+    probe: ProbeSpec | None = None
+    expect: Condition | None = None
+
+
+class Judge:
+    """Keeps what one endpoint's replies came to."""
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        signatures: Catalogue,
+        own_addresses: Sequence[bytes],
+        note: Callable[[Evidence], None],
+    ) -> None:
+        self._matcher = matcher
+        self._signatures = signatures
+        self._own_addresses = own_addresses
+        self._note = note
+        self._asked: list[Asked] = []
+        self._earlier: set[str] = set()
+        self._strange: list[tuple[Asked, Reply]] = []
+        self._held: tuple[Asked, Reply] | None = None
+        self._tls: TlsFacts | None = None
+        self._mirrored: dict[str, bytes] = {}  # probe id: our address as a reply from behind a NAT showed it
+        self._again: ProbeSpec | None = None
+        self.evidence: list[Evidence] = []
+        self.replies: list[Reply] = []
+        self.candidates: list[str] = []
+        self.best = Confidence.UNKNOWN
+        self.best_service: str | None = None
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def ask(self, asked: Asked) -> None:
+        """A question was put; late replies over UDP are compared to all of them."""
+        if asked.message.data and (not self._asked or self._asked[-1] is not asked):
+            self._asked.append(asked)
+
+    def last_asked(self, over: Layer | None) -> Asked | None:
+        """The question that a late reply on the standing connection would answer."""
+        return self._asked[-1] if self._asked and self._asked[-1].over is over else None
+
+    def wanted_again(self) -> ProbeSpec | None:
+        """A probe to be put once more, for its answer only counts when it comes twice."""
+        again, self._again = self._again, None
+        return again
+
+    # -- replies ------------------------------------------------------------------------------------------------
+
+    def as_reply(self, asked: Asked, data: bytes, transport: Transport, *, closed: bool) -> Reply:
+        """What the matcher is given."""
+        return Reply(
+            probe=asked.probe_id,
+            step=asked.step,
+            data=data,
+            transport=transport,
+            closed=closed,
+            sent=asked.message.sent,
+            message=asked.message.data,
+            previous=asked.previous,
+            earlier=frozenset(self._earlier),
+            over=asked.over,
+        )
+
+    def enough(self, asked: Asked, data: bytes, transport: Transport) -> bool:
+        """Whether what came so far already is the last word."""
+        if asked.over is None and suggests_tls(data):
+            return False
+        matches = self._matcher.reply(self.as_reply(asked, data, transport, closed=False))
+        return any(_is_last_word(match, asked.over) for match in matches[:1])
+
+    def tells_tls(self, reply: Reply) -> bool:
+        """Whether the best match of a plain reply says that the port wants TLS."""
+        matches = self._matcher.reply(reply)[:1]
+        return any(match.service == "tls" or match.over is Layer.TLS for match in matches)
+
+    def hold(self, asked: Asked, reply: Reply) -> None:
+        """Keep a reply that points to TLS until TLS was tried."""
+        self._held = (asked, reply)
+
+    def unhold(self) -> None:
+        """TLS was tried in vain: the reply stands for itself."""
+        if self._held is not None:
+            (asked, reply), self._held = self._held, None
+            self.settle(asked, reply)
+
+    def reply(self, asked: Asked, data: bytes, transport: Transport, *, closed: bool) -> bool:
+        """Judge a whole reply; False when no signature knows it."""
+        return self.settle(asked, self.as_reply(asked, data, transport, closed=closed))
+
+    def settle(self, asked: Asked, reply: Reply) -> bool:
+        """Make evidence of a reply; False when no signature knows it."""
+        if len(self.replies) < _REPLIES_KEPT:
+            self.replies.append(reply)
+        matches = self._matcher.reply(reply)
+        if matches:
+            self._accept(matches, reply)
+            return True
+        if is_echo(reply.data, reply.message):
+            self._candidate("echo")
+        if len(self._strange) < _STRANGE_REPLIES:
+            self._strange.append((asked, reply))
+        return False
+
+    def datagram(self, data: bytes) -> bool:
+        """Judge a datagram: it may answer any of the questions put so far."""
+        for asked in reversed(self._asked):
+            reply = self.as_reply(asked, data, Transport.UDP, closed=False)
+            if matches := self._matcher.reply(reply):
+                self._accept(matches, reply)
+                return True
+            for address in self._own_addresses:
+                seen_as = replace(reply, sent={**reply.sent, "prober.address": address})
+                if matches := self._matcher.reply(seen_as):
+                    self._accept(matches, seen_as)
+                    return True
+            if self._from_behind_nat(asked, reply):
+                return True
+        if self._asked and len(self._strange) < _STRANGE_REPLIES:
+            asked = self._asked[-1]
+            if is_echo(data, asked.message.data):
+                self._candidate("echo")
+            self._strange.append((asked, self.as_reply(asked, data, Transport.UDP, closed=False)))
+        return False
+
+    def _from_behind_nat(self, asked: Asked, reply: Reply) -> bool:
+        """A reply that mirrors an address which is not ours: it counts, as likely, when it comes twice.
+
+        Between us and the target may be a NAT that nobody told us of; two questions with fresh fields then bring the
+        same address back, which chance or an impostor does not.
+        """
+        if asked.probe is None:
+            return False
+        for at, size in self._mirrors(asked.probe.service):
+            address = reply.data[at : at + size]
+            if len(address) != size or address == reply.sent.get("prober.address"):
+                continue
+            as_if = replace(reply, sent={**reply.sent, "prober.address": address})
+            matches = self._matcher.reply(as_if)
+            if not matches or matches[0].service != asked.probe.service:
+                continue
+            if self._mirrored.get(asked.probe_id) == address:
+                told = f"it sees us as {'.'.join(map(str, address))}"
+                self._accept([_weakened(match, told) for match in matches[:1]], as_if)
+            else:
+                self._mirrored[asked.probe_id] = address
+                self._again = asked.probe
+            return True
+        return False
+
+    def _mirrors(self, service: str) -> list[tuple[int, int]]:
+        """Where replies of the service mirror our IPv4 address."""
+        signature = self._signatures.services.get(service)
+        if signature is None:
+            return []
+        conditions = [pattern.condition for pattern in signature.replies]
+        conditions += [step.expect for probe in signature.probes for step in probe.steps if step.expect]
+        return list(
+            dict.fromkeys(
+                (check.at, 4) for held in conditions for check in held.fields if check.echo == "prober.address"
+            )
+        )
+
+    def went_through(self, probe: ProbeSpec, groups: Mapping[str, str], data: bytes, over: Layer | None) -> None:
+        """A dialogue went through all its steps, and that proves something by itself."""
+        assert probe.confidence is not None
+        product, version, cpe = self._matcher.product(probe.product, groups)
+        self._strange.clear()
+        self._keep(
+            Evidence(
+                kind=EvidenceKind.REPLY, service=probe.service, confidence=probe.confidence, over=over, product=product,
+                version=version, cpe=cpe, probe=probe.id, signature=probe.id,
+                detail=probe.detail or f"the dialogue {probe.id} went through",
+                data=data[: limits.EVIDENCE_BYTES], specificity=10 * probe.confidence.rank,
+            )
+        )  # fmt: skip
+        self._raise(probe.service, probe.confidence)
+
+    # -- TLS ----------------------------------------------------------------------------------------------------
+
+    def tls_facts(self, facts: TlsFacts) -> None:
+        """A handshake went through; what runs inside is still to be seen."""
+        self._held = None
+        if self._tls is None:
+            self._tls = facts
+            self._keep(_tls_evidence(facts.line(), b"", service=None))
+
+    def tls_closed(self, problem: str, raw: bytes) -> None:
+        """It speaks TLS, but not to the end with us: nobody can look inside."""
+        self._held = None
+        if self._tls is None and self.best is Confidence.UNKNOWN:
+            detail = f"the handshake did not come through: {problem}" if problem else "it answered with a TLS alert"
+            self._keep(_tls_evidence(detail, raw, service="tls"))
+            self._raise("tls", Confidence.CONFIRMED)
+
+    def conclude(self, *, tls: bool) -> None:
+        """Nothing more will come: a TLS service nobody could look into is `tls`; strange replies become evidence."""
+        self.unhold()
+        if tls and self._tls is not None and self.best.rank < Confidence.LIKELY.rank:
+            self._keep(_tls_evidence(self._tls.line(), b"", service="tls"))
+            self.best, self.best_service = Confidence.CONFIRMED, "tls"
+        if self.best.rank >= Confidence.LIKELY.rank and self.best_service != "tls":
+            return
+        for asked, reply in self._strange:
+            self._keep(
+                Evidence(
+                    kind=EvidenceKind.REPLY, service=None, confidence=Confidence.UNKNOWN, over=reply.over,
+                    probe=asked.probe_id, detail=_shown(reply), data=reply.data[: limits.EVIDENCE_BYTES],
+                )
+            )  # fmt: skip
+        self._strange.clear()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _accept(self, matches: Sequence[Match], reply: Reply) -> None:
+        top = matches[0]
+        services: set[str] = set()
+        for match in matches:
+            self._earlier.add(match.pattern)
+            if match.service in services or len(services) >= _SERVICES_PER_REPLY:
+                continue
+            if match.soft and not top.soft and match.service != top.service:
+                continue
+            services.add(match.service)
+            if match is not top and match.confidence.rank < top.confidence.rank:
+                self._candidate(match.service)
+                continue
+            self._keep(
+                Evidence(
+                    kind=EvidenceKind.REPLY, service=match.service, confidence=match.confidence,
+                    over=match.over or reply.over, product=match.product, version=match.version, cpe=match.cpe,
+                    probe=reply.probe, signature=match.pattern, detail=match.detail or _shown(reply),
+                    data=reply.data[: limits.EVIDENCE_BYTES], specificity=match.specificity,
+                )
+            )  # fmt: skip
+            self._candidate(match.service)
+            if not match.soft:
+                self._raise(match.service, match.confidence)
+        order = {match.service: place for place, match in reversed(list(enumerate(matches)))}
+        self.candidates.sort(key=lambda service: order.get(service, len(order)))
+
+    def _keep(self, evidence: Evidence) -> None:
+        if len(self.evidence) < limits.EVIDENCE_ITEMS and evidence not in self.evidence:
+            self.evidence.append(evidence)
+            self._note(evidence)
+
+    def _candidate(self, service: str) -> None:
+        if service not in self.candidates:
+            self.candidates.append(service)
+
+    def _raise(self, service: str, confidence: Confidence) -> None:
+        if confidence.rank > self.best.rank:
+            self.best, self.best_service = confidence, service
+
+
+def _is_last_word(match: Match, over: Layer | None) -> bool:
+    return match.confidence is Confidence.CONFIRMED and not match.soft and (match.over is None or match.over is over)
+
+
+def _weakened(match: Match, told: str) -> Match:
+    rank = min(match.confidence.rank, Confidence.LIKELY.rank)
+    confidence = next(value for value in Confidence if value.rank == rank)
+    detail = f"{match.detail}; {told}" if match.detail else told
+    return match._replace(confidence=confidence, detail=detail, specificity=max(0, match.specificity - 10))
+
+
+def _tls_evidence(detail: str, data: bytes, *, service: str | None) -> Evidence:
+    return Evidence(
+        kind=EvidenceKind.REPLY if service else EvidenceKind.BEHAVIOUR,
+        service=service,
+        confidence=Confidence.CONFIRMED if service else Confidence.UNKNOWN,
+        probe="tls",
+        signature="tls/handshake",
+        detail=detail,
+        data=data[: limits.EVIDENCE_BYTES],
+    )
+
+
+def _shown(reply: Reply) -> str:
+    """The beginning of a reply in one printable line."""
+    text = reply.data[:60].decode("latin-1").encode("unicode_escape").decode("ascii")
+    more = "" if len(reply.data) <= 60 else f" ... ({len(reply.data)} bytes)"
+    return f"answered {text[:120]}{more}"

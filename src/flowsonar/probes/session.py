@@ -1,0 +1,289 @@
+"""One conversation with one endpoint: the planner says the move, the exchange makes it, the judge weighs the reply.
+
+Without sockets: `Session.talk()` yields commands and is sent events (see `dialogue`), and comes to an `Answer`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from flowsonar.config import Settings
+from flowsonar.model import Answer, Confidence, Evidence, Outcome, Question
+from flowsonar.probes.dialogue import Close, Line, Talk
+from flowsonar.probes.exchange import Exchange, packed
+from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
+from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME
+from flowsonar.signatures.language import Connection, ProbeSpec, Step
+from flowsonar.signatures.matcher import Matcher, Reply
+from flowsonar.signatures.templates import Message, render
+
+__all__ = ["Session"]
+
+_SAME_REQUEST: Final = 12
+"""Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
+
+
+class Session:
+    """Asks one endpoint. `talk` is run once."""
+
+    def __init__(
+        self,
+        question: Question,
+        *,
+        signatures: Catalogue,
+        matcher: Matcher,
+        settings: Settings,
+        now_s: float,
+        prior: Sequence[str] = (),
+        note: Callable[[Evidence], None] = lambda _evidence: None,
+        pick: random.Random | None = None,
+    ) -> None:
+        budget = settings.budget
+        own = tuple(packed(address) for address in settings.scope.own_addresses)
+        rtt_ms = question.hints.rtt_ms
+        self.seen = Seen(rtt_s=None if rtt_ms is None else rtt_ms / 1000)
+        self._question = question
+        self._signatures = signatures
+        self._matcher = matcher
+        self._max_probes = budget.max_probes
+        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=budget.timeout_s)
+        self._prior = prior
+        self._pick = pick or random.Random()
+        self._judge = Judge(matcher, signatures, own, note)
+        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=budget.timeout_s, now_s=now_s)
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What was found so far."""
+        return tuple(self._judge.evidence)
+
+    def talk(self) -> Talk[Answer]:
+        """The whole conversation."""
+        exchange = self._exchange
+        while exchange.failed is None:
+            self._update()
+            move = self._planner.next(self._question, self.seen, self._prior)
+            match move:
+                case Stop():
+                    break
+                case Listen():
+                    yield from self._listen(move)
+                case Secure():
+                    yield from self._secure()
+                case Ask():
+                    yield from self._ask(move)
+        if exchange.line is not None:
+            closed = yield Close()
+            exchange.now_s = closed.at_s
+        return self.answer()
+
+    def answer(self, outcome: Outcome | None = None, detail: str = "", now_s: float | None = None) -> Answer:
+        """What the conversation came to; `outcome` where it was cut short from outside."""
+        exchange = self._exchange
+        if outcome is None:
+            self._judge.conclude(tls=self.seen.tls is TlsState.OPEN)
+            outcome, detail = self._outcome()
+        rtt_s = self.seen.rtt_s
+        return Answer(
+            endpoint=self._question.endpoint,
+            outcome=outcome,
+            evidence=self.evidence,
+            connections=exchange.connections,
+            datagrams=exchange.datagrams,
+            bytes_sent=exchange.bytes_sent,
+            rtt_ms=None if rtt_s is None else rtt_s * 1000,
+            took_ms=((exchange.now_s if now_s is None else now_s) - exchange.started_s) * 1000,
+            detail=detail,
+        )
+
+    def _outcome(self) -> tuple[Outcome, str]:
+        seen, exchange = self.seen, self._exchange
+        if exchange.garbled and self._judge.best is Confidence.UNKNOWN:
+            return Outcome.GARBLED, exchange.garbled
+        if seen.heard:
+            return Outcome.ANSWERED, ""
+        if exchange.failed is not None and (seen.spent <= 1 or exchange.udp or not seen.tried):
+            return exchange.failed.outcome, exchange.failed.detail
+        if not seen.tried and not seen.spent:
+            return Outcome.SILENT, "no signature has a question for it"
+        return (Outcome.CLOSED if seen.last is Heard.CLOSED and not seen.silences else Outcome.SILENT), ""
+
+    def _update(self) -> None:
+        seen, line = self.seen, self._exchange.line
+        seen.elapsed_s = self._exchange.now_s - self._exchange.started_s
+        seen.open = line is not None and line.end is None
+        seen.said = line is not None and line.said
+        seen.over = line.over if line is not None else None
+        seen.best, seen.best_service = self._judge.best, self._judge.best_service
+        seen.candidates = self._judge.candidates
+
+    # -- moves --------------------------------------------------------------------------------------------------
+
+    def _listen(self, move: Listen) -> Talk[None]:
+        exchange, seen = self._exchange, self.seen
+        line = exchange.standing(move.over)
+        if line is None:
+            yield from exchange.open(move.over, "listen")
+            return  # the round trip is known now: the planner says how long
+        if seen.tried and seen.elapsed_s + move.seconds >= self._planner.timeout_s:
+            seen.patient = True
+        asked = self._judge.last_asked(move.over) if line.said else None
+        asked = asked or Asked("listen", 0, Message(b"", exchange.facts(line).sent()), over=line.over)
+        began_s = line.now_s
+        yield from exchange.hear(line, asked, move.seconds)
+        seen.listened_s.setdefault(move.over, exchange.now_s - began_s)
+
+    def _secure(self) -> Talk[None]:
+        """Open TLS; once more without what the server says it does not like."""
+        hints, exchange = self._question.hints, self._exchange
+        name, alpn = hints.server_name, _offered(hints.alpn)
+        for _ in range(2):
+            line = yield from exchange.open(None, "tls")
+            if line is None:
+                return
+            client = yield from exchange.secure(line, name, alpn)
+            if client.alert == NO_APPLICATION_PROTOCOL:
+                alpn = () if alpn else ("h2", "http/1.1")
+            elif client.alert == UNRECOGNIZED_NAME and name:
+                name = None
+            else:
+                return
+            if client.done or self.seen.spent >= self._max_probes:
+                return
+
+    def _ask(self, move: Ask) -> Talk[None]:
+        """Put a probe: go through its steps as far as their expectations hold."""
+        seen, probe = self.seen, move.probe
+        if not seen.spent and not self._exchange.udp:
+            yield from self._exchange.open(move.over, probe.id)
+            return  # the round trip is known now: the planner says how long to wait
+        if seen.again is None and (probe, move.over) in seen.tried:
+            seen.patient = True
+        seen.again = None
+        seen.tried.append((probe, move.over))
+        dialogue = _Dialogue(probe, self._signatures)
+        answered = self._answered_before(dialogue.steps[0]) if len(dialogue.steps) > 1 else None
+        if answered is not None:
+            dialogue.skip(answered)
+        while (step := dialogue.step) is not None:
+            line = yield from self._line_for(move, dialogue, step)
+            if line is None:
+                return
+            asked = self._message(dialogue, step, line)
+            if asked.message.data:
+                yield from self._exchange.say(line, asked.message.data, probe)
+            seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, self._exchange.left_s)
+            reply = yield from self._exchange.hear(line, asked, seconds)
+            held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
+            if held is None or self._exchange.failed is not None:
+                return
+            dialogue.heard(reply, held)
+            if dialogue.turns_to_tls:
+                client = yield from self._exchange.secure(line, self._question.hints.server_name, ())
+                if not client.done:
+                    return
+            if self._judge.best is Confidence.CONFIRMED:
+                return
+        if probe.confidence is not None and any(step.expect for step in probe.steps):
+            self._judge.went_through(probe, dialogue.groups, dialogue.previous[-1], move.over)
+
+    def _line_for(self, move: Ask, dialogue: _Dialogue, step: Step) -> Talk[Line | None]:
+        """The connection a step is to be made on: the standing one, or a new one where it must be or none stands."""
+        fresh = move.fresh if dialogue.first else step.connection is Connection.NEW
+        over = self._exchange.line.over if dialogue.secured and self._exchange.line else move.over
+        line = self._exchange.standing(over)
+        if line is not None and not fresh:
+            return line
+        if not dialogue.first and step.connection is Connection.SAME:
+            return None  # the dialogue's connection is gone
+        if self.seen.spent >= self._max_probes and not (self._exchange.udp and dialogue.first):
+            return None
+        line = yield from self._exchange.open(over, move.probe.id)
+        return line
+
+    def _message(self, dialogue: _Dialogue, step: Step, line: Line) -> Asked:
+        facts = self._exchange.facts(line)
+        message = Message(b"", {**facts.sent(), **dialogue.known})
+        if step.again is not None and step.again < len(dialogue.messages):
+            message = Message(dialogue.messages[step.again], message.sent)
+        elif step.send is not None:
+            message = render(step.send, facts, dialogue.known, self._pick)
+            dialogue.known.update({name: value for name, value in message.sent.items() if "." not in name})
+        dialogue.messages.append(message.data)
+        return Asked(
+            dialogue.probe.id,
+            dialogue.number,
+            message,
+            previous=tuple(dialogue.previous),
+            over=line.over,
+            probe=dialogue.probe,
+            expect=step.expect,
+        )
+
+    def _answered_before(self, step: Step) -> Reply | None:
+        """An earlier reply that already is what a dialogue's first step would ask for."""
+        if step.send is None or step.expect is None or not step.send.parts:
+            return None
+        start = step.send.parts[0]
+        if not isinstance(start, bytes) or len(start) < _SAME_REQUEST:
+            return None
+        for reply in self._judge.replies:
+            same = reply.over is None and reply.message[:_SAME_REQUEST] == start[:_SAME_REQUEST]
+            if same and self._matcher.holds(step.expect, reply) is not None:
+                return reply
+        return None
+
+
+class _Dialogue:
+    """How far a probe's steps have come."""
+
+    def __init__(self, probe: ProbeSpec, signatures: Catalogue) -> None:
+        before = signatures.services[probe.service].starttls if probe.starttls else ()
+        self.probe = probe
+        self.steps: tuple[Step, ...] = (*before, *probe.steps)
+        self.number = 0
+        self.first = True  # no step was made on a connection yet
+        self.known: dict[str, bytes] = {}
+        self.groups: dict[str, str] = {}
+        self.messages: list[bytes] = []
+        self.previous: list[bytes] = []
+        self._before = len(before)
+
+    @property
+    def step(self) -> Step | None:
+        """The next one; None when all were made."""
+        return self.steps[self.number] if self.number < len(self.steps) else None
+
+    @property
+    def turns_to_tls(self) -> bool:
+        """The last step was the one after which the handshake begins."""
+        return 0 < self._before == self.number
+
+    @property
+    def secured(self) -> bool:
+        """Further steps are made inside TLS."""
+        return 0 < self._before <= self.number
+
+    def heard(self, reply: Reply, held: dict[str, str]) -> None:
+        """A step's reply was as expected."""
+        self.groups.update(held)
+        self.known.update({name: value.encode("latin-1", "replace") for name, value in held.items()})
+        self.previous.append(reply.data)
+        self.number += 1
+        self.first = False
+
+    def skip(self, reply: Reply) -> None:
+        """The first step was answered before."""
+        self.messages.append(reply.message)
+        self.previous.append(reply.data)
+        self.number += 1
+
+
+def _offered(alpn: tuple[str, ...]) -> tuple[str, ...]:
+    """The flow's own offer; without h2 where HTTP/1.1 will do, which names its server in one round trip less."""
+    if "http/1.1" in alpn:
+        return tuple(name for name in alpn if name != "h2")
+    return alpn
