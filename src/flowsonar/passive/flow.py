@@ -53,9 +53,11 @@ class PassiveFlow:
         "first_speaker",
         "firsts",
         "ftp",
+        "mirrored",
         "name",
         "opened",
         "query",
+        "seconds",
         "services",
         "stream",
         "tls",
@@ -66,6 +68,8 @@ class PassiveFlow:
         self.opened = opened
         self.transport = _TRANSPORTS.get(opened.protocol, Transport.OTHER)
         self.done = False
+        self.mirrored = False
+        """Both sides began with the same short message."""
         self.name: str | None = None
         """SNI, HTTP host."""
         self.alpn: tuple[str, ...] = ()
@@ -73,6 +77,8 @@ class PassiveFlow:
         """Direction of the first payload seen, -1 before."""
         self.firsts: list[bytes] = [b"", b""]
         """First payload bytes per direction, at most `limits.EVIDENCE_BYTES`."""
+        self.seconds: list[bytes] = [b"", b""]
+        """Second payload per direction of a TCP flow that nobody knows yet, at most 32 bytes."""
         self.counts = [0, 0]
         """Payloads read per direction."""
         self.services: dict[str, int] = {}

@@ -11,6 +11,7 @@ from typing import Final
 
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Side, Transport
+from flowsonar.passive import evidence
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.names import name_evidence
@@ -29,12 +30,12 @@ _TRIES: Final = 3
 """Payloads per direction that are matched: a greeting may come in pieces, a flow may be picked up in a body."""
 _ECHO_BYTES: Final = 8
 """Fewer equal bytes are a coincidence of small protocols."""
-_MIRRORED: Final = (b"JDWP-Handshake",)
-"""Greetings that both sides say alike."""
+_LONG_ECHO: Final = 64
+"""Shorter equal messages can be greetings (SSH, rsync, Ceph, JDWP) or keep-alives: the next ones decide."""
 _MULTICAST_NAMES: Final = frozenset({5353, 5355, 137})
 """mDNS, LLMNR and NetBIOS names: DNS's format, other services."""
 _LIKELY: Final = Confidence.LIKELY.rank
-_CONFIRMED: Final = Confidence.CONFIRMED.rank
+_DONE: Final = Findings(done=True)
 
 
 class PassiveReader:
@@ -55,8 +56,8 @@ class PassiveReader:
         if flow.done:
             return NOTHING
         data = event.data
-        if not data:
-            return NOTHING
+        if len(data) <= 6 and data.count(0) == len(data):
+            return NOTHING  # nothing, or the padding of a short frame that counts as payload
         direction = event.direction
         count = flow.counts[direction]
         flow.counts[direction] = count + 1
@@ -74,15 +75,15 @@ class PassiveReader:
         if flow.tls is not None:
             found += flow.tls.close(flow, self._signatures.by_alpn)
         if flow.datagrams is not None and (not flow.likely or "skype" in flow.services):
-            sequence = flow.datagrams.conclude()
+            sequence = flow.datagrams.conclude(last=True)
             if sequence is not None:
                 found.append(sequence)
         if flow.transport is Transport.ICMP:
-            found.append(_ICMP)
+            found.append(evidence.ICMP)
         elif flow.transport is Transport.TCP and not flow.likely and not found:
             found += self._by_endpoint(flow)
-        for evidence in found:
-            flow.note(evidence)
+        for one in found:
+            flow.note(one)
         if not flow.services:
             port = self.port_guess(flow)
             if port is not None:
@@ -112,37 +113,65 @@ class PassiveReader:
     # -- TCP ----------------------------------------------------------------------------------------------------
 
     def _segment(self, flow: PassiveFlow, event: Payload, count: int) -> Findings:
-        if flow.ftp is not None:
-            return self._control(flow, event)
+        resumed = self._resumed(flow, event)
+        if resumed is not None:
+            return resumed
         direction = event.direction
         data = event.data
-        if flow.stream is not None or (not count and starts_like_login(data)):
-            return self._skype_stream(flow, event)
-        if flow.tls is not None or (not count and starts_like_tls(data)):
-            return self._tls(flow, event)
         if not count:
-            other = flow.firsts[1 - direction]
-            if other and _is_echo(data, other):
-                return self._echo(flow, direction, data)
-            if flow.opened.responder_port == 53 or flow.opened.initiator_port == 53:
-                message = dns.tcp_message(data)
-                if message is not None:
-                    answer = self._dns(flow, direction, message)
-                    if answer is not None:
-                        return answer
-        if count >= _TRIES or (count and flow.likely):
+            special = self._first_segment(flow, event)
+            if special is not None:
+                return special
+        elif flow.mirrored:
+            return self._mirrored(flow, direction, data)
+        elif count == 1 and (not flow.services or "skype" in flow.services):
+            flow.seconds[direction] = data[:32]
+            if flow.services:
+                return self._known(flow)
+        if count and (count >= _TRIES or flow.likely):
             return self._end_of_segments(flow)
+        if count and not flow.opened.midstream:
+            data = flow.firsts[direction] + data  # a message in pieces; what is inside another protocol is not meant
         found = self._match(flow, direction, data)
         if found is None:
             return self._unmatched(flow, direction, data, count)
-        if could_be_control(data) and flow.ftp is None:
+        if could_be_control(data):
             flow.ftp = FtpControl(flow.opened)
             dialogue = self._control(flow, event)
             return Findings(found + dialogue.evidence, dialogue.announcements, follow=True)
-        done = self._both_spoke(flow) and flow.likely
+        done = self._both_spoke(flow) and flow.likely and not flow.mirrored
         if done:
             flow.finish()
         return Findings(found, done=done)
+
+    def _resumed(self, flow: PassiveFlow, event: Payload) -> Findings | None:
+        """Go on with what an earlier segment began; None: nothing was begun."""
+        if flow.tls is not None:
+            return self._tls(flow, event)
+        if flow.ftp is not None:
+            return self._control(flow, event)
+        if flow.stream is not None:
+            return self._skype_stream(flow, event)
+        return None
+
+    def _first_segment(self, flow: PassiveFlow, event: Payload) -> Findings | None:
+        """Read what codecs know better than patterns do; None: nothing of it."""
+        direction = event.direction
+        data = event.data
+        if starts_like_login(data):
+            return self._skype_stream(flow, event)
+        if starts_like_tls(data):
+            return self._tls(flow, event)
+        other = flow.firsts[1 - direction]
+        if other and _is_echo(data, other):
+            if len(other) >= _LONG_ECHO or 7 in _ports(flow.opened):
+                return self._echo(flow, direction, data)
+            flow.mirrored = True
+        if 53 in _ports(flow.opened):
+            message = dns.tcp_message(data)
+            if message is not None:
+                return self._dns(flow, direction, message)
+        return None
 
     def _match(self, flow: PassiveFlow, direction: int, data: bytes) -> tuple[Evidence, ...] | None:
         """Match first bytes; None where no signature knows them."""
@@ -163,7 +192,7 @@ class PassiveReader:
     def _judge(
         self, flow: PassiveFlow, side: Side, data: bytes, matches: list[Match], *, asks: bool
     ) -> tuple[Evidence, ...]:
-        found = [_evidence(match, side, data) for match in _winners(matches)]
+        found = [evidence.from_match(match, side, data) for match in evidence.winners(matches)]
         best = found[0]
         if best.service == "http":
             named = name_evidence(flow, data, side)
@@ -171,14 +200,16 @@ class PassiveReader:
                 flow.note(named)
                 flow.finish()  # whatever the server answers, it is Skype's own request
                 return (named,)
-        if asks:
+        if asks or flow.mirrored:
             if flow.client is None:
                 flow.client = best
-            found = [_at_most_likely(one) for one in found]
+            found = [evidence.at_most_likely(one) for one in found]
         elif flow.client is not None and flow.client.service == best.service:
             agreed = Confidence.CONFIRMED in {flow.client.confidence, best.confidence}
             if agreed and best.confidence is not Confidence.CONFIRMED:
-                found[0] = replace(best, confidence=Confidence.CONFIRMED, detail=_joined(best.detail, "both sides fit"))
+                found[0] = replace(
+                    best, confidence=Confidence.CONFIRMED, detail=evidence.joined(best.detail, "both sides fit")
+                )
         for one in found:
             flow.note(one)
         return tuple(found)
@@ -192,7 +223,7 @@ class PassiveReader:
             and http2.is_preface(flow.firsts[0])
             and http2.is_settings(data)
         ):
-            found = _settings(_SIDES[direction], data)
+            found = evidence.http2_settings(_SIDES[direction], data)
             flow.note(found)
             flow.finish()
             return Findings((found,), done=True)
@@ -200,7 +231,7 @@ class PassiveReader:
             flow.ftp = FtpControl(flow.opened)
             return self._control(flow, Payload(0, 0, direction, 0, 0, data, len(data), 0))._replace(follow=True)
         if not count and is_sslv2_hello(data):
-            found = _SSLV2
+            found = evidence.SSLV2
             flow.note(found)
             return Findings((found,))
         if not flow.services and count:
@@ -214,15 +245,19 @@ class PassiveReader:
         return Findings(found) if found else self._end_of_segments(flow)
 
     def _by_endpoint(self, flow: PassiveFlow) -> list[Evidence]:
-        if not (len(self._skype) or self._servers) or not (flow.firsts[0] or flow.firsts[1]) or flow.services:
+        if not (len(self._skype) or self._servers) or not (flow.firsts[0] or flow.firsts[1]):
             return []
-        found = known_endpoint(flow.opened, flow.firsts, self._skype, self._servers)
-        return [] if found is None else [found]
+        if flow.services and "skype" not in flow.services:
+            return []
+        found = known_endpoint(flow, self._skype, self._servers)
+        if found is None or found.confidence.rank <= flow.services.get("skype", 0):
+            return []
+        return [found]
 
     def _end_of_segments(self, flow: PassiveFlow) -> Findings:
         if flow.counts[0] >= _TRIES and flow.counts[1] >= _TRIES:
             return _DONE
-        if flow.likely and self._both_spoke(flow):
+        if flow.likely and self._both_spoke(flow) and "skype" not in flow.services:
             flow.finish()
             return _DONE
         return NOTHING
@@ -262,18 +297,18 @@ class PassiveReader:
     def _control(self, flow: PassiveFlow, event: Payload) -> Findings:
         control = flow.ftp
         assert control is not None
-        evidence, announcements = control.feed(event)
-        for one in evidence:
+        found, announcements = control.feed(event)
+        for one in found:
             flow.note(one)
         done = control.ended or control.over_tls
         if done:
             flow.ftp = None
             if control.proven or flow.likely:
                 flow.finish()
-                return Findings(tuple(evidence), tuple(announcements), done=True)
-            found = self._match(flow, event.direction, event.data) or ()
-            return Findings((*evidence, *found), tuple(announcements))
-        return Findings(tuple(evidence), tuple(announcements)) if evidence or announcements else NOTHING
+                return Findings(tuple(found), tuple(announcements), done=True)
+            others = self._match(flow, event.direction, event.data) or ()
+            return Findings((*found, *others), tuple(announcements))
+        return Findings(tuple(found), tuple(announcements)) if found or announcements else NOTHING
 
     # -- UDP ----------------------------------------------------------------------------------------------------
 
@@ -283,24 +318,22 @@ class PassiveReader:
         if flow.datagrams is not None:
             return self._skype_datagram(flow, event)
         opened = flow.opened
-        if len(data) >= 12 and not data[4]:
-            ports = (opened.responder_port, opened.initiator_port)
-            if _MULTICAST_NAMES.isdisjoint(ports):
-                found = self._dns(flow, direction, data)
-                if found is not None:
-                    return found
+        if len(data) >= 12 and not data[4] and _MULTICAST_NAMES.isdisjoint(_ports(opened)):
+            found = self._dns(flow, direction, data)
+            if found is not None:
+                return found
         if count >= _TRIES or flow.likely:
             return _DONE if count >= _TRIES and flow.counts[1 - direction] >= _TRIES else NOTHING
         other = flow.firsts[1 - direction]
-        if other and not count and _is_echo(data, other):
+        if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
         matches = self._matcher.payload(Transport.UDP, None, data)
         if matches:
-            evidence = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
+            judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
             done = self._both_spoke(flow) and flow.likely
             if done:
                 flow.finish()
-            return Findings(evidence, done=done)
+            return Findings(judged, done=done)
         if not flow.counts[1 - direction] and not count and worth_reading(opened, data):
             flow.datagrams = SkypeDatagrams(opened, self._skype)
             return self._skype_datagram(flow, event)
@@ -313,34 +346,47 @@ class PassiveReader:
         if found is None:
             return NOTHING
         flow.note(found)
-        done = found.confidence is Confidence.CONFIRMED
-        flow.done = done
-        return Findings((found,), done=done)
+        return Findings((found,))
 
     def _dns(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings | None:
         """Read a DNS message; confirmed only when a response agrees with its query. None: not DNS."""
         side = _SIDES[direction]
         query = flow.query
         if query is not None and dns.agrees(query[0], data, query[1]):
-            flow.note(_DNS_AGREES[side])
+            flow.note(evidence.DNS_AGREES[side])
             flow.finish()
-            return Findings((_DNS_AGREES[side],), done=True)
+            return Findings((evidence.DNS_AGREES[side],), done=True)
         end = dns.question_end(data)
         if not end:
             return None
         if query is None and not data[2] & 0x80:
             flow.query = (data[:end], end)
-        found = _DNS_SANE[side]
+        found = evidence.DNS_SANE[side]
         if flow.services.get("dns", 0) >= _LIKELY:
             return NOTHING
         flow.note(found)
         return Findings((found,))
 
+    def _mirrored(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings:
+        """Decide after equal greetings: an echo goes on with equal bytes, two programs of one kind do not."""
+        flow.seconds[direction] = data[:32]
+        other = flow.seconds[1 - direction]
+        if not other:
+            return NOTHING
+        if flow.seconds[direction] == other:
+            return self._echo(flow, direction, data)
+        both, flow.mirrored = flow.client, False
+        if both is None or both.confidence is not Confidence.CONFIRMED:
+            return self._end_of_segments(flow)
+        flow.note(both)
+        flow.finish()
+        return Findings((both,), done=True)
+
     # -- both ---------------------------------------------------------------------------------------------------
 
     def _echo(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings:
         """Whatever the client spoke, it got its own bytes back."""
-        found = replace(_ECHO, side=_SIDES[direction], data=data[:64])
+        found = replace(evidence.ECHO, side=_SIDES[direction], data=data[:64])
         flow.note(found)
         flow.finish()
         return Findings((found,), done=True)
@@ -348,96 +394,8 @@ class PassiveReader:
 
 def _is_echo(data: bytes, other: bytes) -> bool:
     size = len(other)
-    return size >= _ECHO_BYTES and data[:size] == other and other not in _MIRRORED
+    return size >= _ECHO_BYTES and data[:size] == other
 
 
-def _winners(matches: list[Match]) -> list[Match]:
-    """Give the most specific match, and those of other services that are as sure and as specific."""
-    best = matches[0]
-    rank = (best.soft, best.confidence.rank, best.specificity)
-    kept = [best]
-    services = {best.service}
-    for match in matches[1:]:
-        if match.service not in services and (match.soft, match.confidence.rank, match.specificity) == rank:
-            services.add(match.service)
-            kept.append(match)
-    return kept
-
-
-def _evidence(match: Match, side: Side, data: bytes) -> Evidence:
-    return Evidence(
-        kind=EvidenceKind.PAYLOAD,
-        service=match.service,
-        confidence=match.confidence,
-        side=side,
-        over=match.over,
-        product=match.product,
-        version=match.version,
-        cpe=match.cpe,
-        signature=match.pattern,
-        detail=match.detail,
-        data=data[:256],
-        specificity=match.specificity,
-    )
-
-
-def _at_most_likely(evidence: Evidence) -> Evidence:
-    return replace(evidence, confidence=Confidence.LIKELY) if evidence.confidence.rank > _LIKELY else evidence
-
-
-def _joined(detail: str, more: str) -> str:
-    return f"{detail}; {more}" if detail else more
-
-
-def _settings(side: Side, data: bytes) -> Evidence:
-    return Evidence(
-        kind=EvidenceKind.PAYLOAD,
-        service="http",
-        confidence=Confidence.CONFIRMED,
-        side=side,
-        version="2",
-        signature="http/h2-settings",
-        detail="HTTP/2 SETTINGS frame in answer to the connection preface",
-        data=data[:64],
-        specificity=60,
-    )
-
-
-def _dns_evidence(side: Side, confidence: Confidence, detail: str) -> Evidence:
-    return Evidence(
-        kind=EvidenceKind.PAYLOAD,
-        service="dns",
-        confidence=confidence,
-        side=side,
-        signature="dns/message",
-        detail=detail,
-        specificity=40,
-    )
-
-
-_DONE: Final = Findings(done=True)
-_ECHO: Final = Evidence(
-    kind=EvidenceKind.PAYLOAD,
-    service="echo",
-    confidence=Confidence.LIKELY,
-    signature="echo/same-bytes",
-    detail="the answer is the other side's own bytes",
-    specificity=80,
-)
-_ICMP: Final = Evidence(
-    kind=EvidenceKind.PAYLOAD, service="icmp", confidence=Confidence.CONFIRMED, detail="IP protocol number"
-)
-_SSLV2: Final = Evidence(
-    kind=EvidenceKind.PAYLOAD,
-    service="tls",
-    confidence=Confidence.LIKELY,
-    side=Side.INITIATOR,
-    signature="tls/sslv2-hello",
-    detail="ClientHello in SSL 2 framing",
-    specificity=40,
-)
-_DNS_SANE: Final = {side: _dns_evidence(side, Confidence.LIKELY, "one message that is sane") for side in Side}
-_DNS_AGREES: Final = {
-    side: _dns_evidence(side, Confidence.CONFIRMED, "identifier and question of query and response agree")
-    for side in Side
-}
+def _ports(opened: Opened) -> tuple[int, int]:
+    return opened.initiator_port, opened.responder_port

@@ -7,8 +7,10 @@
 | imitated TLS | the 56 constant bytes of the hello | likely |
 | imitated TLS | the 79 constant bytes of the answer, or a client that goes on without TLS records | confirmed |
 | HTTP | what the client asks ui.skype.com (see `protocols.skype`) | confirmed |
+| handshake | 14 bytes, then a message whose first bytes can be read (see `protocols.skype`) | likely; confirmed |
 | known port | unexplained bytes to the port number of a proven UDP node or of its peer | likely |
 | known server | unexplained bytes to a server that showed the constants, or to its ports from a proven host | likely |
+| shape | from a proven host: random-looking messages of the handshake's lengths | likely |
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Final
 
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
+from flowsonar.passive.flow import PassiveFlow
 from flowsonar.passive.skype_udp import MAX_PORTS, SkypePorts
 from flowsonar.protocols import skype, tls
 
@@ -24,6 +27,7 @@ __all__ = ["SkypeServers", "SkypeStream", "known_endpoint", "starts_like_login"]
 
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _LIKELY: Final = Confidence.LIKELY.rank
+_CONFIRMED: Final = Confidence.CONFIRMED
 
 
 def starts_like_login(data: bytes) -> bool:
@@ -36,18 +40,21 @@ def starts_like_login(data: bytes) -> bool:
 class SkypeServers:
     """Servers that showed the constants, bounded."""
 
-    __slots__ = ("_clients", "_servers")
+    __slots__ = ("_addresses", "_clients", "_servers")
 
     def __init__(self) -> None:
+        self._addresses: dict[bytes, None] = {}
         self._servers: dict[tuple[bytes, int], None] = {}
         self._clients: dict[bytes, None] = {}
 
     def add(self, opened: Opened) -> None:
         """Remember the server and the client of a flow that is proven."""
-        for known in (self._servers, self._clients):
-            if len(known) >= MAX_PORTS:
-                del known[next(iter(known))]  # type: ignore[arg-type]
-        self._servers[(opened.responder, opened.responder_port)] = None
+        if len(self._servers) >= MAX_PORTS or len(self._clients) >= MAX_PORTS:
+            self._servers.clear()  # rather than one by one: the three belong together
+            self._clients.clear()
+            self._addresses.clear()
+        self._servers[opened.responder, opened.responder_port] = None
+        self._addresses[opened.responder] = None
         self._clients[opened.initiator] = None
 
     def __contains__(self, endpoint: tuple[bytes, int]) -> bool:
@@ -55,6 +62,10 @@ class SkypeServers:
 
     def __bool__(self) -> bool:
         return bool(self._servers)
+
+    def is_address(self, address: bytes) -> bool:
+        """Whether a server of that address showed the constants, on any port."""
+        return address in self._addresses
 
     def is_client(self, address: bytes) -> bool:
         """Whether the host talked to such a server."""
@@ -90,7 +101,7 @@ class SkypeStream:
             confidence=confidence,
             side=_SIDES[event.direction],
             signature="skype/login" if self._hello == "login" else "skype/imitated-tls",
-            detail=f"TCP to {'a ' + kind if kind else 'a server'}: {what}",
+            detail=f"TCP to {_article(kind or 'server')}: {what}",
             data=event.data[:80],
             specificity=90,
         )
@@ -125,36 +136,62 @@ class SkypeStream:
         return None
 
 
-def known_endpoint(opened: Opened, firsts: list[bytes], ports: SkypePorts, servers: SkypeServers) -> Evidence | None:
-    """Judge a flow whose bytes nobody explains by where it goes. `firsts`: first payload of each direction."""
+def known_endpoint(flow: PassiveFlow, ports: SkypePorts, servers: SkypeServers) -> Evidence | None:
+    """Judge a flow whose bytes nobody explains by where it goes and how long its first messages are."""
+    opened = flow.opened
+    firsts, seconds = flow.firsts, flow.seconds
     listener = ports.find(opened.responder, opened.responder_port)
-    if listener is not None and listener.rank >= _LIKELY:
-        own = ports.port_rank(opened.responder, opened.responder_port)
-        where = "TCP to the port of a node" if own >= _LIKELY else "TCP to a super node or peer"
-        return _likely(f"{where}: a UDP port of the same number is Skype's ({listener.proof}){_shape(firsts)}", firsts)
-    if (opened.responder, opened.responder_port) in servers:
-        return _likely(f"TCP to a server that showed Skype's constants in another flow{_shape(firsts)}", firsts)
+    known = listener is not None and listener.rank >= _LIKELY
+    if skype.continues_handshake(firsts[0], seconds[0]):
+        return _behaviour("TCP handshake with a super node, the client's second message is readable", flow, _CONFIRMED)
+    if skype.answers_handshake(firsts[1], seconds[1]):
+        what = "TCP handshake with a node, its second message is readable"
+        return _behaviour(what, flow, _CONFIRMED if known else Confidence.LIKELY)
+    if known:
+        own = ports.port_rank(opened.responder, opened.responder_port) >= _LIKELY
+        where = "TCP to a node's port" if own else "TCP to a super node or peer"
+        shape = ", answered with 14 bytes" if len(firsts[1]) == skype.HANDSHAKE_LENGTH else ""
+        return _behaviour(f"{where}{shape}; Skype uses the same UDP port number there", flow)
     kind = skype.EVENT_PORTS.get(opened.responder_port)
-    if kind and (ports.host_rank(opened.initiator) >= _LIKELY or servers.is_client(opened.initiator)):
-        return _likely(
-            f"TCP to port {opened.responder_port} ({kind}) from a host that runs Skype{_shape(firsts)}", firsts
-        )
+    if (opened.responder, opened.responder_port) in servers:
+        return _behaviour(f"TCP to {_article(kind or 'server')} that showed Skype's constants in another flow", flow)
+    ours = ports.host_rank(opened.initiator) >= _LIKELY or servers.is_client(opened.initiator)
+    if ours and kind:
+        return _behaviour(f"TCP to {_article(kind)} (port {opened.responder_port}) from a host that runs Skype", flow)
+    if ours and servers.is_address(opened.responder):
+        return _behaviour("TCP to a server that showed Skype's constants on another port", flow)
+    if ours and not opened.midstream and _is_handshake(firsts, seconds) and opened.responder_port >= 1024:
+        return _behaviour("TCP from a host that runs Skype, messages of the handshake's lengths", flow)
     return None
 
 
-def _shape(firsts: list[bytes]) -> str:
-    if len(firsts[1]) == 14:
-        return "; answered with 14 bytes, a handshake's length"
-    return ""
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _likely(detail: str, firsts: list[bytes]) -> Evidence:
+def _is_handshake(firsts: list[bytes], seconds: list[bytes]) -> bool:
+    """Whether both first messages are short and look random, and the client's second one is 8 to 18 bytes.
+
+    E06 and A09 give 14 to 30 bytes for older clients; the recorded client of 2013 pads to 26 to 112.
+    """
+    both = firsts[0][:24] + firsts[1][:24]
+    return (
+        14 <= len(firsts[0]) <= 120
+        and 14 <= len(firsts[1]) <= 120
+        and 8 <= len(seconds[0]) <= 18
+        and len(set(both)) * 10 >= len(both) * 7
+        and both.count(0) <= 3
+        and sum(32 <= byte < 127 for byte in both) * 10 < len(both) * 7
+    )
+
+
+def _behaviour(detail: str, flow: PassiveFlow, confidence: Confidence = Confidence.LIKELY) -> Evidence:
     return Evidence(
         kind=EvidenceKind.BEHAVIOUR,
         service="skype",
-        confidence=Confidence.LIKELY,
-        signature="skype/tcp-known-endpoint",
+        confidence=confidence,
+        signature="skype/tcp",
         detail=detail,
-        data=(firsts[0] or firsts[1])[:64],
+        data=(flow.firsts[0] or flow.firsts[1])[:64],
         specificity=20,
     )

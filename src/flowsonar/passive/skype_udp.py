@@ -170,6 +170,7 @@ class SkypeDatagrams:
         "_seen",
         "_started",
         "_tokens",
+        "_told_seen",
         "data",
         "rank",
         "told",
@@ -190,6 +191,7 @@ class SkypeDatagrams:
         self._rounds = [0, 0]
         """Payloads per direction whose identifiers go on."""
         self._fragments = 0
+        self._told_seen = 0
         self._seen: list[str] = []
         """What was seen, in order, for people."""
         self.data = b""
@@ -215,24 +217,25 @@ class SkypeDatagrams:
                 self._fragment(direction, data)
         return self.conclude()
 
-    def conclude(self) -> Evidence | None:
-        """Give evidence if the flow, or its ports, are surer than what was told."""
+    def conclude(self, *, last: bool = False) -> Evidence | None:
+        """Give evidence if the flow, or its ports, are surer than what was told; at the end also if more was seen."""
         if self.rank >= _LIKELY:
             for index in (0, 1):
                 if self._started[index]:
-                    self._ports[index].prove(self.rank, f"{self._seen[-1]} in another flow of the port")
+                    self._ports[index].prove(self.rank, f"another flow of the port: {self._seen[-1]}")
         own = max(self._ports, key=lambda port: port.rank)
         inherited = own.rank > self.rank and bool(self._seen)
         rank = max(self.rank, own.rank) if self._seen else self.rank
-        if rank <= self.told:
+        if rank <= self.told and not (last and self.told and len(self._seen) > self._told_seen):
             return None
         self.told = rank
+        self._told_seen = len(self._seen)
         seen = "; ".join(self._seen)
         side = None
         if inherited:
             side = _SIDES[0 if own is self._ports[0] else 1]
         return Evidence(
-            kind=EvidenceKind.BEHAVIOUR if inherited or rank == _GUESS else EvidenceKind.PAYLOAD,
+            kind=EvidenceKind.ENDPOINT if inherited else EvidenceKind.PAYLOAD,
             service="skype",
             confidence=_BY_RANK[rank],
             side=side,

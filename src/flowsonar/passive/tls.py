@@ -9,6 +9,7 @@ from flowsonar.flows.events import Payload
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Side
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.protocols import tls
+from flowsonar.protocols.ja4 import ja4
 
 __all__ = ["ByAlpn", "TlsFlow", "starts_like_tls"]
 
@@ -34,12 +35,14 @@ class TlsFlow:
     other side answers in TLS, or when the client goes on in TLS.
     """
 
-    __slots__ = ("gathered", "hello", "read")
+    __slots__ = ("_versions", "gathered", "hello", "read")
 
     def __init__(self) -> None:
         self.gathered: list[bytes] = [b"", b""]
         self.read = [False, False]
         """Per direction: the first message is read or given up."""
+        self._versions = [-1, -1]
+        """Record version per direction of a running connection."""
         self.hello = -1
         """The direction of the ClientHello, -1 before."""
 
@@ -75,7 +78,9 @@ class TlsFlow:
             hello = tls.read_first_flight(data, final=final)
         except MalformedError:
             self._end(direction)
-            return _running(direction, data)
+            self._versions[direction] = data[2] if tls.is_record(data) else -1
+            mutual = self._versions[0] == self._versions[1] != -1
+            return _running(direction, data, mutual=mutual)
         if hello is None:
             self.gathered[direction] = data
             return []
@@ -129,9 +134,12 @@ class TlsFlow:
         ]
 
 
-def _running(direction: int, data: bytes) -> list[Evidence]:
-    """Records without a hello: a connection picked up in the middle, or something that only looks like TLS."""
-    if not tls.is_record_chain(data):
+def _running(direction: int, data: bytes, *, mutual: bool) -> list[Evidence]:
+    """Records without a hello: a connection picked up in the middle, or something that only looks like TLS.
+
+    Either whole records are there, or both directions begin with a record's header of the same version (`mutual`).
+    """
+    if not mutual and not tls.is_record_chain(data):
         return []
     return [
         Evidence(
@@ -140,7 +148,7 @@ def _running(direction: int, data: bytes) -> list[Evidence]:
             confidence=Confidence.LIKELY,
             side=_SIDES[direction],
             signature="tls/records",
-            detail="whole records of a running connection",
+            detail="records of a running connection",
             data=data[:16],
             specificity=20,
         )
@@ -155,7 +163,7 @@ def _client(flow: PassiveFlow, direction: int, hello: tls.ClientHello, data: byt
         parts.append(f"SNI {hello.server_name}")
     if hello.alpn:
         parts.append("ALPN " + " ".join(hello.alpn))
-    parts.append(f"JA4 {tls.ja4(hello)}" if hello.complete else "its end was not captured")
+    parts.append(f"JA4 {ja4(hello)}" if hello.complete else "its end was not captured")
     side = _SIDES[direction]
     found = [
         Evidence(

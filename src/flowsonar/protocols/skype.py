@@ -16,6 +16,7 @@ __all__ = [
     "FRAGMENT",
     "FUNCTIONS",
     "FUNCTION_MASK",
+    "HANDSHAKE_LENGTH",
     "LOGIN_ANSWER",
     "LOGIN_HELLO",
     "LOGIN_REQUESTS",
@@ -26,7 +27,9 @@ __all__ = [
     "REPLY_LENGTH",
     "TLS_CLIENT_HELLO",
     "TLS_SERVER_HELLO",
+    "answers_handshake",
     "ciphertext_differs",
+    "continues_handshake",
     "function",
     "http_request_kind",
     "is_fragment_of",
@@ -58,6 +61,10 @@ MIN_PAYLOAD: Final = 18
 """Identifier, function, IV, CRC and at least seven bytes (E06; smallest of all measured)."""
 REPLY_LENGTH: Final = 11
 """Identifier, function, the requester's IPv4 address as the replier sees it, token (BD06, E06)."""
+
+HANDSHAKE_LENGTH: Final = 14
+"""A seed of four bytes and ten under RC4 open each direction of a TCP connection (BD06)."""
+_HANDSHAKE_PLAIN: Final = bytes.fromhex("00010000000100000001")
 
 TLS_CLIENT_HELLO: Final = bytes.fromhex(
     "8046010301002d0000001000000500000400000a0000090000640000620000080000030000060100800700c0030080060040020080040080"
@@ -128,6 +135,27 @@ def repeats(data: bytes, request: bytes) -> bool:
         return False
     same = sum(one == other for one, other in zip(data[11:18], request[11:18], strict=False))
     return same <= 1
+
+
+def answers_handshake(first: bytes, second: bytes) -> bool:
+    """Whether a node's second message, of four bytes, says what one says after the handshake's 14 bytes.
+
+    Each direction begins with a seed and ten known bytes under RC4, and the stream then starts again (BD06), so the
+    first ten bytes of the second message can be read: 07 01 and an identifier (both connections measured).
+    """
+    return len(first) == HANDSHAKE_LENGTH and len(second) == 4 and _readable(first, second)[:2] == b"\x07\x01"
+
+
+def continues_handshake(first: bytes, second: bytes) -> bool:
+    """Whether a client's second message is what clients say after the handshake's 14 bytes (both measured)."""
+    if len(first) != HANDSHAKE_LENGTH or len(second) < 6:
+        return False
+    plain = _readable(first, second)
+    return plain[0] == 0x30 and plain[3:6] == b"\x13\xf2\x01"
+
+
+def _readable(first: bytes, second: bytes) -> bytes:
+    return bytes(a ^ b ^ c for a, b, c in zip(first[4:14], _HANDSHAKE_PLAIN, second[:10], strict=False))
 
 
 def http_request_kind(target: str, host: str | None, user_agent: str | None) -> str | None:
