@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CaptureError", "ConfigError", "FlowsonarError", "MalformedError", "SignatureError", "StoreError"]
+__all__ = [
+    "CaptureError",
+    "ConfigError",
+    "FlowsonarError",
+    "MalformedError",
+    "OutputError",
+    "SignatureError",
+    "StoreError",
+]
 
 
 class FlowsonarError(Exception):
@@ -27,3 +35,7 @@ class StoreError(FlowsonarError):
 
 class MalformedError(FlowsonarError):
     """A peer's bytes break their wire format. Raised by codecs only, and turned into a value in one place."""
+
+
+class OutputError(FlowsonarError):
+    """Records cannot be written; the text names the place and what to do."""

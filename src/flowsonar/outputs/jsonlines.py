@@ -1,0 +1,82 @@
+"""Records for programs: JSON lines on standard output, everything for people on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from flowsonar.errors import OutputError
+from flowsonar.model import EndpointRecord, FlowRecord
+from flowsonar.outputs.eve import encode
+from flowsonar.outputs.lines import LineWriter
+from flowsonar.outputs.progress import cleared
+from flowsonar.outputs.tally import lost_line
+from flowsonar.verdicts.visible import visible
+
+__all__ = ["JsonOutput"]
+
+
+class JsonOutput:
+    """A context manager with the methods of `TableOutput`. `live`: every batch is written at once."""
+
+    def __init__(self, *, live: bool, stream: IO[bytes] | None = None, data: bool = False) -> None:
+        self._live = live
+        self._data = data
+        self._lines = LineWriter(stream or sys.stdout.buffer, before=cleared)
+        self._errors = Console(stderr=True, highlight=False)
+        self._full: OutputError | None = None
+
+    def __enter__(self) -> JsonOutput:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if failure[0] is not None:
+            return
+        self.flush()
+        if self._full is not None:
+            raise OutputError(f"{self._full} ({self._lines.lost} records are missing)")
+
+    def write(self, records: Iterable[FlowRecord | EndpointRecord]) -> None:
+        """Write records. Raises BrokenPipeError when the reader has gone, OutputError where they cannot be written.
+
+        A live run goes on after that: it is told once, and raised again at the end.
+        """
+        for record in records:
+            try:
+                self._lines.write(encode(record, data=self._data))
+            except OutputError as error:
+                self._fail(error)
+        if self._live:
+            self.flush()
+
+    def refresh(self, counters: Callable[[], Mapping[str, int]]) -> None:
+        """Do nothing: programs need no screen."""
+
+    def problem(self, text: str) -> None:
+        """Tell what went wrong without ending the run."""
+        self._errors.print(Text(f"flowsonar: {visible(text)}"), soft_wrap=True)
+
+    def summary(self, counters: Mapping[str, int]) -> None:
+        """Write what waits; what was dropped is told, on standard error."""
+        self.flush()
+        lost = lost_line(counters)
+        if lost:
+            self.problem(lost)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        try:
+            self._lines.flush()
+        except OutputError as error:
+            self._fail(error)
+
+    def _fail(self, error: OutputError) -> None:
+        if not self._live:
+            raise error
+        if self._full is None:
+            self._full = error
+            self.problem(f"{error}; going on")
