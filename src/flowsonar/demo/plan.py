@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from flowsonar.demo.namespaces import SERVERS
 
-__all__ = ["FTP_PASSWORD", "FTP_USER", "Judgement", "Plan", "Planned", "find_program", "judge", "label_of", "make_plan"]
+__all__ = [
+    "FTP_PASSWORD",
+    "FTP_USER",
+    "OPTIONAL",
+    "Judgement",
+    "Plan",
+    "Planned",
+    "find_program",
+    "judge",
+    "label_of",
+    "make_plan",
+]
 
 
+OPTIONAL = frozenset({"redis", "nginx"})
+"""Programs of the machine: left out where they do not start."""
 FTP_USER, FTP_PASSWORD = "demo", "demo"
 """Inside a namespace that nobody else sees."""
 
@@ -81,6 +94,10 @@ class Plan:
             return None
         data = (planned for planned in self.planned if planned.last_port and planned.address == source)
         return next(data, None)
+
+    def without(self, keys: Set[str]) -> Plan:
+        """The plan without the services that the code for `keys` runs."""
+        return Plan(tuple(planned for planned in self.planned if planned.key not in keys))
 
     def find(self, key: str) -> list[Planned]:
         """The services that the code for `key` runs."""

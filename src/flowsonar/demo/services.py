@@ -38,6 +38,8 @@ from flowsonar.demo.worker import Setting, run_worker, say
 
 __all__ = ["Services", "main"]
 
+START_S = 5.0
+"""For a program of the machine to listen."""
 Start = Callable[["Services", list[Planned]], Awaitable[None]]
 
 
@@ -61,8 +63,8 @@ class Services:
             planned = self.setting.plan.find(key)
             try:
                 await _STARTS[key](self, planned)
-            except (OSError, ImportError, RuntimeError, TimeoutError) as error:
-                say("failed", name=planned[0].title, error=str(error))
+            except OSError as error:
+                say("failed", name=planned[0].title, key=key, error=str(error) or "did not start")
 
     # -- HTTP -----------------------------------------------------------------------------------------------------
 
@@ -172,9 +174,10 @@ class Services:
             options = {"bind": one.address, "port": one.port, "save": "", "appendonly": "no", "protected-mode": "no"}
             arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
             await self._program("redis-server", *arguments)
+            await _listens(one)
 
     async def nginx(self, planned: list[Planned]) -> None:
-        """Run nginx in one process, with everything it writes in the demo's folder."""
+        """Run nginx in one process, as the only user of the namespace, writing to the demo's folder only."""
         folder = self.setting.folder
         for one in planned:
             places = "".join(
@@ -182,11 +185,12 @@ class Services:
                 for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
             )
             text = (
-                f"daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null; events {{}}\n"
+                f"user root; daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null; events {{}}\n"
                 f"http {{ access_log off; {places} server {{ listen {one.address}:{one.port}; root {self.site}; }} }}\n"
             )
             (folder / "nginx.conf").write_text(text)
             await self._program("nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "/dev/null")
+            await _listens(one)
 
     async def _program(self, name: str, *arguments: str) -> None:
         path = find_program(name)
@@ -268,6 +272,19 @@ class _QuietServer6(_QuietServer):
 def _http_server(one: Planned, folder: Path) -> ThreadingHTTPServer:
     kind = _QuietServer6 if ":" in one.address else _QuietServer
     return kind((one.address, one.port), partial(_QuietHandler, directory=str(folder)))
+
+
+async def _listens(one: Planned) -> None:
+    """Wait until a program of the machine accepts connections. Raises TimeoutError when it does not."""
+    async with asyncio.timeout(START_S):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(one.address, one.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from flowsonar.demo import namespaces
 from flowsonar.demo.audit import read_asked
 from flowsonar.demo.namespaces import CLIENTS, SERVERS, Link, NamespaceError, die_with_parent
-from flowsonar.demo.plan import Plan, make_plan
+from flowsonar.demo.plan import OPTIONAL, Plan, make_plan
 from flowsonar.demo.results import Results
 from flowsonar.demo.screen import JsonScreen, Screen, TextScreen
 from flowsonar.errors import FlowsonarError
@@ -133,11 +133,17 @@ class Stage:
         began = time.monotonic()
         ipv6 = namespaces.forward()
         plan = make_plan(random.Random(), ipv6=ipv6)
-        self.results = Results(plan)
         self.screen.note("A private network: clients, a gateway with flowsonar, servers. Nothing leaves it.")
-        servers = await self._worker("servers", "flowsonar.demo.services", SERVERS, plan, ipv6=ipv6)
-        clients = await self._worker("clients", "flowsonar.demo.clients", CLIENTS, plan, ipv6=ipv6)
-        self._failures(await servers.expect("ready"))
+        servers, clients = await asyncio.gather(
+            self._worker("servers", "flowsonar.demo.services", SERVERS, ipv6=ipv6),
+            self._worker("clients", "flowsonar.demo.clients", CLIENTS, ipv6=ipv6),
+        )
+        self._brief(servers, SERVERS, plan, ipv6=ipv6)
+        said = await servers.expect("ready")
+        self._failures(said)
+        plan = plan.without({str(message.get("key")) for message in said} & OPTIONAL)
+        self.results = Results(plan)
+        self._brief(clients, CLIENTS, plan, ipv6=ipv6)
         await clients.expect("ready")
         watch = await self._watch()
         self.screen.note(f"{len(plan.planned)} services on odd ports; flowsonar watches the gateway. Clients begin.\n")
@@ -169,18 +175,21 @@ class Stage:
     def _store(self) -> Path:
         return self.folder / "verdicts.db"
 
-    async def _worker(self, name: str, module: str, link: Link, plan: Plan, *, ipv6: bool) -> Child:
+    async def _worker(self, name: str, module: str, link: Link, *, ipv6: bool) -> Child:
         child = await Child.start(name, module)
         self.children.append(child)
         await child.expect("separate")
-        await asyncio.to_thread(namespaces.connect, link, child.process.pid, ipv6=ipv6)  # netlink has a loop of its own
+        # Netlink runs a loop of its own.
+        await asyncio.to_thread(namespaces.connect, link, child.process.pid, ipv6=ipv6)
+        return child
+
+    def _brief(self, child: Child, link: Link, plan: Plan, *, ipv6: bool) -> None:
         hosts = range(10, 60) if link is SERVERS else range(10, 11)
         addresses6 = [link.address6(host) for host in hosts] if ipv6 else []
         addresses4 = [link.address4(host) for host in hosts]
         child.tell(
             {"addresses4": addresses4, "addresses6": addresses6, "plan": plan.to_json(), "folder": str(self.folder)}
         )
-        return child
 
     async def _watch(self) -> Child:
         """Start the real program and wait until it captures on both interfaces."""
