@@ -36,3 +36,21 @@ ACTIVE_TIMEOUT_S: Final = 1800.0
 
 REPLY_BYTES: Final = 65536
 """Bytes read of one reply; an endless banner is cut here."""
+
+ANNOUNCEMENTS: Final = 65536
+"""Announced flows remembered; the oldest is dropped first."""
+
+ANNOUNCEMENT_TTL_S: Final = 60
+"""An announced flow that has not come within a minute will not come (FTP servers wait as long)."""
+
+QUESTIONS_WAITING: Final = 16384
+"""Endpoints asked or waiting to be asked at a time."""
+
+FLOWS_WAITING_PER_ENDPOINT: Final = 1024
+"""Flows that get the answer of one question; further ones inherit from the cache."""
+
+TARGET_ADDRESSES: Final = 1 << 16
+"""Addresses of one network expression: a /16 at a time."""
+
+HOUSEKEEPING_S: Final = 0.25
+"""The longest sleep of the live loop: idle flows, counters and the screen are looked after this often."""

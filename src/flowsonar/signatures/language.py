@@ -341,6 +341,8 @@ class Signature:
     aliases: tuple[str, ...] = ()
     """IANA's and nDPI's names where they differ."""
     speaks_first: Speaker = Speaker.CLIENT
+    peers: bool = False
+    """Both sides are alike (peer-to-peer): what one of them answers tells what the flow is, whichever it is."""
     probes: tuple[ProbeSpec, ...] = ()
     replies: tuple[ReplyPattern, ...] = ()
     payloads: tuple[PayloadPattern, ...] = ()

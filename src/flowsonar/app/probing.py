@@ -1,0 +1,135 @@
+"""Endpoints asked by name: `flowsonar probe`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable
+
+from flowsonar.app.asking import Asking
+from flowsonar.app.parts import Parts
+from flowsonar.config import Settings
+from flowsonar.errors import StoreError
+from flowsonar.model import Answer, Endpoint, EndpointRecord, Hints, Outcome, Question
+from flowsonar.probes import AuditEntry
+from flowsonar.probes.targets import Target
+from flowsonar.verdicts.fusion import fuse
+from flowsonar.verdicts.store import Store
+
+__all__ = ["Probing"]
+
+_AHEAD = 2048
+"""Questions put before answers are awaited: enough to keep the prober busy, little enough to hold."""
+
+
+class Probing:
+    """Asks targets and gives one record each, in the order of the answers.
+
+    Names are resolved with the system's resolver; every address is asked. `total` counts what was begun, `done`
+    what was answered.
+    """
+
+    def __init__(self, targets: Iterable[Target], settings: Settings | None = None, *, keep: bool = True) -> None:
+        self.settings = settings or Settings()
+        self._targets = targets
+        self._keep = keep
+        self._store: Store | None = None
+        self._names: dict[Endpoint, str] = {}
+        self._stopping = False
+        self.total = 0
+        self.done = 0
+        self.problems: list[str] = []
+        self.planned: list[tuple[Question, list[str]]] = []
+
+    def stop(self) -> None:
+        """Ask nothing more; what is under way ends as `cancelled`."""
+        self._stopping = True
+
+    async def __aiter__(self) -> AsyncIterator[EndpointRecord]:
+        parts = Parts.load(self.settings)
+        self._open_store()
+        asking = Asking(self.settings, parts, audit=self._audit)
+        try:
+            async for endpoint in self._endpoints():
+                if self._stopping:
+                    break
+                why = asking.why_not(endpoint)
+                if why is not None:
+                    yield self._record(Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=why), parts)
+                    continue
+                asking.ask([self._question(endpoint)])
+                while asking.busy >= _AHEAD and not self._stopping:
+                    await asking.changed()
+                    for answer in asking.take():
+                        yield self._record(answer, parts)
+            while asking.busy and not self._stopping:
+                await asking.changed()
+                for answer in asking.take():
+                    yield self._record(answer, parts)
+            await asking.close()
+            for answer in asking.take():
+                yield self._record(answer, parts)
+            self.planned = asking.planned
+        finally:
+            await asking.close()
+            if self._store is not None:
+                self._store.close()
+
+    async def _endpoints(self) -> AsyncIterator[Endpoint]:
+        seen: set[Endpoint] = set()
+        for target in self._targets:
+            for address in await self._resolve(target.host):
+                endpoint = Endpoint(target.transport, address, target.port)
+                if endpoint not in seen:
+                    seen.add(endpoint)
+                    self.total += 1
+                    if address != target.host:
+                        self._names[endpoint] = target.host
+                    yield endpoint
+
+    async def _resolve(self, host: str) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            pass
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            self.problems.append(f"{host}: cannot be resolved: {error}")
+            return []
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def _question(self, endpoint: Endpoint) -> Question:
+        return Question(endpoint=endpoint, hints=Hints(server_name=self._names.get(endpoint)))
+
+    def _record(self, answer: Answer, parts: Parts) -> EndpointRecord:
+        now_ns = time.time_ns()
+        self.done += 1
+        verdict = fuse(answer.evidence, parts.signatures.traffic_class, self._names.get(answer.endpoint))
+        if self._store is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+            self._store.learned(answer.endpoint, verdict, now_ns / 1e9)
+        return EndpointRecord(
+            time_ns=now_ns,
+            endpoint=answer.endpoint,
+            verdict=verdict,
+            outcome=answer.outcome,
+            connections=answer.connections,
+            datagrams=answer.datagrams,
+            rtt_ms=answer.rtt_ms,
+            verdict_ms=answer.took_ms,
+            detail=answer.detail,
+        )
+
+    def _open_store(self) -> None:
+        if not self._keep:
+            return
+        try:
+            self._store = Store(self.settings.store)
+        except StoreError as error:
+            self.problems.append(f"{error}; going on without it, verdicts are not kept")
+
+    def _audit(self, entry: AuditEntry) -> None:
+        if self._store is not None:
+            self._store.audit(entry)

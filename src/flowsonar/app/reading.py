@@ -1,0 +1,128 @@
+"""Captures: packets of a file or of standard input to flow records."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+
+from flowsonar.app.asking import Asking
+from flowsonar.app.parts import Parts
+from flowsonar.capture.capturefile import CaptureFile, open_capture
+from flowsonar.config import Settings
+from flowsonar.flows.table import FlowTable, make_table
+from flowsonar.model import FlowRecord
+from flowsonar.passive import FOLLOW
+from flowsonar.verdicts.tracker import Tracker
+
+__all__ = ["Progress", "Reading"]
+
+Progress = Callable[[str, int, int | None], None]
+"""Called now and then with the capture's name, the bytes read of it and its size (None where not known)."""
+
+
+class Reading:
+    """One run over captures, each with a flow table of its own (their times need not agree).
+
+    After the run `problems` has a line for every capture that is damaged, and `counters` what was read and dropped.
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[str | Path],
+        settings: Settings | None = None,
+        *,
+        parts: Parts | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._captures = [str(capture) for capture in captures]
+        self._parts = parts or Parts.load(self.settings)
+        self._progress = progress
+        self.problems: list[str] = []
+        self.counters: dict[str, int] = {}
+
+    def batches(self) -> Iterator[list[FlowRecord]]:
+        """Records as they come, some at a time; asks nobody. Raises CaptureError where a capture cannot be opened."""
+        for name in self._captures:
+            with open_capture(name) as capture:
+                table, tracker = self._wire(capture)
+                for block in capture:
+                    tracker.feed(table.feed(block))
+                    yield self._taken(name, capture, table, tracker)
+                tracker.feed(table.finish())
+                yield self._taken(name, capture, table, tracker)
+                self._sum_up(name, capture, table, tracker)
+
+    def __iter__(self) -> Iterator[FlowRecord]:
+        for batch in self.batches():
+            yield from batch
+
+    async def __aiter__(self) -> AsyncIterator[FlowRecord]:
+        """The same for asynchronous programs: gives way to other tasks after each block."""
+        for batch in self.batches():
+            for record in batch:
+                yield record
+            await asyncio.sleep(0)
+
+    async def asking(self) -> AsyncIterator[list[FlowRecord]]:
+        """Like `batches`, but asks the endpoints that are still there. Flows are reported once their answers came."""
+        asking = Asking(self.settings, self._parts)
+        try:
+            for name in self._captures:
+                with open_capture(name) as capture:
+                    table, tracker = self._wire(capture, asking)
+                    for block in capture:
+                        tracker.feed(table.feed(block))
+                        self._release(table, tracker)
+                        asking.ask(tracker.questions)
+                        tracker.questions.clear()
+                        await asyncio.sleep(0)
+                        for answer in asking.take():
+                            tracker.answer(answer, time.time_ns())
+                    tracker.due(1 << 63)
+                    while tracker.questions or asking.busy:
+                        asking.ask(tracker.questions)
+                        tracker.questions.clear()
+                        await asking.changed()
+                        for answer in asking.take():
+                            tracker.answer(answer, time.time_ns())
+                    tracker.feed(table.finish())
+                    yield self._taken(name, capture, table, tracker)
+                    self._sum_up(name, capture, table, tracker)
+        finally:
+            await asking.close()
+
+    def _wire(self, capture: CaptureFile, asking: Asking | None = None) -> tuple[FlowTable, Tracker]:
+        table = make_table(self.settings.flows, follow=FOLLOW)
+        tracker = Tracker(
+            self._parts.new_reader(),
+            self._parts.signatures,
+            ask=asking is not None,
+            permits=asking.why_not if asking is not None else lambda _: None,
+            interfaces=capture.interfaces,
+        )
+        return table, tracker
+
+    def _taken(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> list[FlowRecord]:
+        if self._progress is not None:
+            self._progress(name, capture.position, capture.size)
+        self._release(table, tracker)
+        records, tracker.records = tracker.records, []
+        return records
+
+    def _release(self, table: FlowTable, tracker: Tracker) -> None:
+        for flow in tracker.follows:
+            table.follow(flow)
+        tracker.follows.clear()
+        for flow in tracker.releases:
+            table.release(flow)
+        tracker.releases.clear()
+
+    def _sum_up(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> None:
+        if capture.problem is not None:
+            self.problems.append(f"{name}: {capture.problem}")
+        for counts in (table.counters(), tracker.counts):
+            for key, count in counts.items():
+                self.counters[key] = self.counters.get(key, 0) + count

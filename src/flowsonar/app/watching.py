@@ -1,0 +1,278 @@
+"""The main job: live packets to labelled flows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from flowsonar import limits
+from flowsonar.app.asking import Asking
+from flowsonar.app.parts import Parts
+from flowsonar.capture.pcapng import PcapngWriter
+from flowsonar.capture.ring import Drops, Ring
+from flowsonar.config import Settings
+from flowsonar.errors import CaptureError, StoreError
+from flowsonar.flows.table import make_table
+from flowsonar.model import Block, FlowRecord
+from flowsonar.passive import FOLLOW
+from flowsonar.probes import AuditEntry
+from flowsonar.verdicts.store import Store
+from flowsonar.verdicts.tracker import Tracker
+
+__all__ = ["Watching"]
+
+_log = logging.getLogger(__name__)
+
+_CHECK_NS = 1_000_000_000
+"""Interfaces are looked after once a second: a blocked one would not make its socket readable."""
+
+
+class Watching:
+    """Watches interfaces until `stop` is called or `duration_s` is over; one that goes away is waited for.
+
+    Iterate it (`async for record in watching`) or take `batches`. Raises CaptureError where an interface cannot be
+    opened. What was seen until the end is recorded before the iteration ends, however it ends.
+    """
+
+    def __init__(
+        self,
+        interfaces: Sequence[str],
+        settings: Settings | None = None,
+        *,
+        duration_s: float | None = None,
+        write: str | Path | None = None,
+        filter_expression: str | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.interfaces = tuple(dict.fromkeys(interfaces))
+        self._duration_s = duration_s
+        self._write = write
+        self._filter = filter_expression
+        self._parts = parts
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._rings: list[Ring] = []
+        self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
+        self._check_ns = 0
+        self._table = make_table(self.settings.flows)
+        self._tracker: Tracker | None = None
+        self._asking: Asking | None = None
+        self._store: Store | None = None
+        self._writer: PcapngWriter | None = None
+        self._drops: dict[int, Drops] = {}
+        self.problems: list[str] = []
+        """What went wrong without ending the run: an interface that vanished, a store or file that is full."""
+
+    # -- for users ----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the run; the iteration gives what is left and ends. May be called from a signal handler."""
+        self._stopping = True
+        self._wake.set()
+
+    @property
+    def planned(self) -> list[tuple[str, list[str]]]:
+        """With `dry_run`: endpoints that would have been asked, and the probes, since the last call."""
+        if self._asking is None:
+            return []
+        planned, self._asking.planned = self._asking.planned, []
+        return [
+            (f"{question.endpoint.address} {question.endpoint.port}/{question.endpoint.transport}", probes)
+            for question, probes in planned
+        ]
+
+    def counters(self) -> dict[str, int]:
+        """What was seen, dropped, asked and refused so far; `kernel_packets` and `kernel_drops` from the rings."""
+        counts = dict(self._table.counters())
+        if self._tracker is not None:
+            counts |= self._tracker.counts
+        if self._asking is not None:
+            counts |= self._asking.counters()
+        for number, ring in enumerate(self._rings):
+            self._drops[number] = ring.drops()
+        counts["kernel_packets"] = sum(drops.packets for drops in self._drops.values())
+        counts["kernel_drops"] = sum(drops.drops for drops in self._drops.values())
+        return counts
+
+    async def __aiter__(self) -> AsyncIterator[FlowRecord]:
+        async for batch in self.batches():
+            for record in batch:
+                yield record
+
+    async def batches(self) -> AsyncIterator[list[FlowRecord]]:
+        """Records as they come, some at a time; also an empty list now and then, for a screen to refresh."""
+        loop = asyncio.get_running_loop()
+        self._open()
+        deadline = None if self._duration_s is None else loop.time() + self._duration_s
+        try:
+            while not self._stopping and (deadline is None or loop.time() < deadline):
+                self._wake.clear()
+                self._turn()
+                yield self._taken()
+                if not self._wake.is_set():
+                    await self._sleep(deadline)
+            await self._finish()
+            yield self._taken()
+        finally:
+            await self._close()
+
+    # -- one turn -----------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Take what every ring holds, then what is due."""
+        tracker = self._tracker
+        assert tracker is not None
+        for ring in self._rings:
+            for block in ring.read():
+                tracker.feed(self._table.feed(block), time.time_ns())
+                self._keep(block)
+        now_ns = time.time_ns()
+        if now_ns >= self._check_ns:
+            self._check_ns = now_ns + _CHECK_NS
+            self._check_rings()
+        tracker.feed(self._table.expire(now_ns), now_ns)
+        self._answers(now_ns)
+        tracker.due(now_ns)
+        self._questions()
+        self._instruct()
+
+    def _answers(self, now_ns: int) -> None:
+        assert self._tracker is not None
+        if self._asking is not None:
+            for answer in self._asking.take():
+                self._tracker.answer(answer, now_ns)
+
+    def _questions(self) -> None:
+        assert self._tracker is not None
+        if self._asking is not None and self._tracker.questions:
+            questions, self._tracker.questions = self._tracker.questions, []
+            self._asking.ask(questions)
+
+    def _instruct(self) -> None:
+        assert self._tracker is not None
+        for flow in self._tracker.follows:
+            self._table.follow(flow)
+        self._tracker.follows.clear()
+        for flow in self._tracker.releases:
+            self._table.release(flow)
+        self._tracker.releases.clear()
+
+    def _taken(self) -> list[FlowRecord]:
+        assert self._tracker is not None
+        records, self._tracker.records = self._tracker.records, []
+        return records
+
+    async def _sleep(self, deadline: float | None) -> None:
+        """Until a ring has something, an answer came, a grace is over, or the housekeeping is due."""
+        assert self._tracker is not None
+        wait_s = limits.HOUSEKEEPING_S
+        if (due_ns := self._tracker.next_due_ns) is not None:
+            wait_s = min(wait_s, max(0.0, (due_ns - time.time_ns()) / 1e9))
+        if deadline is not None:
+            wait_s = min(wait_s, max(0.0, deadline - asyncio.get_running_loop().time()))
+        timer = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    # -- beginning and end --------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            for index, name in enumerate(self.interfaces):
+                self._rings.append(Ring(name, index=index, filter=self._filter))
+            if self._write is not None:
+                self._writer = PcapngWriter(self._write, self.interfaces)
+        except BaseException:
+            for ring in self._rings:
+                ring.close()
+            raise
+        self._open_store()
+        parts = self._parts or Parts.load(self.settings)
+        asks = not self.settings.passive
+        if asks:
+            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
+        self._table = make_table(self.settings.flows, follow=FOLLOW)
+        self._tracker = Tracker(
+            parts.new_reader(),
+            parts.signatures,
+            cache=self._store,
+            ask=asks,
+            live=True,
+            permits=self._asking.why_not if self._asking is not None else lambda _: None,
+            own=self._asking.is_own if self._asking is not None else None,
+            interfaces=self.interfaces,
+        )
+        loop = asyncio.get_running_loop()
+        for ring in self._rings:
+            loop.add_reader(ring.fileno(), self._wake.set)
+
+    def _open_store(self) -> None:
+        try:
+            self._store = Store(self.settings.store)
+        except StoreError as error:
+            self._problem(f"{error}; going on without it, verdicts are not kept")
+
+    async def _finish(self) -> None:
+        """The last packets, the answers under way as `cancelled`, and every flow that is still open."""
+        self._turn()
+        tracker = self._tracker
+        assert tracker is not None
+        if self._asking is not None:
+            await self._asking.close()
+            self._answers(time.time_ns())
+        tracker.stop_asking()
+        tracker.feed(self._table.finish(), time.time_ns())
+
+    async def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, ring in enumerate(self._rings):
+            loop.remove_reader(ring.fileno())
+            self._drops[number] = ring.drops()
+            ring.close()
+        self._rings.clear()
+        if self._asking is not None:
+            await self._asking.close()
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except CaptureError as error:
+                self._problem(str(error))
+        if self._store is not None:
+            try:
+                self._store.close()
+            except StoreError as error:
+                self._problem(str(error))
+
+    # -- what goes wrong without ending the run -----------------------------------------------------------------
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(text)
+        _log.warning("%s", text)
+
+    def _check_rings(self) -> None:
+        """An interface that went away is waited for, and told once; the others go on."""
+        for number, ring in enumerate(self._rings):
+            gone = ring.check()
+            if gone is not None and gone != self._gone.get(number):
+                self._problem(gone)
+            elif gone is None and self._gone.get(number) is not None:
+                _log.warning("interface %s is back", ring.interface)
+            self._gone[number] = gone
+
+    def _keep(self, block: Block) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.write(block)
+        except CaptureError as error:
+            self._problem(f"{error}; going on without writing packets")
+
+    def _audit(self, entry: AuditEntry) -> None:
+        if self._store is not None:
+            self._store.audit(entry)

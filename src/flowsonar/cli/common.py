@@ -1,0 +1,158 @@
+"""What every command shares: settings from file and options, errors as one line, a clean end at Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+
+import typer
+
+from flowsonar.errors import ConfigError, FlowsonarError
+
+if TYPE_CHECKING:
+    from flowsonar.config import Settings
+
+__all__ = [
+    "ConfigOption",
+    "ExcludeOption",
+    "JsonOption",
+    "ScopeOption",
+    "SignaturesOption",
+    "StoreOption",
+    "VerboseOption",
+    "exits",
+    "run",
+    "settings_from",
+    "warn",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option("--scope", metavar="CIDR", help="Also ask endpoints of this network (may be repeated)."),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="WHAT", help="Never ask this network, address, address:port or :port (may be repeated)."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines with Suricata's EVE field names.")]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", metavar="FILE", help="The verdict store (default: in the state directory).")
+]
+SignaturesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--signatures", metavar="DIR", help="A folder of further signature files (may be repeated)."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with all settings; options go over it.")
+]
+VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for still more.")]
+
+
+def exits(command: Callable[P, int]) -> Callable[P, None]:
+    """Make a command's return value its exit code, and expected errors one line on standard error and an exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_guarded(lambda: command(*args, **kwargs)))
+
+    return guarded
+
+
+def _guarded(call: Callable[[], int]) -> int:
+    try:
+        return call()
+    except ConfigError as error:
+        warn(str(error))
+        return 2
+    except FlowsonarError as error:
+        warn(str(error))
+        return 1
+    except BrokenPipeError:  # `flowsonar read ... | head`: the reader has enough
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def warn(text: str) -> None:
+    """One line for people on standard error."""
+    print(f"flowsonar: {text}", file=sys.stderr)
+
+
+def settings_from(
+    config: Path | None,
+    *,
+    scope: list[str] | None = None,
+    exclude: list[str] | None = None,
+    store: Path | None = None,
+    signatures: list[Path] | None = None,
+    passive: bool = False,
+    dry_run: bool = False,
+    verbose: int = 0,
+) -> Settings:
+    """Settings of the file, with the options over them. Raises ConfigError naming file and key, or the option."""
+    from flowsonar.config import Settings
+    from flowsonar.probes.scope import Scope
+    from flowsonar.settings_file import load_settings
+
+    logging.basicConfig(
+        level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)],
+        format="flowsonar: %(levelname)s %(name)s: %(message)s",
+    )
+    settings = load_settings(config) if config is not None else Settings()
+    settings = replace(
+        settings,
+        scope=replace(
+            settings.scope,
+            allow=(*settings.scope.allow, *(scope or ())),
+            exclude=(*settings.scope.exclude, *(exclude or ())),
+        ),
+        store=store or settings.store,
+        signatures=(*settings.signatures, *(signatures or ())),
+        passive=passive or settings.passive,
+        dry_run=dry_run or settings.dry_run,
+    )
+    Scope(settings.scope)  # a wrong network is told before anything begins
+    return settings
+
+
+def run(main: Coroutine[object, object, T], stop: Callable[[], None]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM call `stop` the first time, a second one ends at once."""
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+
+    async def with_signals() -> T:
+        loop = asyncio.get_running_loop()
+
+        def once() -> None:
+            stop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, once)
+        return await main
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(with_signals())

@@ -1,0 +1,75 @@
+"""`flowsonar read`: captures."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowsonar.cli.common import (
+    ConfigOption,
+    ExcludeOption,
+    JsonOption,
+    ScopeOption,
+    SignaturesOption,
+    VerboseOption,
+    exits,
+    run,
+    settings_from,
+    warn,
+)
+
+__all__ = ["read"]
+
+
+@exits
+def read(
+    capture: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, gzip'd or not; - is standard input.")
+    ],
+    json: JsonOption = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask the endpoints now, inside the scope; the capture should be fresh.")
+    ] = False,
+    scope: ScopeOption = None,
+    exclude: ExcludeOption = None,
+    signatures: SignaturesOption = None,
+    config: ConfigOption = None,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Label the flows of captures. Passive unless `--probe` is given.
+
+    A damaged capture gives every whole packet before the damage, one line that says so, and exit code 1.
+    """
+    from flowsonar.app import Reading
+    from flowsonar.outputs import open_output, open_progress
+
+    settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, verbose=verbose)
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+
+    with open_progress() as progress, open_output(json=json, live=False) as output:
+        reading = Reading(capture, settings, progress=progress)
+        if probe:
+
+            async def main() -> None:
+                async for batch in reading.asking():
+                    output.write(batch)
+                    if stopped:
+                        return
+
+            run(main(), stop)
+        else:
+            try:
+                for batch in reading.batches():
+                    output.write(batch)
+            except KeyboardInterrupt:
+                reading.problems.append("interrupted: the records until here were written")
+        progress.close()
+        output.summary(reading.counters)
+    for problem in reading.problems:
+        warn(problem)
+    return 1 if reading.problems else 0

@@ -1,0 +1,126 @@
+"""`flowsonar signatures`: the database of services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowsonar.cli.common import SignaturesOption, exits, warn
+from flowsonar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowsonar.signatures import Signature, SignatureSet
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The signature database: list, show, check, new.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _load(folders: list[Path] | None) -> SignatureSet:
+    from flowsonar.signatures import load_signatures
+
+    return load_signatures(tuple(folders or ()))
+
+
+@app.command("list", epilog="Example: flowsonar signatures list --json | jq -r .service")
+@exits
+def list_services(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    signatures: SignaturesOption = None,
+) -> int:
+    """List the services with class, ports and what is known of each."""
+    loaded = _load(signatures)
+    if json:
+        import orjson
+
+        for signature in loaded.services.values():
+            typer.echo(orjson.dumps(_summary(signature)).decode())
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("service", "class", "ports", "probes", "replies", "payloads", "examples", "title"):
+        table.add_column(column, no_wrap=column == "service")
+    for signature in loaded.services.values():
+        summary = _summary(signature)
+        ports = " ".join(str(port) for port in summary["ports"][:4])  # type: ignore[index]
+        table.add_row(
+            signature.service,
+            str(signature.traffic_class),
+            ports,
+            *(str(len(part)) for part in (signature.probes, signature.replies, signature.payloads, signature.examples)),
+            signature.title,
+        )
+    Console().print(table)
+    return 0
+
+
+def _summary(signature: Signature) -> dict[str, object]:
+    return {
+        "service": signature.service,
+        "title": signature.title,
+        "class": str(signature.traffic_class),
+        "ports": [f"{port}/{transport}" for transport, ports in signature.ports for port in ports],
+        "tls_ports": list(signature.tls_ports),
+        "alpn": list(signature.alpn),
+        "probes": [probe.id for probe in signature.probes],
+        "references": list(signature.references),
+    }
+
+
+@app.command("show", epilog="Example: flowsonar signatures show ftp")
+@exits
+def show(
+    service: Annotated[str, typer.Argument(help="The service's name.")], signatures: SignaturesOption = None
+) -> int:
+    """Print the file of one service."""
+    loaded = _load(signatures)
+    signature = loaded.services.get(service)
+    if signature is None:
+        import difflib
+
+        near = difflib.get_close_matches(service, list(loaded.services), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see `flowsonar signatures list`"
+        raise ConfigError(f"no service is called {service!r}: {hint}")
+    typer.echo(Path(signature.path).read_text(encoding="utf-8"), nl=False)
+    return 0
+
+
+@app.command("check", epilog="Example: flowsonar signatures check --signatures my-services/")
+@exits
+def check(signatures: SignaturesOption = None) -> int:
+    """Prove that every example matches its own signature and no other, and that near misses match none."""
+    from flowsonar.signatures import check as checked
+
+    loaded = _load(signatures)
+    problems = checked(loaded)
+    for problem in problems:
+        warn(str(problem))
+    examples = sum(len(signature.examples) for signature in loaded.services.values())
+    typer.echo(f"{len(loaded.services)} services, {examples} examples, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+@app.command("new", epilog="Example: flowsonar signatures new gopher --folder my-services/")
+@exits
+def new(
+    service: Annotated[str, typer.Argument(help="The service's name, lower case.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where to write SERVICE.toml.")] = Path(),
+) -> int:
+    """Write a signature file to begin with; CONTRIBUTING.md has the five steps."""
+    from flowsonar.signatures import render_scaffold
+
+    text = render_scaffold(service)
+    path = folder / f"{service}.toml"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already: nothing was written") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    typer.echo(f"{path}: fill it in, then run `flowsonar signatures check --signatures {folder}`")
+    return 0

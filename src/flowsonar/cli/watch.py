@@ -1,0 +1,85 @@
+"""`flowsonar watch`: live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowsonar.cli.common import (
+    ConfigOption,
+    ExcludeOption,
+    JsonOption,
+    ScopeOption,
+    SignaturesOption,
+    StoreOption,
+    VerboseOption,
+    exits,
+    run,
+    settings_from,
+    warn,
+)
+
+__all__ = ["watch"]
+
+
+@exits
+def watch(
+    interface: Annotated[
+        list[str], typer.Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated).")
+    ],
+    json: JsonOption = False,
+    scope: ScopeOption = None,
+    exclude: ExcludeOption = None,
+    passive: Annotated[bool, typer.Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE.pcapng", help="Keep the packets as pcapng.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0.0, help="Stop after this many seconds.")
+    ] = None,
+    filter_expression: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="EXPR", help="Kernel filter in tcpdump's language (needs tcpdump)."),
+    ] = None,
+    store: StoreOption = None,
+    signatures: SignaturesOption = None,
+    config: ConfigOption = None,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Watch interfaces and label flows live, asking their endpoints where the bytes do not tell.
+
+    Needs root or CAP_NET_RAW. Ctrl-C ends it; flows that are still open are recorded.
+    """
+    from flowsonar.app import Watching
+    from flowsonar.outputs import open_output
+
+    settings = settings_from(
+        config,
+        scope=scope,
+        exclude=exclude,
+        store=store,
+        signatures=signatures,
+        passive=passive,
+        dry_run=dry_run,
+        verbose=verbose,
+    )
+    watching = Watching(interface, settings, duration_s=duration, write=write, filter_expression=filter_expression)
+
+    async def main() -> None:
+        with open_output(json=json, live=True) as output:
+            said = 0
+            async for batch in watching.batches():
+                output.write(batch)
+                output.refresh(watching.counters)
+                for text, probes in watching.planned:
+                    warn(f"would ask {text}: {', '.join(probes)}")
+                for problem in watching.problems[said:]:
+                    output.problem(problem)
+                said = len(watching.problems)
+            output.summary(watching.counters())
+
+    run(main(), watching.stop)
+    return 0

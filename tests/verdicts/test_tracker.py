@@ -1,0 +1,339 @@
+"""The tracker with the real signatures and passive reader; events and answers are written down as they would come."""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+
+from flowsonar.flows.events import Closed, CloseReason, Opened, Payload
+from flowsonar.model import (
+    Announcement,
+    Answer,
+    Confidence,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    FlowKey,
+    FlowRecord,
+    Outcome,
+    RecordType,
+    Side,
+    Transport,
+    Verdict,
+)
+from flowsonar.passive import PassiveReader
+from flowsonar.signatures import Matcher, SignatureSet, load_signatures
+from flowsonar.verdicts.tracker import Tracker
+
+CLIENT, SERVER = "10.0.0.2", "10.0.0.1"
+MS = 1_000_000
+RANDOM = bytes.fromhex("9c1f83d2e07755aa0b64f1c8de93ab3107c4e96fd2b85a1c")
+
+
+class Memory:
+    """A cache in a dictionary, with the store's face."""
+
+    def __init__(self) -> None:
+        self.known: dict[Endpoint, Verdict] = {}
+        self.failures: list[tuple[Endpoint, Outcome | None]] = []
+
+    def verdict(self, endpoint: Endpoint, now_s: float) -> Verdict | None:
+        return self.known.get(endpoint)
+
+    def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
+        return endpoint not in {failed for failed, _ in self.failures}
+
+    def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
+        self.known[endpoint] = verdict
+
+    def failed(self, endpoint: Endpoint, outcome: Outcome | None, now_s: float, verdict: Verdict | None = None) -> None:
+        self.failures.append((endpoint, outcome))
+
+    def forget(self, endpoint: Endpoint) -> None:
+        del self.known[endpoint]
+
+
+@pytest.fixture(scope="module")
+def signatures() -> SignatureSet:
+    return load_signatures()
+
+
+@pytest.fixture(scope="module")
+def matcher(signatures: SignatureSet) -> Matcher:
+    return Matcher(signatures)
+
+
+@pytest.fixture
+def make(signatures: SignatureSet, matcher: Matcher) -> Callable[..., Tracker]:
+    def build(**settings: object) -> Tracker:
+        given = {"ask": True, "live": True, **settings}
+        return Tracker(PassiveReader(matcher, signatures), signatures, **given)  # type: ignore[arg-type]
+
+    return build
+
+
+def opened(
+    flow: int = 1,
+    *,
+    at: int = 0,
+    protocol: int = 6,
+    ports: tuple[int, int] = (40000, 7777),
+    midstream: bool = False,
+) -> Opened:
+    ends = (ip_address(CLIENT).packed, ports[0], ip_address(SERVER).packed, ports[1])
+    return Opened(flow, at, protocol, *ends, 0, 0, midstream)
+
+
+def payload(data: bytes, *, flow: int = 1, at: int = MS, direction: int = 0, index: int = 0) -> Payload:
+    return Payload(flow, at, direction, index, 0, data, len(data), 0)
+
+
+def closed(flow: int = 1, *, at: int = 9 * MS, reason: CloseReason = CloseReason.FIN) -> Closed:
+    return Closed(flow, at, reason, 0, at, 5, 4, 500, 400, 0x1B, 0x1B, 0)
+
+
+def endpoint(port: int = 7777, address: str = SERVER, transport: Transport = Transport.TCP) -> Endpoint:
+    return Endpoint(transport, address, port)
+
+
+def reply(service: str = "ssh", confidence: Confidence = Confidence.CONFIRMED) -> Evidence:
+    return Evidence(kind=EvidenceKind.REPLY, service=service, confidence=confidence, signature=f"{service}/x")
+
+
+def flow_records(tracker: Tracker) -> list[FlowRecord]:
+    return [record for record in tracker.records if record.type is RecordType.FLOW]
+
+
+def test_what_shows_itself_is_not_asked(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1)])
+    tracker.due(1 << 62)
+    assert not tracker.questions
+    tracker.feed([closed()])
+    (record,) = flow_records(tracker)
+    assert (record.verdict.service, record.verdict.confidence) == ("ssh", Confidence.CONFIRMED)
+    assert (record.counters.packets_toserver, record.counters.bytes_toclient) == (5, 400)
+    assert record.reason == "fin"
+    assert len(tracker) == 0
+
+
+def test_unknown_bytes_are_asked_about_at_once_and_the_record_waits_for_the_answer(
+    make: Callable[..., Tracker],
+) -> None:
+    tracker = make()
+    tracker.feed([opened(), payload(RANDOM)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    assert tracker.questions[0].hints.initiator_bytes == RANDOM
+    tracker.feed([closed()])
+    assert not tracker.records
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply(),)), 12 * MS)
+    assert [record.type for record in tracker.records] == [RecordType.VERDICT, RecordType.FLOW]
+    assert all(record.verdict.service == "ssh" for record in tracker.records)
+    assert tracker.records[0].verdict_ms == 12.0
+    assert tracker.records[0].verdict.evidence[0].side is Side.RESPONDER
+    assert len(tracker) == 0
+
+
+def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened()])
+    assert not tracker.questions
+    due = tracker.next_due_ns
+    assert due is not None
+    tracker.due(due - 1)
+    assert not tracker.questions
+    tracker.due(due)
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+
+
+def test_a_refused_connection_is_not_asked_about(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), closed(reason=CloseReason.RST)])
+    tracker.due(1 << 62)
+    assert not tracker.questions
+    assert len(flow_records(tracker)) == 1
+
+
+def test_a_tls_hello_is_looked_into(make: Callable[..., Tracker], signatures: SignatureSet) -> None:
+    tracker = make()
+    hello = next(
+        example for example in signatures.services["tls"].examples if example.side is Side.INITIATOR and example.matches
+    )
+    tracker.feed([opened(), payload(hello.data)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    inside = Evidence(kind=EvidenceKind.REPLY, service="http", over="tls", confidence=Confidence.CONFIRMED)  # type: ignore[arg-type]
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 5 * MS)
+    tracker.feed([closed()])
+    assert (flow_records(tracker)[0].verdict.service, flow_records(tracker)[0].verdict.over) == ("http", "tls")
+
+
+def test_flows_of_one_endpoint_share_one_question(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    for flow in (1, 2, 3):
+        tracker.feed([opened(flow, ports=(40000 + flow, 7777)), payload(RANDOM, flow=flow)])
+    assert len(tracker.questions) == 1
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply(),)), 5 * MS)
+    tracker.feed([closed(flow) for flow in (1, 2, 3)])
+    assert [record.verdict.service for record in flow_records(tracker)] == ["ssh"] * 3
+
+
+def test_both_sides_of_a_datagram_flow_are_asked_one_after_the_other(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    udp = Transport.UDP
+    tracker.feed([opened(protocol=17), payload(RANDOM)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint(transport=udp)]
+    tracker.questions.clear()
+    tracker.answer(Answer(endpoint=endpoint(transport=udp), outcome=Outcome.SILENT), 3000 * MS)
+    assert [question.endpoint for question in tracker.questions] == [endpoint(40000, CLIENT, udp)]
+    tracker.answer(
+        Answer(endpoint=endpoint(40000, CLIENT, udp), outcome=Outcome.ANSWERED, evidence=(reply("skype"),)), 3010 * MS
+    )
+    tracker.feed([closed(reason=CloseReason.IDLE)])
+    (record,) = flow_records(tracker)
+    assert (record.verdict.service, record.verdict.confidence) == ("skype", Confidence.CONFIRMED)
+    assert record.verdict.evidence[-1].side is Side.INITIATOR
+
+
+def test_what_the_initiator_serves_is_likely_at_most(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    udp = Transport.UDP
+    tracker.feed([opened(protocol=17), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(transport=udp), outcome=Outcome.SILENT), 3000 * MS)
+    tracker.answer(
+        Answer(endpoint=endpoint(40000, CLIENT, udp), outcome=Outcome.ANSWERED, evidence=(reply("dns"),)), 3010 * MS
+    )
+    tracker.feed([closed()])
+    assert flow_records(tracker)[0].verdict.confidence is Confidence.LIKELY
+
+
+def test_a_flow_from_the_middle_asks_the_side_that_serves(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True, ports=(22, 51234)), payload(RANDOM)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint(22, CLIENT)]
+
+
+def test_outside_the_scope_nothing_is_asked(make: Callable[..., Tracker]) -> None:
+    tracker = make(permits=lambda _: "outside the scope")
+    tracker.feed([opened(), payload(RANDOM)])
+    tracker.due(1 << 62)
+    assert not tracker.questions
+    assert tracker.counts["questions_not_permitted"] == 1
+
+
+def test_own_probe_traffic_is_left_out(make: Callable[..., Tracker]) -> None:
+    def own(key: FlowKey) -> bool:
+        return key.initiator_port == 40000
+
+    tracker = make(own=own)
+    tracker.feed([opened(), payload(RANDOM), closed()])
+    assert not tracker.records
+    assert tracker.releases == [1]
+    assert tracker.counts["own_flows"] == 1
+    assert tracker.counts["flows"] == 0
+
+
+def test_a_known_endpoint_labels_the_flow_at_its_first_packet(make: Callable[..., Tracker]) -> None:
+    cache = Memory()
+    cache.known[endpoint()] = Verdict(service="ssh", confidence=Confidence.CONFIRMED, product="OpenSSH")
+    tracker = make(cache=cache)
+    tracker.feed([opened(), payload(RANDOM)])
+    tracker.due(1 << 62)
+    (record,) = tracker.records
+    assert (record.verdict.service, record.verdict.product, record.verdict_ms) == ("ssh", "OpenSSH", 0.0)
+    assert not tracker.questions
+
+
+def test_the_flows_own_bytes_drop_a_cached_verdict(make: Callable[..., Tracker]) -> None:
+    cache = Memory()
+    cache.known[endpoint()] = Verdict(service="redis", confidence=Confidence.CONFIRMED)
+    tracker = make(cache=cache)
+    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed()])
+    assert tracker.counts["cache_contradicted"] == 1
+    assert flow_records(tracker)[0].verdict.service == "ssh"
+    assert cache.known.get(endpoint(), Verdict()).service != "redis"
+
+
+def test_answers_and_silence_are_remembered(make: Callable[..., Tracker]) -> None:
+    cache = Memory()
+    tracker = make(cache=cache)
+    tracker.feed([opened(), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply(),)), 5 * MS)
+    assert cache.known[endpoint()].service == "ssh"
+    tracker.feed([opened(2, ports=(40001, 8888)), payload(RANDOM, flow=2)])
+    tracker.answer(Answer(endpoint=endpoint(8888), outcome=Outcome.SILENT), 5 * MS)
+    assert cache.failures == [(endpoint(8888), Outcome.SILENT)]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.NOT_PERMITTED])
+def test_what_was_not_asked_is_not_held_against_the_endpoint(make: Callable[..., Tracker], outcome: Outcome) -> None:
+    cache = Memory()
+    tracker = make(cache=cache)
+    tracker.feed([opened(), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=outcome), 5 * MS)
+    assert not cache.failures
+
+
+def test_an_ftp_data_connection_is_announced(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed(
+        [
+            opened(),
+            payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
+            payload(b"PASV\r\n", at=2 * MS),
+            payload(b"227 Entering Passive Mode (10,0,0,1,156,64).\r\n", direction=1, index=1, at=3 * MS),
+            opened(2, at=4 * MS, ports=(40001, 156 * 256 + 64)),
+            payload(RANDOM, flow=2, at=5 * MS),
+        ]
+    )
+    tracker.due(1 << 62)
+    tracker.feed([closed(2)])
+    data = next(record for record in flow_records(tracker) if record.flow_id == 2)
+    assert (data.verdict.service, data.verdict.confidence) == ("ftp", Confidence.CONFIRMED)
+    assert data.verdict.evidence[0].kind is EvidenceKind.ANNOUNCED
+    assert all(question.endpoint.port != 156 * 256 + 64 for question in tracker.questions)
+
+
+def test_announcements_are_bounded_and_age(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsonar.limits.ANNOUNCEMENTS", 2)
+    tracker = make(ask=False)
+    for port in (1001, 1002, 1003):
+        tracker._announce(
+            Announcement(
+                transport=Transport.TCP,
+                responder_address=SERVER,
+                responder_port=port,
+                evidence=Evidence(kind=EvidenceKind.ANNOUNCED, service="ftp", confidence=Confidence.CONFIRMED),
+            ),
+            0,
+        )
+    assert tracker.counts["announcements_dropped"] == 1
+    late = 3600 * 1000 * MS
+    tracker.feed([opened(1, ports=(40000, 1001)), opened(2, ports=(40000, 1003)), opened(3, at=late, ports=(5, 1002))])
+    tracker.feed([closed(1), closed(2), closed(3)])
+    assert {record.flow_id: record.verdict.service for record in flow_records(tracker)} == {1: None, 2: "ftp", 3: None}
+
+
+def test_questions_are_bounded(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsonar.limits.QUESTIONS_WAITING", 3)
+    tracker = make()
+    for flow in range(10):
+        tracker.feed([opened(flow, ports=(40000, 2000 + flow)), payload(RANDOM, flow=flow)])
+    assert len(tracker.questions) == 3
+    assert tracker.counts["questions_dropped"] == 7
+
+
+def test_the_active_timeout_gives_a_record_and_the_flow_goes_on(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed(reason=CloseReason.ACTIVE)])
+    tracker.feed([closed(reason=CloseReason.IDLE)])
+    assert [record.reason for record in flow_records(tracker)] == ["active", "idle"]
+
+
+def test_after_stop_asking_flows_end_with_what_is_known(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.CANCELLED), 5 * MS)
+    tracker.stop_asking()
+    tracker.feed([opened(2, ports=(40001, 9999)), payload(RANDOM, flow=2), closed(2), closed(1)])
+    assert len(flow_records(tracker)) == 2
+    assert len(tracker) == 0
