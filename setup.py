@@ -20,7 +20,13 @@ links = []
 if os.environ.get("FLOWSONAR_WERROR"):
     flags.append("-Werror")
 if os.environ.get("FLOWSONAR_SANITIZE"):
-    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+    sanitize = [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-g",
+        "-O1",
+    ]
     flags += [*sanitize, "-UNDEBUG"]
     macros.append(("FLOWSONAR_SANITIZE", "1"))
     links += sanitize
