@@ -146,9 +146,12 @@ class Line:
         """What messages on this line travel in."""
         return Layer.TLS if self.tls is not None else None
 
-    def secure(self, client: TlsClient, probe: str, within_s: float) -> Talk[bytes]:
-        """Do a TLS handshake; `client.done` says whether it came through. Returns the raw bytes that came, cut."""
-        deadline_s = self.now_s + within_s
+    def secure(self, client: TlsClient, probe: str, *, first_s: float, within_s: float) -> Talk[bytes]:
+        """Do a TLS handshake; `client.done` says whether it came through. Returns the raw bytes that came, cut.
+
+        The first byte must come within `first_s`, the end within `within_s`.
+        """
+        first_s, deadline_s = self.now_s + first_s, self.now_s + within_s
         raw = bytearray()
         self.tls = client
         while True:
@@ -165,7 +168,7 @@ class Line:
             if self.now_s >= deadline_s:
                 client.problem = client.problem or "no answer in time"
                 return bytes(raw)
-            event = yield Wait(deadline_s - self.now_s)
+            event = yield Wait(max(0.0, (deadline_s if client.received else first_s) - self.now_s))
             self.now_s = event.at_s
             match event:
                 case Received(data=data):

@@ -30,7 +30,10 @@ REPLY_LONGEST_S: Final = 1.0
 """A reply that goes on and on is judged by what came in this time."""
 UNACKNOWLEDGED_S: Final = 1.0
 """Added to the wait, once a question, while the network has not delivered what we said."""
+HELLO_FLOOR_S: Final = 0.25
+"""A server answers a ClientHello within this, and three times as long where something told that it speaks TLS."""
 HANDSHAKE_FLOOR_S: Final = 1.0
+"""A handshake that has begun to be answered is done within this."""
 RECORD_HEAD: Final = 6
 
 
@@ -116,8 +119,13 @@ class Exchange:
         """TLS on a standing connection; `done` of the result says whether it came through."""
         client = TlsClient(name, alpn)
         plain_before = not line.said
-        floor_s = clamp(6 * (line.rtt_s or 0.0) + HANDSHAKE_FLOOR_S, HANDSHAKE_FLOOR_S, self._timeout_s)
-        raw = yield from line.secure(client, "tls", min(self.left_s, floor_s))
+        told = self.seen.tls is not TlsState.UNKNOWN
+        rtt_s = line.rtt_s or 0.0
+        first_s = clamp(3 * rtt_s + HELLO_FLOOR_S * (3 if told else 1), HELLO_FLOOR_S, self._timeout_s)
+        whole_s = clamp(6 * rtt_s + HANDSHAKE_FLOOR_S, HANDSHAKE_FLOOR_S, self._timeout_s)
+        raw = yield from line.secure(
+            client, "tls", first_s=min(self.left_s, first_s), within_s=min(self.left_s, whole_s)
+        )
         self.now_s = line.now_s
         line.said = False  # nothing was said inside yet
         seen = self.seen
@@ -174,9 +182,8 @@ class Exchange:
 
     def _stream(self, line: Line, asked: Asked, until_s: float) -> Talk[tuple[bytes, bool]]:
         """Collect; judge at once, at each doubling of what came, and when the reply pauses."""
-        wants_end = asked.expect is not None and (asked.expect.closed is not None or asked.expect.silence)
         data = bytearray()
-        judge_at, extended = 1, False
+        judge_at, extended, wants_end = 1, False, False
         longest_s = until_s
         while True:
             event = yield from line.hear(min(until_s, longest_s) - line.now_s)
@@ -196,7 +203,8 @@ class Exchange:
                     data += event.data[: limits.REPLY_BYTES - len(data)]
                     if len(data) >= judge_at:
                         judge_at = 2 * len(data)
-                        if self._judge.enough(asked, bytes(data), Transport.TCP) and not wants_end:
+                        wants_end = self._judge.hangs_on_the_end(asked, bytes(data))
+                        if not wants_end and self._judge.enough(asked, bytes(data)):
                             return bytes(data), False
                     if len(data) >= limits.REPLY_BYTES or line.now_s >= longest_s:
                         return bytes(data), False

@@ -101,6 +101,8 @@ class Seen:
     """Questions that got neither byte nor close."""
     again: ProbeSpec | None = None
     """A probe whose answer only counts when it comes twice."""
+    echoes: bool = False
+    """It sends our own bytes back: whatever it seems to answer, we said."""
     patient: bool = False
     """The last, long wait was done."""
 
@@ -179,6 +181,8 @@ class Planner:
         """Whether it is TLS's turn because something tells it."""
         if seen.tls is TlsState.UNKNOWN and not seen.spent:
             return self._tls_first(question)
+        if seen.echoes:
+            return False
         hung_up = seen.last is Heard.CLOSED and bool(seen.tried) and not seen.silences and not seen.heard
         # most that hang up on a plain question want a ClientHello
         return seen.tls is TlsState.SUGGESTED or (seen.tls is TlsState.UNKNOWN and hung_up)
@@ -186,6 +190,8 @@ class Planner:
     def _question(self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]) -> Move | None:
         """The best question that is left and affordable, or None."""
         for probe, strong in self._ranked(question, seen, over, prior):
+            if seen.echoes and probe.service != "echo":
+                continue
             same = seen.open and seen.over == over and (not seen.said or probe.service in seen.candidates)
             spend = probe.connections - same
             if seen.spent + spend > self._max_probes:
@@ -244,7 +250,7 @@ class Planner:
 
     def _listen_s(self, question: Question, seen: Seen, over: Layer | None) -> float:
         """How long to listen before speaking; 0: not at all."""
-        if over in seen.listened_s or seen.tried:
+        if over in seen.listened_s or any(layer is over for _, layer in seen.tried):
             return 0.0
         hints = question.hints
         first = hints.first_speaker if hints.side is Side.RESPONDER and not hints.midstream else None
@@ -273,6 +279,8 @@ class Planner:
                 continue
             if not strong and seen.best is Confidence.LIKELY:
                 return Stop("likely, and nothing left that would tell more")
+            if seen.echoes and probe.service != "echo":
+                continue
             return Ask(probe, self._datagram_s(seen, strong=strong))
         if seen.best is Confidence.LIKELY or not seen.tried:
             return Stop("nothing left to ask")

@@ -18,6 +18,7 @@ from flowsonar.probes.own import canonical
 from flowsonar.probes.preview import preview
 from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session
+from flowsonar.probes.special.tls import prepare
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 
@@ -77,6 +78,7 @@ class Prober:
         self._talks: dict[Endpoint, _Talk] = {}
         self._wakeup: asyncio.TimerHandle | None = None
         self._closed = False
+        prepare()
         self._counts = dict.fromkeys(("questions", "shared", "failed"), 0)
         self._outcomes = dict.fromkeys(Outcome, 0)
 

@@ -61,6 +61,7 @@ class Judge:
         self.evidence: list[Evidence] = []
         self.replies: list[Reply] = []
         self.candidates: list[str] = []
+        self.echoes = False  # it sends our own bytes back
         self.best = Confidence.UNKNOWN
         self.best_service: str | None = None
 
@@ -97,11 +98,18 @@ class Judge:
             over=asked.over,
         )
 
-    def enough(self, asked: Asked, data: bytes, transport: Transport) -> bool:
-        """Whether what came so far already is the last word."""
+    def hangs_on_the_end(self, asked: Asked, data: bytes) -> bool:
+        """Whether the step's expectation holds if, and only if, the endpoint now ends the connection."""
+        if asked.expect is None or asked.expect.closed is None:
+            return False
+        ended = self.as_reply(asked, data, Transport.TCP, closed=True)
+        return asked.expect.closed is False or self._matcher.holds(asked.expect, ended) is not None
+
+    def enough(self, asked: Asked, data: bytes) -> bool:
+        """Whether what came so far on a connection already is the last word."""
         if asked.over is None and suggests_tls(data):
             return False
-        matches = self._matcher.reply(self.as_reply(asked, data, transport, closed=False))
+        matches = self._matcher.reply(self.as_reply(asked, data, Transport.TCP, closed=False))
         return any(_is_last_word(match, asked.over) for match in matches[:1])
 
     def tells_tls(self, reply: Reply) -> bool:
@@ -112,6 +120,9 @@ class Judge:
     def hold(self, asked: Asked, reply: Reply) -> None:
         """Keep a reply that points to TLS until TLS was tried."""
         self._held = (asked, reply)
+        for match in self._matcher.reply(reply):
+            if match.over is Layer.TLS:
+                self._candidate(match.service)
 
     def unhold(self) -> None:
         """TLS was tried in vain: the reply stands for itself."""
@@ -132,7 +143,7 @@ class Judge:
             self._accept(matches, reply)
             return True
         if is_echo(reply.data, reply.message):
-            self._candidate("echo")
+            self._echoes()
         if len(self._strange) < _STRANGE_REPLIES:
             self._strange.append((asked, reply))
         return False
@@ -154,7 +165,7 @@ class Judge:
         if self._asked and len(self._strange) < _STRANGE_REPLIES:
             asked = self._asked[-1]
             if is_echo(data, asked.message.data):
-                self._candidate("echo")
+                self._echoes()
             self._strange.append((asked, self.as_reply(asked, data, Transport.UDP, closed=False)))
         return False
 
@@ -278,6 +289,10 @@ class Judge:
         if len(self.evidence) < limits.EVIDENCE_ITEMS and evidence not in self.evidence:
             self.evidence.append(evidence)
             self._note(evidence)
+
+    def _echoes(self) -> None:
+        self.echoes = True
+        self._candidate("echo")
 
     def _candidate(self, service: str) -> None:
         if service not in self.candidates:

@@ -66,6 +66,7 @@ class Scheduler(Generic[_T]):
             lightness, place, host = heapq.heappop(self._heads)
             head = self._head(host)
             if head is None or (head.lightness, head.place) != (lightness, place):
+                self._offer(host)
                 continue
             if self._running.get(host, 0) >= self._per_host:
                 continue  # offered again when one of its conversations ends

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from flowsonar.config import Settings
@@ -22,6 +23,8 @@ from flowsonar.signatures.templates import Message, render
 
 __all__ = ["Session"]
 
+END_S: Final = 0.05
+"""Kept of the time allowed, for timers that fire late: the answer is there when the time is over."""
 _SAME_REQUEST: Final = 12
 """Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
 
@@ -49,11 +52,12 @@ class Session:
         self._signatures = signatures
         self._matcher = matcher
         self._max_probes = budget.max_probes
-        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=budget.timeout_s)
+        timeout_s = budget.timeout_s - min(END_S, budget.timeout_s / 10)
+        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=timeout_s)
         self._prior = prior
         self._pick = pick or random.Random()
         self._judge = Judge(matcher, signatures, own, note)
-        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=budget.timeout_s, now_s=now_s)
+        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=timeout_s, now_s=now_s)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -119,6 +123,7 @@ class Session:
         seen.over = line.over if line is not None else None
         seen.best, seen.best_service = self._judge.best, self._judge.best_service
         seen.candidates = self._judge.candidates
+        seen.echoes = self._judge.echoes
 
     # -- moves --------------------------------------------------------------------------------------------------
 
@@ -165,9 +170,8 @@ class Session:
         seen.again = None
         seen.tried.append((probe, move.over))
         dialogue = _Dialogue(probe, self._signatures)
-        answered = self._answered_before(dialogue.steps[0]) if len(dialogue.steps) > 1 else None
-        if answered is not None:
-            dialogue.skip(answered)
+        if self._refuted(dialogue):
+            return
         while (step := dialogue.step) is not None:
             line = yield from self._line_for(move, dialogue, step)
             if line is None:
@@ -223,18 +227,31 @@ class Session:
             expect=step.expect,
         )
 
-    def _answered_before(self, step: Step) -> Reply | None:
-        """An earlier reply that already is what a dialogue's first step would ask for."""
+    def _refuted(self, dialogue: _Dialogue) -> bool:
+        """Whether the first of several steps was answered before, and not as this service would answer.
+
+        Where it was answered as expected, the dialogue goes on with its second step.
+        """
+        step = dialogue.steps[0]
+        before = self._same_request(step) if len(dialogue.steps) > 1 else []
+        for reply in before:
+            if self._holds(step, reply):
+                dialogue.skip(reply)
+                return False
+        return bool(before) and not any(self._holds(step, replace(reply, closed=True)) for reply in before)
+
+    def _holds(self, step: Step, reply: Reply) -> bool:
+        return step.expect is not None and self._matcher.holds(step.expect, reply) is not None
+
+    def _same_request(self, step: Step) -> list[Reply]:
+        """Earlier replies to what a dialogue's first step would ask for."""
         if step.send is None or step.expect is None or not step.send.parts:
-            return None
+            return []
         start = step.send.parts[0]
         if not isinstance(start, bytes) or len(start) < _SAME_REQUEST:
-            return None
-        for reply in self._judge.replies:
-            same = reply.over is None and reply.message[:_SAME_REQUEST] == start[:_SAME_REQUEST]
-            if same and self._matcher.holds(step.expect, reply) is not None:
-                return reply
-        return None
+            return []
+        start = start[:_SAME_REQUEST]
+        return [reply for reply in self._judge.replies if reply.over is None and reply.message.startswith(start)]
 
 
 class _Dialogue:

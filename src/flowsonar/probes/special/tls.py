@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["HANDSHAKE_BYTES", "TlsClient", "TlsFacts", "looks_like_tls", "suggests_tls"]
+__all__ = ["HANDSHAKE_BYTES", "TlsClient", "TlsFacts", "looks_like_tls", "prepare", "suggests_tls"]
 
 HANDSHAKE_BYTES: Final = 1 << 18
 """Bytes read of one handshake: certificate chains of a few KiB are usual, OpenSSL itself stops at 100 KiB of them."""
@@ -208,6 +208,12 @@ def _context(alpn: tuple[str, ...]) -> ssl.SSLContext:
     if offered:
         context.set_alpn_protocols(offered)
     return context
+
+
+def prepare() -> None:
+    """Load what the first handshake would otherwise wait for."""
+    _context(())
+    import cryptography.x509  # noqa: F401, PLC0415
 
 
 def _reason(problem: Exception) -> str:
