@@ -14,8 +14,9 @@ from flowsonar.errors import CaptureError
 
 __all__ = ["CHUNK_BYTES", "ByteSource"]
 
-CHUNK_BYTES: Final = 1 << 20
-"""Bytes asked for at a time: large enough that a call costs nothing beside its bytes, small enough for a cache."""
+CHUNK_BYTES: Final = 1 << 17
+"""Bytes asked for at a time: so many packets that a call costs nothing beside them, and so few bytes that they are
+still in the processor's cache when the flow table decodes them (1 MiB was measured a quarter slower)."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
