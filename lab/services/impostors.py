@@ -1,0 +1,53 @@
+"""Servers that are no service: nmap's ncat as echo, silent, random, and with first lines that promise too much."""
+
+from __future__ import annotations
+
+from lab.services.base import Service, Site, talk
+from lab.truth import Kind, Truth
+
+__all__ = ["start"]
+
+_ECHO = Truth(service="echo", asks=True)
+_IMPOSTOR = Truth(service=None, kind=Kind.IMPOSTOR, asks=True)
+_BANNER = Truth(service=None, kind=Kind.BANNER, asks=True)
+_THEN_SILENT = "; exec cat > /dev/null"
+_FIRST_HEAR = "head -c 1 > /dev/null; "
+
+_TCP: tuple[tuple[str, Truth, list[str]], ...] = (
+    ("ncat-echo", _ECHO, ["--exec", "/bin/cat"]),
+    ("ncat-silent", _IMPOSTOR, ["--recv-only"]),
+    ("ncat-random", _IMPOSTOR, ["--sh-exec", "head -c 200 /dev/urandom" + _THEN_SILENT]),
+    ("ncat-random-reply", _IMPOSTOR, ["--sh-exec", _FIRST_HEAR + "head -c 64 /dev/urandom" + _THEN_SILENT]),
+    ("ncat-220-hello", _BANNER, ["--sh-exec", r"printf '220 hello\r\n'" + _THEN_SILENT]),
+    ("ncat-http-nonsense", _BANNER, ["--sh-exec", _FIRST_HEAR + r"printf 'HTTP/ is great\r\n\r\n'" + _THEN_SILENT]),
+    ("ncat-ssh-nonsense", _BANNER, ["--sh-exec", r"printf 'SSH service is disabled\r\n'" + _THEN_SILENT]),
+    ("ncat-always-ok", _BANNER, ["--sh-exec", r"while read line; do printf '+OK\r\n'; done"]),
+)
+_UDP: tuple[tuple[str, Truth, list[str]], ...] = (
+    ("ncat-echo-udp", _ECHO, ["--exec", "/bin/cat"]),
+    (
+        "ncat-random-udp",
+        _IMPOSTOR,
+        ["--sh-exec", "dd bs=2048 count=1 of=/dev/null 2>/dev/null; head -c 11 /dev/urandom"],
+    ),
+)
+
+
+def start(site: Site) -> None:
+    """Start the servers."""
+    for transport, kinds in (("tcp", _TCP), ("udp", _UDP)):
+        for name, truth, how in kinds:
+            port = site.ports.one()
+            udp = ["--udp"] if transport == "udp" else []
+            site.run("ncat", "--listen", "--keep-open", "--max-conns", "500", *udp, *how, str(port), name=name)
+            said = ("--say", r"good morning\r\n", "--every", "1")
+            site.offer(
+                Service(
+                    name=name,
+                    transport=transport,
+                    port=port,
+                    truth=truth,
+                    clients=(talk(*said, "--seconds", "4", transport=transport),),
+                    sessions=(talk(*said, transport=transport),),
+                )
+            )
