@@ -16,6 +16,7 @@ __all__ = [
     "SSLV2",
     "at_most_likely",
     "from_match",
+    "from_port",
     "http2_settings",
     "joined",
     "winners",
@@ -59,6 +60,13 @@ def at_most_likely(evidence: Evidence) -> Evidence:
         replace(evidence, confidence=Confidence.LIKELY)
         if evidence.confidence.rank > Confidence.LIKELY.rank
         else evidence
+    )
+
+
+def from_port(service: str, side: Side, port: int) -> Evidence:
+    """Guess by a port's number."""
+    return Evidence(
+        kind=EvidenceKind.PORT, service=service, confidence=Confidence.GUESS, side=side, detail=f"port {port}"
     )
 
 

@@ -40,13 +40,18 @@ _TRANSPORTS = {
     58: Transport.ICMP,
 }
 
+_NO_BYTES: tuple[bytes, bytes] = (b"", b"")
+_NO_COUNTS: tuple[int, int] = (0, 0)
+_NO_SERVICES: dict[str, int] = {}
+_NOTHING_SAID: tuple[Evidence | None, Evidence | None] = (None, None)
+
 
 class PassiveFlow:
     """The state of one flow. Made once per flow, so it is small and its parts are made when needed."""
 
+    # Pairs and the dictionary are replaced, never changed: until something is seen all flows share the empty ones.
     __slots__ = (
         "alpn",
-        "client",
         "counts",
         "datagrams",
         "done",
@@ -56,35 +61,39 @@ class PassiveFlow:
         "mirrored",
         "name",
         "opened",
+        "protocol",
         "query",
+        "rank",
+        "said",
         "seconds",
         "services",
         "stream",
         "tls",
-        "transport",
     )
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
-        self.transport = _TRANSPORTS.get(opened.protocol, Transport.OTHER)
+        self.protocol = opened.protocol
         self.done = False
         self.mirrored = False
         """Both sides began with the same short message."""
         self.name: str | None = None
         """SNI, HTTP host."""
         self.alpn: tuple[str, ...] = ()
-        self.first_speaker: int = -1
+        self.first_speaker = -1
         """Direction of the first payload seen, -1 before."""
-        self.firsts: list[bytes] = [b"", b""]
+        self.firsts = _NO_BYTES
         """First payload bytes per direction, at most `limits.EVIDENCE_BYTES`."""
-        self.seconds: list[bytes] = [b"", b""]
+        self.seconds = _NO_BYTES
         """Second payload per direction of a TCP flow that nobody knows yet, at most 32 bytes."""
-        self.counts = [0, 0]
+        self.counts = _NO_COUNTS
         """Payloads read per direction."""
-        self.services: dict[str, int] = {}
+        self.services = _NO_SERVICES
         """Rank of the best evidence per service."""
-        self.client: Evidence | None = None
-        """What the client's side said at first, as sure as its pattern is, until the server has answered."""
+        self.rank = 0
+        """The best of these."""
+        self.said = _NOTHING_SAID
+        """What each side's first words matched, as sure as the pattern is."""
         self.query: tuple[bytes, int] | None = None
         """A DNS query and where its question ends."""
         self.tls: TlsFlow | None = None
@@ -93,21 +102,54 @@ class PassiveFlow:
         self.stream: SkypeStream | None = None
 
     @property
+    def transport(self) -> Transport:
+        """What the flow runs over."""
+        return _TRANSPORTS.get(self.protocol, Transport.OTHER)
+
+    @property
     def likely(self) -> bool:
         """Whether some service has evidence of at least `likely`."""
-        return any(rank >= _LIKELY for rank in self.services.values())
+        return self.rank >= _LIKELY
 
     def note(self, evidence: Evidence) -> None:
         """Remember a service and how sure it is."""
-        if evidence.service is not None:
-            rank = evidence.confidence.rank
-            if rank > self.services.get(evidence.service, -1):
-                self.services[evidence.service] = rank
+        service = evidence.service
+        if service is None:
+            return
+        rank = evidence.confidence.rank
+        self.rank = max(self.rank, rank)
+        if rank > self.services.get(service, -1):
+            self.services = {**self.services, service: rank}
+
+    def say(self, direction: int, evidence: Evidence) -> None:
+        """Remember what a side's first words matched."""
+        before = self.said
+        self.said = (evidence, before[1]) if direction == 0 else (before[0], evidence)
+
+    def count(self, direction: int, data: bytes) -> int:
+        """Count a payload and keep the first of each direction; the number before it."""
+        before = self.counts
+        if before is _NO_COUNTS:
+            self.first_speaker = direction
+        if direction == 0:
+            self.counts = (before[0] + 1, before[1])
+            if not before[0]:
+                self.firsts = (data[: limits.EVIDENCE_BYTES], self.firsts[1])
+        else:
+            self.counts = (before[0], before[1] + 1)
+            if not before[1]:
+                self.firsts = (self.firsts[0], data[: limits.EVIDENCE_BYTES])
+        return before[direction]
+
+    def second(self, direction: int, data: bytes) -> None:
+        """Keep the beginning of a direction's second payload."""
+        before = self.seconds
+        self.seconds = (data[:32], before[1]) if direction == 0 else (before[0], data[:32])
 
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""
         self.done = True
-        self.tls = self.ftp = self.client = self.query = None
+        self.tls = self.ftp = self.query = None
 
     def hints(self, side: Side = Side.RESPONDER) -> Hints:
         """What the planner may use about the endpoint on `side`; the round trip is the tracker's to add."""

@@ -7,13 +7,11 @@ from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.protocols import http, skype
 
-__all__ = ["name_evidence"]
+__all__ = ["skype_request"]
 
 
-def name_evidence(flow: PassiveFlow, data: bytes, side: Side) -> Evidence | None:
+def skype_request(flow: PassiveFlow, data: bytes, side: Side) -> Evidence | None:
     """Take the host from a request's head; give evidence for Skype where the request is one of its own."""
-    if not http.is_request(data):
-        return None
     try:
         request = http.read_request(data)
     except MalformedError:

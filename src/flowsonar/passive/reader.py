@@ -10,21 +10,23 @@ from dataclasses import replace
 from typing import Final
 
 from flowsonar.flows.events import Opened, Payload
-from flowsonar.model import Confidence, Evidence, EvidenceKind, Side, Transport
+from flowsonar.model import Confidence, Evidence, Side, Transport
 from flowsonar.passive import evidence
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
-from flowsonar.passive.names import name_evidence
+from flowsonar.passive.names import skype_request
 from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoint, starts_like_login
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
-from flowsonar.protocols import dns, http2
+from flowsonar.protocols import dns, http, http2, skype
 from flowsonar.protocols.tls import is_sslv2_hello
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
 
 __all__ = ["PassiveReader"]
 
+_TCP: Final = 6
+_UDP: Final = 17
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _TRIES: Final = 3
 """Payloads per direction that are matched: a greeting may come in pieces, a flow may be picked up in a body."""
@@ -46,6 +48,8 @@ class PassiveReader:
         self._signatures = signatures
         self._skype = SkypePorts()
         self._servers = SkypeServers()
+        self._ports: dict[tuple[int, Side, int], Evidence] = {}
+        """Guesses made so far: as many as signatures name ports, at most."""
 
     def open(self, opened: Opened) -> PassiveFlow:
         """Begin a flow."""
@@ -58,19 +62,15 @@ class PassiveReader:
         data = event.data
         if len(data) <= 6 and data.count(0) == len(data):
             return NOTHING  # nothing, or the padding of a short frame that counts as payload
-        direction = event.direction
-        count = flow.counts[direction]
-        flow.counts[direction] = count + 1
-        if not count:
-            if flow.first_speaker < 0:
-                flow.first_speaker = direction
-            flow.firsts[direction] = data[:256]
-        if flow.transport is Transport.UDP:
+        count = flow.count(event.direction, data)
+        if flow.protocol == _UDP:
             return self._datagram(flow, event, count)
         return self._segment(flow, event, count)
 
     def close(self, flow: PassiveFlow) -> Findings:
         """Conclude what needs the whole flow, or what other flows have shown meanwhile."""
+        if flow.done:
+            return NOTHING
         found: list[Evidence] = []
         if flow.tls is not None:
             found += flow.tls.close(flow, self._signatures.by_alpn)
@@ -78,9 +78,9 @@ class PassiveReader:
             sequence = flow.datagrams.conclude(last=True)
             if sequence is not None:
                 found.append(sequence)
-        if flow.transport is Transport.ICMP:
+        if flow.protocol in {1, 58}:
             found.append(evidence.ICMP)
-        elif flow.transport is Transport.TCP and not flow.likely and not found:
+        elif flow.protocol == _TCP and not flow.likely and not found:
             found += self._by_endpoint(flow)
         for one in found:
             flow.note(one)
@@ -95,20 +95,20 @@ class PassiveReader:
     def port_guess(self, flow: PassiveFlow) -> Evidence | None:
         """What the port numbers alone suggest: never more than a guess."""
         opened = flow.opened
-        ends = [(Side.RESPONDER, opened.responder_port)]
-        if opened.midstream or flow.transport is Transport.UDP:
-            ends.append((Side.INITIATOR, opened.initiator_port))
-        for side, port in ends:
-            services = self._signatures.by_port(flow.transport, port)
+        found = self._by_port(flow.protocol, Side.RESPONDER, opened.responder_port)
+        if found is None and (opened.midstream or flow.protocol == _UDP):
+            found = self._by_port(flow.protocol, Side.INITIATOR, opened.initiator_port)
+        return found
+
+    def _by_port(self, protocol: int, side: Side, port: int) -> Evidence | None:
+        key = (protocol, side, port)
+        found = self._ports.get(key)
+        if found is None:
+            transport = Transport.UDP if protocol == _UDP else Transport.TCP if protocol == _TCP else None
+            services = self._signatures.by_port(transport, port) if transport is not None else ()
             if services:
-                return Evidence(
-                    kind=EvidenceKind.PORT,
-                    service=services[0],
-                    confidence=Confidence.GUESS,
-                    side=side,
-                    detail=f"port {port}",
-                )
-        return None
+                found = self._ports[key] = evidence.from_port(services[0], side, port)
+        return found
 
     # -- TCP ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class PassiveReader:
         elif flow.mirrored:
             return self._mirrored(flow, direction, data)
         elif count == 1 and (not flow.services or "skype" in flow.services):
-            flow.seconds[direction] = data[:32]
+            flow.second(direction, data)
             if flow.services:
                 return self._known(flow)
         if count and (count >= _TRIES or flow.likely):
@@ -178,10 +178,11 @@ class PassiveReader:
         side = _SIDES[direction]
         if flow.opened.midstream:
             # Who sent the first packet seen says nothing: try what servers say, then what clients say.
-            matches = self._matcher.payload(Transport.TCP, Side.RESPONDER, data)
+            either = self._matcher.payload(Transport.TCP, None, data)
+            matches = either and self._matcher.payload(Transport.TCP, Side.RESPONDER, data)
             asks = not matches
             if asks:
-                matches = self._matcher.payload(Transport.TCP, Side.INITIATOR, data)
+                matches = either
         else:
             matches = self._matcher.payload(Transport.TCP, side, data)
             asks = direction == 0
@@ -192,37 +193,30 @@ class PassiveReader:
     def _judge(
         self, flow: PassiveFlow, side: Side, data: bytes, matches: list[Match], *, asks: bool
     ) -> tuple[Evidence, ...]:
+        if http.is_request(data):
+            ours = skype_request(flow, data, side)
+            if ours is not None:
+                flow.note(ours)
+                flow.finish()  # whatever the server answers, it is Skype's own request
+                return (ours,)
         found = [evidence.from_match(match, side, data) for match in evidence.winners(matches)]
         best = found[0]
-        if best.service == "http":
-            named = name_evidence(flow, data, side)
-            if named is not None:
-                flow.note(named)
-                flow.finish()  # whatever the server answers, it is Skype's own request
-                return (named,)
-        if asks or flow.mirrored:
-            if flow.client is None:
-                flow.client = best
+        direction = 0 if side is Side.INITIATOR else 1
+        other = flow.said[1 - direction]
+        if flow.said[direction] is None:
+            flow.say(direction, best)
+        fits = other is not None and other.service == best.service and _fit(best, other)
+        if flow.mirrored or (asks and not fits):
             found = [evidence.at_most_likely(one) for one in found]
-        elif flow.client is not None and flow.client.service == best.service:
-            agreed = Confidence.CONFIRMED in {flow.client.confidence, best.confidence}
-            if agreed and best.confidence is not Confidence.CONFIRMED:
-                found[0] = replace(
-                    best, confidence=Confidence.CONFIRMED, detail=evidence.joined(best.detail, "both sides fit")
-                )
+        elif fits and best.confidence is not Confidence.CONFIRMED and data != skype.BARE_404:
+            detail = evidence.joined(best.detail, "both sides fit")
+            found[0] = replace(best, confidence=Confidence.CONFIRMED, detail=detail)
         for one in found:
             flow.note(one)
         return tuple(found)
 
     def _unmatched(self, flow: PassiveFlow, direction: int, data: bytes, count: int) -> Findings:
-        client = flow.client
-        if (
-            client is not None
-            and not count
-            and direction == 1
-            and http2.is_preface(flow.firsts[0])
-            and http2.is_settings(data)
-        ):
+        if not count and http2.is_preface(flow.firsts[1 - direction]) and http2.is_settings(data):
             found = evidence.http2_settings(_SIDES[direction], data)
             flow.note(found)
             flow.finish()
@@ -245,7 +239,9 @@ class PassiveReader:
         return Findings(found) if found else self._end_of_segments(flow)
 
     def _by_endpoint(self, flow: PassiveFlow) -> list[Evidence]:
-        if not (len(self._skype) or self._servers) or not (flow.firsts[0] or flow.firsts[1]):
+        if not (self._skype.proven or self._servers or len(flow.firsts[1]) == skype.HANDSHAKE_LENGTH):
+            return []
+        if not (flow.firsts[0] or flow.firsts[1]):
             return []
         if flow.services and "skype" not in flow.services:
             return []
@@ -256,7 +252,7 @@ class PassiveReader:
 
     def _end_of_segments(self, flow: PassiveFlow) -> Findings:
         if flow.counts[0] >= _TRIES and flow.counts[1] >= _TRIES:
-            return _DONE
+            return _DONE  # told, but not finished: the end may still tell something
         if flow.likely and self._both_spoke(flow) and "skype" not in flow.services:
             flow.finish()
             return _DONE
@@ -303,11 +299,13 @@ class PassiveReader:
         done = control.ended or control.over_tls
         if done:
             flow.ftp = None
-            if control.proven or flow.likely:
+            others: tuple[Evidence, ...] = ()
+            if not control.proven:  # SMTP's EHLO ends it, and fits the greeting
+                others = self._match(flow, event.direction, event.data) or ()
+            ended = control.proven or flow.likely
+            if ended:
                 flow.finish()
-                return Findings(tuple(found), tuple(announcements), done=True)
-            others = self._match(flow, event.direction, event.data) or ()
-            return Findings((*found, *others), tuple(announcements))
+            return Findings((*found, *others), tuple(announcements), done=ended)
         return Findings(tuple(found), tuple(announcements)) if found or announcements else NOTHING
 
     # -- UDP ----------------------------------------------------------------------------------------------------
@@ -342,7 +340,7 @@ class PassiveReader:
     def _skype_datagram(self, flow: PassiveFlow, event: Payload) -> Findings:
         datagrams = flow.datagrams
         assert datagrams is not None
-        found = datagrams.feed(event, self._skype)
+        found = datagrams.feed(event)
         if found is None:
             return NOTHING
         flow.note(found)
@@ -369,13 +367,13 @@ class PassiveReader:
 
     def _mirrored(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings:
         """Decide after equal greetings: an echo goes on with equal bytes, two programs of one kind do not."""
-        flow.seconds[direction] = data[:32]
+        flow.second(direction, data)
         other = flow.seconds[1 - direction]
         if not other:
             return NOTHING
         if flow.seconds[direction] == other:
             return self._echo(flow, direction, data)
-        both, flow.mirrored = flow.client, False
+        both, flow.mirrored = flow.said[1] or flow.said[0], False
         if both is None or both.confidence is not Confidence.CONFIRMED:
             return self._end_of_segments(flow)
         flow.note(both)
@@ -390,6 +388,11 @@ class PassiveReader:
         flow.note(found)
         flow.finish()
         return Findings((found,), done=True)
+
+
+def _fit(one: Evidence, other: Evidence) -> bool:
+    """Whether a question and an answer of one service, each at least likely, prove it together."""
+    return one.confidence.rank >= _LIKELY and other.confidence.rank >= _LIKELY
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:

@@ -169,7 +169,7 @@ def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _is_handshake(firsts: list[bytes], seconds: list[bytes]) -> bool:
+def _is_handshake(firsts: tuple[bytes, bytes], seconds: tuple[bytes, bytes]) -> bool:
     """Whether both first messages are short and look random, and the client's second one is 8 to 18 bytes.
 
     E06 and A09 give 14 to 30 bytes for older clients; the recorded client of 2013 pads to 26 to 112.

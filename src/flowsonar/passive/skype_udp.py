@@ -104,11 +104,13 @@ class SkypePort:
 class SkypePorts:
     """The ports seen to begin like Skype, bounded, and who was talked to by them."""
 
-    __slots__ = ("_peers", "_ports", "hosts")
+    __slots__ = ("_peers", "_ports", "hosts", "proven")
 
     def __init__(self) -> None:
         self._ports: dict[tuple[bytes, int], SkypePort] = {}
         self._peers: dict[tuple[bytes, int], SkypePort] = {}
+        self.proven = False
+        """Some port is; before that nothing inherits, and nobody needs to look."""
         self.hosts: dict[bytes, SkypePort] = {}
         """Addresses with a proven port."""
 
@@ -162,6 +164,7 @@ class SkypeDatagrams:
 
     __slots__ = (
         "_fragments",
+        "_known",
         "_lengths",
         "_opened",
         "_ports",
@@ -178,6 +181,7 @@ class SkypeDatagrams:
 
     def __init__(self, opened: Opened, ports: SkypePorts) -> None:
         self._opened = opened
+        self._known = ports
         self._ports = (
             ports.port(opened.initiator, opened.initiator_port),
             ports.port(opened.responder, opened.responder_port),
@@ -199,7 +203,7 @@ class SkypeDatagrams:
         self.told = 0
         """Rank that was already given out."""
 
-    def feed(self, event: Payload, ports: SkypePorts) -> Evidence | None:
+    def feed(self, event: Payload) -> Evidence | None:
         """Take one datagram; give evidence when it makes the flow surer than before."""
         data = event.data
         direction = event.direction
@@ -208,7 +212,7 @@ class SkypeDatagrams:
                 self.data = data[:32]
             what = data[2] & skype.FUNCTION_MASK
             if skype.is_payload(data):
-                self._payload(direction, data, event.wire_length, ports)
+                self._payload(direction, data, event.wire_length)
             elif what in {skype.ACKNOWLEDGE, skype.NACK}:
                 self._reply(direction, data, what)
             elif what == skype.FORWARD:
@@ -226,6 +230,8 @@ class SkypeDatagrams:
         own = max(self._ports, key=lambda port: port.rank)
         inherited = own.rank > self.rank and bool(self._seen)
         rank = max(self.rank, own.rank) if self._seen else self.rank
+        if own.rank >= _LIKELY:
+            self._known.proven = True
         if rank <= self.told and not (last and self.told and len(self._seen) > self._told_seen):
             return None
         self.told = rank
@@ -250,7 +256,7 @@ class SkypeDatagrams:
         if len(self._seen) < 5 and text not in self._seen:
             self._seen.append(text)
 
-    def _payload(self, direction: int, data: bytes, length: int, ports: SkypePorts) -> None:
+    def _payload(self, direction: int, data: bytes, length: int) -> None:
         opened = self._opened
         before = self._requests[direction]
         if not self._started[direction]:
@@ -258,7 +264,7 @@ class SkypeDatagrams:
             ours = self._ports[direction]
             ours.began(data)
             ends = ((opened.initiator, opened.initiator_port), (opened.responder, opened.responder_port))
-            ports.talked(ours, ends[direction][0], *ends[1 - direction])
+            self._known.talked(ours, ends[direction][0], *ends[1 - direction])
             answer = self._started[1 - direction]
             self._note(0, f"{'payload' if answer else 'UDP probe'} of {length} bytes, identifier {data[:2].hex()}")
         elif before:

@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "ACKNOWLEDGE",
+    "BARE_404",
     "EVENT_PORTS",
     "FORWARD",
     "FRAGMENT",
@@ -65,6 +66,9 @@ REPLY_LENGTH: Final = 11
 HANDSHAKE_LENGTH: Final = 14
 """A seed of four bytes and ten under RC4 open each direction of a TCP connection (BD06)."""
 _HANDSHAKE_PLAIN: Final = bytes.fromhex("00010000000100000001")
+
+BARE_404: Final = b"HTTP/1.0 404 Not Found\r\n\r\n"
+"""What a node's TCP port answers to a GET, and nothing else: a web server adds headers."""
 
 TLS_CLIENT_HELLO: Final = bytes.fromhex(
     "8046010301002d0000001000000500000400000a0000090000640000620000080000030000060100800700c0030080060040020080040080"
