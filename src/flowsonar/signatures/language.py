@@ -86,8 +86,8 @@ class SentField:
 
     Written `{name:size}` for random bytes, `{name:size from 0x5200..0x5fff}` for a random number in a range,
     `{random:size}` when nobody needs it later, `{name}` (size 0) for the value an earlier part or step gave.
-    `{prober.address}`, `{prober.port}`, `{target.host}`, `{target.address}`, `{target.port}`, `{agent}` and
-    `{server_name}` are filled in from the connection.
+    `{prober.address}`, `{prober.host}`, `{prober.port}`, `{target.host}`, `{target.address}`, `{target.port}`,
+    `{agent}` and `{server_name}` are filled in from the connection.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Condition:
     contains: tuple[str, ...] = ()
     """Names of fields of ours whose bytes stand somewhere in the reply."""
     random: bool = False
-    """The bytes look random (see `randomness`); no printable run of six or more."""
+    """The bytes look random: see `randomness` for the bounds."""
     differs_from: int | None = None
     """The first four bytes differ from the reply to that step (counted from 0)."""
     not_echo: bool = False

@@ -1,7 +1,7 @@
 """Do bytes look random? The test behind `random = true` in signature files.
 
 Encrypted, compressed and random bytes pass; text, counters and structured binary fail. The bounds are set so that
-truly random bytes break one in about two cases of a hundred (mostly by the printable run), whatever the length;
+truly random bytes break one in about three cases of a thousand (mostly by the printable run), whatever the length;
 `docs/signatures.md` gives the figures and `tests/signatures/test_randomness.py` recomputes them.
 """
 
@@ -39,11 +39,11 @@ def looks_random(data: bytes) -> bool:
 
 
 def _longest_run(size: int) -> int:
-    """The printable run that is too long: 6 up to 24 bytes, then growing with the length's logarithm.
+    """The printable run that is too long: 8 up to 24 bytes, then growing with the length's logarithm.
 
     A byte is printable with p = 98/256; a run of k or more is expected size * (1 - p) * p^k times.
     """
-    return 6 if size <= 24 else 7 + round(log(size / 24) / log(256 / 98))
+    return 8 if size <= 24 else 9 + round(log(size / 24) / log(256 / 98))
 
 
 def _least_distinct(size: int) -> float:

@@ -22,6 +22,7 @@ AGENT = "flowsonar"
 CONNECTION_NAMES = frozenset(
     {
         "prober.address",
+        "prober.host",
         "prober.port",
         "target.address",
         "target.port",
@@ -80,11 +81,10 @@ class ConnectionFacts:
                 return b"%d" % self.prober_port
             case "target.port":
                 return b"%d" % self.target_port
+            case "prober.host":
+                return _host(self.prober_address)
             case "target.host":
-                if self.target_host:
-                    return _host_text(self.target_host)
-                address = _address(self.target_address)
-                return b"[%s]" % address if len(self.target_address) == 16 else address
+                return _host_text(self.target_host) if self.target_host else _host(self.target_address)
             case "server_name":
                 return _host_text(self.target_host) if self.target_host else _address(self.target_address)
         assert name == "agent", name
@@ -180,6 +180,11 @@ def _address(packed: bytes) -> bytes:
     return str(ipaddress.ip_address(packed)).encode()
 
 
+def _host(packed: bytes) -> bytes:
+    """An address as it stands in a URI (RFC 3986 section 3.2.2)."""
+    return b"[%s]" % _address(packed) if len(packed) == 16 else _address(packed)
+
+
 def _host_text(name: str) -> bytes:
     """A name seen on the wire goes into our message only as a plain host name: nothing can be smuggled in."""
     return re.sub(r"[^A-Za-z0-9.:\[\]_-]", "", name)[:253].encode() or b"localhost"
@@ -243,7 +248,7 @@ def _check_field(part: SentField) -> None:
         raise TemplateError(f"{{{part.name}}}: the connection has {', '.join(sorted(CONNECTION_NAMES))}")
     if part.name in CONNECTION_NAMES and (part.size or part.low is not None):
         raise TemplateError(f"{{{part.name}}} comes from the connection: no size or range")
-    if part.form is FieldForm.PACKED and part.name not in CONNECTION_NAMES - {"agent", "server_name", "target.host"}:
+    if part.form is FieldForm.PACKED and part.name not in CONNECTION_NAMES - {"agent", "server_name", "prober.host", "target.host"}:
         raise TemplateError(f"{{{part.name} as packed}}: only addresses and ports of the connection can be packed")
     if part.name == "random" and not part.size:
         raise TemplateError("{random} needs a size: {random:9}")
