@@ -23,7 +23,8 @@ MINIMUM_BYTES: Final = 28
 
 _SECTION_HEADER: Final = 0x0A0D0D0A
 _INTERFACE_DESCRIPTION: Final = 1  # 4.2
-_PACKET_BLOCKS: Final = frozenset({2, 3, 6})  # obsolete Packet Block (B), Simple (4.4), Enhanced (4.3)
+_SIMPLE_PACKET: Final = 3  # 4.4
+_PACKET_BLOCKS: Final = frozenset({2, _SIMPLE_PACKET, 6})  # 2: obsolete Packet Block (B), 6: Enhanced (4.3)
 _END_OF_OPTIONS: Final = 0  # 3.5
 _IF_NAME: Final = 2
 _IF_TSRESOL: Final = 9
@@ -76,25 +77,30 @@ class PcapngReader:
                 rest = view[at:]
                 frames, taken, self.problem = index_pcapng(rest, self._byteorder, self._table)
                 if frames:
-                    yield Block(rest, self._timed(frames))
+                    yield Block(rest, self._timed(rest, frames))
             if taken == 0:
                 break
             at += taken
         self.consumed = at
 
-    def _timed(self, frames: bytes) -> bytes:
+    def _timed(self, data: memoryview, frames: bytes) -> bytes:
         """The frames; simple packet blocks at their start get the time of the last packet of the call before."""
-        if frames.startswith(_NO_TIME) and self._last_time != _NO_TIME:
-            held = bytearray(frames)
-            for at in range(0, len(held), FRAME_SIZE):
-                if held[at : at + 8] != _NO_TIME:
+        if self._kind(data, 0) == _SIMPLE_PACKET and self._last_time != _NO_TIME:
+            held, at = bytearray(frames), 0
+            for entry in range(0, len(held), FRAME_SIZE):
+                if self._kind(data, at) != _SIMPLE_PACKET:
                     break
-                held[at : at + 8] = self._last_time
+                held[entry : entry + 8] = self._last_time
+                at += self.needed(data[at : at + 12])
             frames = bytes(held)
         self._last_time = frames[-FRAME_SIZE : len(frames) - FRAME_SIZE + 8]
         return frames
 
-    def needed(self, rest: bytes) -> int:
+    def _kind(self, data: memoryview, at: int) -> int:
+        (kind,) = struct.unpack_from(self._byteorder + "I", data, at)
+        return int(kind)
+
+    def needed(self, rest: bytes | memoryview) -> int:
         """How many bytes the block at the start of `rest`, which is not whole, takes at least."""
         if len(rest) < 12:
             return 12
