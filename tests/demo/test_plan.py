@@ -49,7 +49,7 @@ def test_truth_of_a_flow(source, target, proto, expected):
     [
         (HTTPS, "http", "tls", "confirmed", Judgement.RIGHT),
         (HTTPS, "http", None, "confirmed", Judgement.WRONG),
-        (HTTPS, "tls", None, "confirmed", Judgement.WRONG),
+        (HTTPS, "tls", None, "confirmed", Judgement.PARTLY),
         (HTTPS, None, None, "unknown", Judgement.MISSED),
         (HTTPS, "http", "tls", "guess", Judgement.MISSED),
         (FTP, "ftp", None, "likely", Judgement.RIGHT),

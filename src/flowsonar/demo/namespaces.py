@@ -113,7 +113,7 @@ def enter() -> None:
             raise _advice(os.strerror(problem))
     problem = _unshare(CLONE_NEWUSER | CLONE_NEWNET)
     if problem:
-        raise _advice(os.strerror(problem))
+        raise _advice("there are too many of them" if problem == errno.ENOSPC else os.strerror(problem))
     try:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")

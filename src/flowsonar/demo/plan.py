@@ -66,6 +66,8 @@ class Judgement(StrEnum):
     """How a label stands to the truth."""
 
     RIGHT = "right"
+    PARTLY = "partly"
+    """The layer is right, what is inside it is not known yet: TLS for HTTPS."""
     MISSED = "missed"
     """A service that was not recognised."""
     WRONG = "wrong"
@@ -136,6 +138,8 @@ def judge(planned: Planned, record: Mapping[str, Any]) -> Judgement:
         return Judgement.RIGHT if planned.service is None else Judgement.MISSED
     if planned.service is None:
         return Judgement.WRONG
+    if service == planned.over:
+        return Judgement.PARTLY
     if service in planned.also:
         return Judgement.RIGHT
     right = service == planned.service and planned.over in {None, ours.get("over")}

@@ -43,7 +43,7 @@ class Row:
 
 
 _CONFIDENCES = ("unknown", "guess", "likely", "confirmed")
-_SEVERITY = (Judgement.RIGHT, Judgement.MISSED, Judgement.WRONG)
+_SEVERITY = (Judgement.RIGHT, Judgement.PARTLY, Judgement.MISSED, Judgement.WRONG)
 
 
 @dataclass(slots=True)

@@ -26,13 +26,21 @@ _KINDS = {
     "name": "the name that goes with it",
     "port": "the port number alone",
 }
-_STYLES = {Judgement.RIGHT: "green", Judgement.MISSED: "yellow", Judgement.WRONG: "bold red"}
+_STYLES = {
+    Judgement.RIGHT: "green",
+    Judgement.PARTLY: "yellow",
+    Judgement.MISSED: "yellow",
+    Judgement.WRONG: "bold red",
+}
 SHOWN_EVIDENCE = 2
 """Pieces of evidence shown for a verdict; the others are in the records."""
 
 
 class Screen(Protocol):
     """Where the demonstration tells what it does."""
+
+    hold_s: float
+    """How long a verdict is held back, so that a better one a moment later takes its place."""
 
     def note(self, text: str) -> None:
         """Say what happens now."""
@@ -94,6 +102,8 @@ def _asked(asked: tuple[int, int] | None) -> str:
 
 class TextScreen:
     """For people."""
+
+    hold_s = 0.06
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
@@ -166,6 +176,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 class JsonScreen:
     """For programs: flowsonar's own records with a `demo` object, and a closing `demo` record."""
+
+    hold_s = 0.0
 
     def _line(self, value: Mapping[str, Any]) -> None:
         sys.stdout.write(json.dumps(value) + "\n")

@@ -23,7 +23,7 @@ from flowsonar.demo import namespaces
 from flowsonar.demo.audit import read_asked
 from flowsonar.demo.namespaces import CLIENTS, SERVERS, Link, NamespaceError, die_with_parent
 from flowsonar.demo.plan import OPTIONAL, Plan, make_plan
-from flowsonar.demo.results import Results
+from flowsonar.demo.results import FlowSeen, Results
 from flowsonar.demo.screen import JsonScreen, Screen, TextScreen
 from flowsonar.errors import FlowsonarError
 
@@ -100,9 +100,12 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(value).encode() + b"\n")
 
-    async def end(self, number: int = signal.SIGTERM) -> None:
-        """Ask it to end, then make it."""
-        if self.process.returncode is None:
+    async def end(self, number: int | None = signal.SIGTERM) -> None:
+        """Ask it to end, unless it was asked already (None), then make it.
+
+        A process that is just ending is not signalled: asyncio would lose its exit code.
+        """
+        if self.process.returncode is None and number is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
         waiting = asyncio.ensure_future(self.process.communicate())
@@ -124,6 +127,7 @@ class Stage:
         self.folder = folder
         self.children: list[Child] = []
         self.results = Results(Plan(()))
+        self._held: dict[object, FlowSeen] = {}
         self._finished = asyncio.Event()
         self._changed = asyncio.Event()
         """A record came, or none will come any more."""
@@ -161,7 +165,7 @@ class Stage:
             for task in (news, reading):
                 task.cancel()
             await asyncio.gather(news, reading, return_exceptions=True)
-        await watch.end(signal.SIGTERM)
+        await watch.end(None)
         addresses = [planned.address for planned in plan.planned]
         asked = await asyncio.to_thread(read_asked, self._store, addresses)
         self.screen.summary(self.results, asked, time.monotonic() - began)
@@ -211,9 +215,20 @@ class Stage:
         async for record in watch.lines():
             self._changed.set()
             seen = self.results.add(record)
-            if seen is not None:
-                self.screen.verdict(seen)
+            if seen is None:
+                continue
+            number = record.get("flow_id")
+            if number not in self._held:
+                asyncio.get_running_loop().call_later(self.screen.hold_s, self._show, number)
+            self._held[number] = seen
+        for number in tuple(self._held):
+            self._show(number)
         self._changed.set()
+
+    def _show(self, number: object) -> None:
+        seen = self._held.pop(number, None)
+        if seen is not None:
+            self.screen.verdict(seen)
 
     async def _news(self, clients: Child) -> None:
         async for message in clients.lines():
