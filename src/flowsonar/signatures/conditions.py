@@ -64,8 +64,8 @@ class CompiledCondition:
         self._regex: Regex | None = None
         self._unless: Regex | None = None
         self._groups: tuple[tuple[str, int], ...] | None = None
-        self.plain = condition == Condition(pattern=condition.pattern)
-        """Nothing but the regular expression is asked."""
+        self.plain = condition == Condition(pattern=condition.pattern, unless=condition.unless)
+        """Nothing but regular expressions is asked."""
         self.wants_echo = condition.echo
 
     @property
@@ -88,8 +88,16 @@ class CompiledCondition:
             return {}
         return {name: value.decode("latin-1") for name, index in self._groups if (value := found[index]) is not None}
 
+    def excepted(self, data: bytes) -> bool:
+        """Whether the regular expression matches that must not."""
+        if self._condition.unless is None:
+            return False
+        if self._unless is None:
+            self._unless = compile_regex(self._condition.unless)
+        return self._unless.search(data) is not None
+
     def rest(self, given: Bytes) -> bool:
-        """Everything but the pattern, cheapest first."""
+        """Everything but the regular expressions, cheapest first."""
         if self.plain:
             return True
         condition, data = self._condition, given.data
@@ -99,11 +107,6 @@ class CompiledCondition:
             return False
         if not all(_field(check, data, given.reply) for check in condition.fields):
             return False
-        if condition.unless is not None:
-            if self._unless is None:
-                self._unless = compile_regex(condition.unless)
-            if self._unless.search(data) is not None:
-                return False
         return not condition.random or looks_random(data)
 
     def captures(self, data: bytes) -> dict[str, str]:

@@ -1,0 +1,188 @@
+"""Patterns made ready to be matched: what each asks, the match it gives, and all of one kind in one database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from flowsonar.model import Confidence, Layer
+from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition
+from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
+from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
+
+__all__ = ["Database", "Match", "Pattern", "Rule", "filled"]
+
+_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
+_CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
+
+Pattern = PayloadPattern | ReplyPattern | ProductPattern
+
+
+class Match(NamedTuple):
+    """A pattern that holds."""
+
+    service: str
+    pattern: str
+    """Its id, `service/name`."""
+    confidence: Confidence
+    product: str | None = None
+    version: str | None = None
+    cpe: str | None = None
+    detail: str = ""
+    specificity: int = 0
+    soft: bool = False
+    over: Layer | None = None
+
+
+class Rule:
+    """A pattern made ready: what it asks, and the match it gives."""
+
+    __slots__ = ("_fixed", "after", "compiled", "condition", "confidence", "detail", "id", "names", "order", "over",
+                 "product", "requires", "service", "side", "soft", "specificity", "transport", "unless")  # fmt: skip
+
+    def __init__(self, pattern: Pattern, order: int) -> None:
+        self.service = pattern.service
+        self.condition = pattern.condition
+        self.compiled = CompiledCondition(pattern.condition)
+        self.product = pattern.product
+        self.detail = pattern.detail
+        self.transport = pattern.transport
+        self.names = isinstance(pattern, ProductPattern)
+        self.side = pattern.side if isinstance(pattern, PayloadPattern) else None
+        self.after = frozenset(pattern.to) if isinstance(pattern, ReplyPattern) else frozenset()
+        self.requires: frozenset[str] = frozenset()
+        self.unless = -1
+        """Index of the expression that must not match; -1: none."""
+        self.over: Layer | None = None
+        self.id, self.confidence, self.specificity, self.soft = "", Confidence.GUESS, 0, False
+        if not isinstance(pattern, ProductPattern):
+            self.id, self.confidence, self.soft = pattern.id, pattern.confidence, pattern.soft
+            self.specificity = pattern.specificity or 10 * pattern.confidence.rank
+        self.order = (self.soft, -self.specificity, -self.confidence.rank, order)
+        if isinstance(pattern, ReplyPattern):
+            self.over = pattern.over
+            self.requires = frozenset(n if "/" in n else f"{pattern.service}/{n}" for n in pattern.requires)
+        texts = (self.product.product, self.product.version, self.product.cpe, self.detail)
+        constant = not self.compiled.has_groups or not any(_GROUP.search(text) for text in texts if text)
+        self._fixed = self._made({}) if constant else None
+
+    def matched(self, data: bytes) -> Match:
+        """The match that `data` gives, which the rule's condition holds for."""
+        return self._fixed or self._made(self.compiled.groups(data) or {})
+
+    def _made(self, groups: Mapping[str, str]) -> Match:
+        product, version, cpe = filled(self.product, groups)
+        return Match(
+            self.service, self.id, self.confidence, product, version, cpe, _fill(self.detail, groups) or "",
+            self.specificity, self.soft, self.over,
+        )  # fmt: skip
+
+
+class Database:
+    """The rules of one kind of input, and the engine that finds candidates among them.
+
+    Equal expressions are one: `unless` of one rule is often the pattern of another.
+    """
+
+    __slots__ = ("_by_expression", "_by_length", "_candidates", "_verify", "engine")
+
+    def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None) -> None:
+        expressions: dict[str, int] = {}
+        by_expression: dict[int, tuple[Rule, ...]] = {}
+        plain: list[Rule] = []
+        for rule in rules:
+            condition = rule.condition
+            if condition.unless is not None:
+                rule.unless = expressions.setdefault(condition.unless, len(expressions))
+            if condition.pattern is None:
+                plain.append(rule)
+                continue
+            index = expressions.setdefault(condition.pattern, len(expressions))
+            by_expression[index] = (*by_expression.get(index, ()), rule)
+        sources = list(expressions)
+        self.engine = HyperscanEngine(sources, cache) if kind == "hyperscan" else Re2Engine(sources)
+        self._candidates = self.engine.candidates
+        self._by_expression = tuple(by_expression.get(index, ()) for index in range(len(sources)))
+        self._verify: dict[int, Regex] = {
+            index: compile_regex(source) for index, source in enumerate(sources) if not self.engine.exact(index)
+        }
+        self._by_length = _LengthIndex(plain)
+
+    def found(self, given: Bytes) -> list[Rule]:
+        """Rules whose condition holds, in no order."""
+        data = given.data
+        hits: Collection[int] = self._candidates(data)
+        if self._verify:
+            hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
+        by_length = self._by_length.get(len(data))
+        if not hits and not by_length:
+            return []
+        holding: list[Rule] = []
+        for hit in hits:
+            for rule in self._by_expression[hit]:
+                compiled = rule.compiled
+                if rule.unless in hits or (given.echo and not compiled.wants_echo):
+                    continue
+                if compiled.plain or compiled.rest(given):
+                    holding.append(rule)
+        holding += [
+            rule
+            for rule in by_length
+            if rule.unless not in hits and (not given.echo or rule.compiled.wants_echo) and rule.compiled.rest(given)
+        ]
+        return holding
+
+
+class _LengthIndex:
+    """Rules without a regular expression, by the lengths they admit."""
+
+    __slots__ = ("_exact", "_ranges")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._exact: dict[int, tuple[Rule, ...]] = {}
+        self._ranges: list[tuple[int, int, Rule]] = []
+        for rule in rules:
+            low, high = rule.condition.length or (0, 1 << 30)
+            if low == high:
+                self._exact[low] = (*self._exact.get(low, ()), rule)
+            else:
+                self._ranges.append((low, high, rule))
+
+    def get(self, length: int) -> tuple[Rule, ...]:
+        """Rules that admit the length."""
+        found = self._exact.get(length, ())
+        if not self._ranges:
+            return found
+        return found + tuple(rule for low, high, rule in self._ranges if low <= length <= high)
+
+
+def filled(product: Product, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+    """Product, version and CPE, with references to groups filled in."""
+    name = _fill(product.product, groups)
+    version = _fill(product.version, groups)
+    if product.cpe is None or name is None:
+        return name, version, None
+    if product.cpe.startswith("cpe:2.3:"):
+        return name, version, _fill(product.cpe, groups)
+    quoted = _CPE_QUOTED.sub(r"\\\1", version.lower()) if version else "*"
+    cpe = _fill(product.cpe, {key: value.lower() for key, value in groups.items()})
+    return name, version, f"cpe:2.3:{cpe}:{quoted}:*:*:*:*:*:*:*" if cpe else None
+
+
+def _fill(text: str | None, groups: Mapping[str, str]) -> str | None:
+    """Group references filled in; None when one did not take part in the match."""
+    if not text or "{" not in text:
+        return text
+    missing = False
+
+    def value(found: re.Match[str]) -> str:
+        nonlocal missing
+        got = groups.get(found[1], "").translate(_CONTROL).strip()[:GROUP_CHARACTERS]
+        missing = missing or not got
+        return got
+
+    filled = _GROUP.sub(value, text)
+    return None if missing else filled
