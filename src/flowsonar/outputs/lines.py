@@ -93,8 +93,7 @@ class LineWriter:
 
     def _cut(self, size: int) -> None:
         """Take `size` bytes of a broken line back from a file's end."""
-        assert self._file is not None
-        if size <= 0:
+        if size <= 0 or self._file is None:
             return
         try:
             status = os.fstat(self._file)

@@ -96,7 +96,7 @@ class Screen:
                 ratio=1 if heading in _ELASTIC else None,
                 justify="right" if heading == "bytes" else "left",
             )
-        for kept in self._chosen(max(1, self._console.height - 3)):
+        for kept in self._chosen(max(1, self._console.height - 4)):
             row = dict(zip(HEADINGS, row_of(kept.record), strict=True))
             style = CONFIDENCE_STYLES[kept.record.verdict.confidence]
             table.add_row(*[Text(row[key], style=style if key in _COLOURED else "") for key in headings])
