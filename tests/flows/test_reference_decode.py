@@ -201,7 +201,7 @@ def test_echo_request_and_reply_are_one_flow(make: Make) -> None:
 
 
 def test_padding_is_not_payload(make: Make) -> None:
-    opened, payloads, closed = flow_of(make, ipv4(udp(b"ab"), 17) + bytes(16))
+    _, payloads, closed = flow_of(make, ipv4(udp(b"ab"), 17) + bytes(16))
     assert (payloads[0].data, payloads[0].wire_length, closed.bytes_toserver) == (b"ab", 2, 30)
     _, payloads, closed = flow_of(make, ipv4(udp(b"ab", length=9), 17))
     assert (payloads[0].data, payloads[0].wire_length, closed.bytes_toserver) == (b"a", 1, 30)

@@ -483,7 +483,7 @@ def test_many_flows_at_once(make: Make) -> None:
 def test_a_packet_to_itself(make: Make) -> None:
     table = make()
     frame = Frame(ethernet(ipv4(tcp(SYN | ACK, 1, 1, b"land", 9, 9), 6, CLIENT, CLIENT)))
-    opened, payload = feed(table, [frame, frame])
+    _, payload = feed(table, [frame, frame])
     assert isinstance(payload, Payload)
     assert payload.direction == 0
     (closed,) = of(Closed, table.finish())
