@@ -118,7 +118,7 @@ class TextScreen:
         self.console.print(Text(text, style="yellow"))
 
     def verdict(self, seen: FlowSeen) -> None:
-        """A line for the flow, and below it the evidence."""
+        """A line for the verdict, below it the flow and the evidence."""
         record, planned = seen.record, seen.planned
         ours = record.get("flowsonar") or {}
         source = _endpoint(record.get("src_ip"), record.get("src_port"))
@@ -129,10 +129,12 @@ class TextScreen:
         line.append(f" {ours.get('confidence', 'unknown'):<9}", style=style)
         line.append(f" truth {planned.truth:<9} {seen.judgement:<6}", style=style)
         line.append(f" {_milliseconds(ours.get('verdict_ms')):>8}")
-        line.append(f"  {source} → {target}/{str(record.get('proto')).lower()}")
+        line.append(f"  {planned.title}")
         self.console.print(line)
         product = _product(ours)
-        about = f"{planned.title} (says it is {_printable(product)})" if product else planned.title
+        about = f"{source} → {target}/{str(record.get('proto')).lower()}"
+        if product:
+            about += f", says it is {_printable(product)}"
         self.console.print(Text(f"         {about}", style="dim"))
         for words in evidence_in_words(record)[:SHOWN_EVIDENCE]:
             self.console.print(Text(f"         · {_printable(words)}", style="dim"))
