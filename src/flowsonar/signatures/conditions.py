@@ -63,7 +63,7 @@ class CompiledCondition:
         self._condition = condition
         self._regex: Regex | None = None
         self._unless: Regex | None = None
-        self._groups: tuple[tuple[str, int], ...] | None = None
+        self._groups: tuple[tuple[str, int], ...] = ()
         self.plain = condition == Condition(pattern=condition.pattern, unless=condition.unless)
         """Nothing but regular expressions is asked."""
         self.wants_echo = condition.echo
@@ -83,9 +83,6 @@ class CompiledCondition:
         found = self._regex.search(data)
         if found is None:
             return None
-        assert self._groups is not None
-        if not self._groups:
-            return {}
         return {name: value.decode("latin-1") for name, index in self._groups if (value := found[index]) is not None}
 
     def excepted(self, data: bytes) -> bool:

@@ -99,12 +99,17 @@ class Matcher:
 
 def _matches(rules: Iterable[Rule], names: list[Rule], data: bytes) -> list[Match]:
     """Most specific first; product patterns lend their names to the matches of their service."""
-    matches = [rule.matched(data) for rule in sorted(rules, key=_order)]
+    ranked = list(rules)
+    if len(ranked) > 1:
+        ranked.sort(key=_order)
+    matches = [rule.matched(data) for rule in ranked]
     if not names or not matches:
         return matches
     services = {match.service for match in matches if match.product is None}
     known: dict[str, Match] = {}
-    for rule in sorted(names, key=_order):
+    if len(names) > 1:
+        names.sort(key=_order)
+    for rule in names:
         if rule.service in services and rule.service not in known:
             known[rule.service] = rule.matched(data)
     return [_named(match, known.get(match.service)) for match in matches] if known else matches
@@ -117,7 +122,10 @@ def _order(rule: Rule) -> tuple[bool, int, int, int]:
 def _named(match: Match, name: Match | None) -> Match:
     if name is None or match.product is not None:
         return match
-    return match._replace(product=name.product, version=name.version, cpe=name.cpe, detail=match.detail or name.detail)
+    return Match(
+        match.service, match.pattern, match.confidence, name.product, name.version, name.cpe,
+        match.detail or name.detail, match.specificity, match.soft, match.over,
+    )  # fmt: skip
 
 
 def _within(match: Match, over: Layer) -> Match:

@@ -16,6 +16,8 @@ __all__ = ["Database", "Match", "Pattern", "Rule", "filled"]
 
 _GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
+_REMEMBERED = 512
+"""Matches a rule keeps ready; then it forgets them all."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
 
 Pattern = PayloadPattern | ReplyPattern | ProductPattern
@@ -40,8 +42,9 @@ class Match(NamedTuple):
 class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
-    __slots__ = ("_fixed", "after", "compiled", "condition", "confidence", "detail", "id", "names", "order", "over",
-                 "product", "requires", "service", "side", "soft", "specificity", "transport", "unless")  # fmt: skip
+    __slots__ = ("_fixed", "_made_before", "after", "compiled", "condition", "confidence", "detail", "id", "names",
+                 "order", "over", "product", "requires", "service", "side", "soft", "specificity", "transport",
+                 "unless")  # fmt: skip
 
     def __init__(self, pattern: Pattern, order: int) -> None:
         self.service = pattern.service
@@ -68,10 +71,22 @@ class Rule:
         texts = (self.product.product, self.product.version, self.product.cpe, self.detail)
         constant = not self.compiled.has_groups or not any(_GROUP.search(text) for text in texts if text)
         self._fixed = self._made({}) if constant else None
+        self._made_before: dict[tuple[tuple[str, str], ...], Match] = {}
+        """The same programs are met again and again."""
 
     def matched(self, data: bytes) -> Match:
         """The match that `data` gives, which the rule's condition holds for."""
-        return self._fixed or self._made(self.compiled.groups(data) or {})
+        if self._fixed is not None:
+            return self._fixed
+        groups = self.compiled.groups(data) or {}
+        key = tuple(groups.items())
+        made = self._made_before.get(key)
+        if made is None:
+            made = self._made(groups)
+            if len(self._made_before) >= _REMEMBERED:
+                self._made_before.clear()
+            self._made_before[key] = made
+        return made
 
     def _made(self, groups: Mapping[str, str]) -> Match:
         product, version, cpe = filled(self.product, groups)
