@@ -15,6 +15,7 @@ HEADINGS = (
     "time", "proto", "initiator", "responder", "service", "product", "confidence", "class", "bytes", "how", "name"
 )  # fmt: skip
 _WIDTHS = (12, 5, 21, 21, 14, 20, 10, 11, 7, 26, 0)
+_LINE = " ".join([f"%-{width}s" if width else "%s" for width in _WIDTHS])
 
 ANSI_STYLES = {
     Confidence.CONFIRMED: "\x1b[1;32m",
@@ -107,7 +108,7 @@ def amount(number: int) -> str:
 
 
 def _padded(columns: tuple[str, ...]) -> str:
-    return " ".join([f"{text:<{width}}" for text, width in zip(columns, _WIDTHS, strict=True)]).rstrip()
+    return (_LINE % columns).rstrip()
 
 
 def _service(verdict: Verdict) -> str:
