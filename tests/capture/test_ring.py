@@ -135,7 +135,7 @@ def test_interface_goes_down_and_comes_back() -> None:
     with Ring("fsB1") as ring, sender("fsB0") as sending:
         ip("link", "set", "fsB1", "down")
         assert select.select([ring], [], [], WAIT_S)[0], "an event loop hears of it"
-        assert ring.read() == []
+        assert list(ring.read()) == []
         assert ring.gone is not None
         assert "fsB1 is down" in ring.gone
         assert not select.select([ring], [], [], 0)[0], "and it does not spin"
@@ -145,7 +145,7 @@ def test_interface_goes_down_and_comes_back() -> None:
         sending.send(PLAIN)
         assert [frame.data for frame in collect(ring, 1)] == [PLAIN]
         ip("link", "set", "fsB1", "down")
-        ring.read()
+        assert list(ring.read()) == []
         assert ring.gone is not None
         ip("link", "set", "fsB1", "up")
         sending.send(PLAIN)
@@ -159,7 +159,7 @@ def test_interface_vanishes_and_another_takes_its_name() -> None:
     with Ring("fsB1") as ring, Ring("lo") as other:
         ip("link", "del", "fsB1")
         assert select.select([ring], [], [], WAIT_S)[0]
-        assert ring.read() == []
+        assert list(ring.read()) == []
         assert ring.gone == "interface fsB1 has vanished: waiting for one of that name"
         assert ring.check() == ring.gone
         assert other.check() is None
@@ -220,6 +220,40 @@ def test_two_at_once() -> None:
     with Ring("fsB1") as one, Ring("fsB1") as other, sender("fsB0") as sending:
         sending.send(PLAIN)
         assert collect(one, 1)[0].data == collect(other, 1)[0].data == PLAIN
+
+
+@marked
+def test_blocks_are_valid_until_the_next_one() -> None:
+    add_veth()
+    with Ring("fsB1") as ring, sender("fsB0") as sending:
+        sending.send(PLAIN)
+        assert select.select([ring], [], [], WAIT_S)[0]
+        (block,) = ring.read()
+        with pytest.raises(ValueError, match="released"):
+            bytes(block.data)
+        sending.send(PLAIN)
+        assert select.select([ring], [], [], WAIT_S)[0]
+        for block in ring.read():
+            assert frames([block])[0].data == PLAIN
+            break  # the block counts as read
+        sending.send(PLAIN + b"next")
+        assert [frame.data for frame in collect(ring, 1)] == [PLAIN + b"next"]
+
+
+@marked
+def test_closed_while_a_block_is_read() -> None:
+    add_veth()
+    ring = Ring("fsB1")
+    with sender("fsB0") as sending:
+        sending.send(PLAIN)
+        assert select.select([ring], [], [], WAIT_S)[0]
+    blocks = ring.read()
+    block = next(blocks)
+    ring.close()
+    with pytest.raises(ValueError, match="released"):
+        bytes(block.data)
+    blocks.close()  # type: ignore[attr-defined]
+    ring.close()
 
 
 @marked

@@ -1,7 +1,7 @@
 """Packets of a live interface through a memory-mapped AF_PACKET ring, TPACKET_V3.
 
 The kernel (Documentation/networking/packet_mmap.rst) fills blocks and hands them over when full or after `retire_ms`;
-a block is copied out once and given back.
+they are read where they are and then given back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import errno
 import mmap
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Self
 
 from flowsonar._native.framing import index_ring
@@ -116,6 +116,7 @@ class Ring:
             raise
         self._memory = memoryview(self._map)
         self._status = self._memory.cast("I")
+        self._lent = memoryview(b"")
         self.check()
 
     def _set_up(self, block_size: int, retire_ms: int) -> mmap.mmap:
@@ -160,24 +161,32 @@ class Ring:
         """Readable when a block is ready, or the interface went down."""
         return self._socket.fileno()
 
-    def read(self) -> list[Block]:
-        """All blocks that are ready, without waiting; at most one round of the ring."""
-        found: list[Block] = []
+    def read(self) -> Iterator[Block]:
+        """All blocks that are ready, without waiting; at most one round of the ring.
+
+        A block's bytes are those of the ring itself: they are valid until the next one is asked for, then the kernel
+        has them again (and a view that was kept refuses to be read). Nothing happens unless this is iterated.
+        """
+        idle = True
         for _ in range(self._blocks):
             word = self._next * self._words
-            # The kernel writes the status last, so that a copy made after seeing it is whole.
+            # The kernel writes the status last, so that all else is in place once it is seen.
             if not self._status[word + _STATUS_WORD] & _STATUS_USER:
                 break
+            idle = False
             length = min(4 * self._words, self._status[word + _LENGTH_WORD])
-            data = bytearray(self._memory[4 * word : 4 * word + length])
-            self._status[word + _STATUS_WORD] = _STATUS_KERNEL
-            self._next = (self._next + 1) % self._blocks
-            frames = index_ring(data, self.linktype, self._index, self._loopback)
-            if frames:
-                found.append(Block(data, frames))
-        if self.gone is not None or (not found and self._failed()):
+            self._lent = self._memory[4 * word : 4 * word + length]
+            try:
+                frames = index_ring(self._lent, self.linktype, self._index, self._loopback)
+                if frames:
+                    yield Block(self._lent, frames)
+            finally:
+                self._lent.release()
+                if not self._map.closed:
+                    self._status[word + _STATUS_WORD] = _STATUS_KERNEL
+                    self._next = (self._next + 1) % self._blocks
+        if self.gone is not None or (idle and self._failed()):
             self.check()
-        return found
 
     def check(self) -> str | None:
         """Look whether the interface is there and up, take it up again where it is a new one; gives `gone`."""
@@ -216,7 +225,8 @@ class Ring:
         return Drops(self._packets, self._drops)
 
     def close(self) -> None:
-        """End the capture and give the memory back."""
+        """End the capture and give the memory back, also while a block is being read."""
+        self._lent.release()
         self._status.release()
         self._memory.release()
         self._map.close()
