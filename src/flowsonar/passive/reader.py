@@ -320,7 +320,7 @@ class PassiveReader:
             found = self._dns(flow, direction, data)
             if found is not None:
                 return found
-        if count >= _TRIES or flow.likely:
+        if count >= _TRIES or (flow.likely and count):
             return _DONE if count >= _TRIES and flow.counts[1 - direction] >= _TRIES else NOTHING
         other = flow.firsts[1 - direction]
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):

@@ -1,0 +1,204 @@
+"""The reader: both sides' words, who may be believed alone, echoes, middles of flows, one direction."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowsonar.model import EvidenceKind, Side
+from flowsonar.passive import NOTHING, PassiveReader
+
+from .fakes import Conversation, FakeMatcher, FakeSignatures, opened
+
+GET = b"GET / HTTP/1.1\r\nHost: files.example\r\nUser-Agent: curl/8.1 (something long enough to be no greeting)\r\n\r\n"
+SSH = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
+QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x07example\x03org\x00\x00\x01\x00\x01"
+ANSWER = QUERY[:2] + b"\x81\x80" + QUERY[4:]
+
+
+def test_a_request_alone_is_likely(reader):
+    talk = Conversation(reader).send(GET).close()
+    assert talk.best == ("http", "likely")
+    assert talk.flow.name == "files.example"
+    assert talk.evidence[0].side is Side.INITIATOR
+
+
+def test_question_and_answer_confirm_each_other(reader):
+    talk = Conversation(reader).send(GET).answer(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
+    assert talk.best == ("http", "confirmed")
+    assert talk.done
+
+
+def test_a_node_of_skype_answers_a_get_but_is_no_web_server(reader):
+    talk = Conversation(reader).send(GET).answer(b"HTTP/1.0 404 Not Found\r\n\r\n").close()
+    assert talk.best == ("http", "likely")
+
+
+def test_a_server_that_speaks_first_is_believed(reader):
+    talk = Conversation(reader).answer(SSH)
+    assert talk.best == ("ssh", "confirmed")
+    assert talk.evidence[0].product == "OpenSSH_9.2p1"
+    assert talk.flow.hints().first_speaker is Side.RESPONDER
+
+
+def test_an_echo_server_is_never_what_the_client_speaks(reader):
+    talk = Conversation(reader).send(GET).answer(GET).close()
+    assert talk.best in {("http", "likely"), ("echo", "likely")}
+    assert ("echo", "likely") in {(one.service, one.confidence.value) for one in talk.evidence}
+
+
+def test_equal_greetings_are_no_echo_when_the_next_messages_differ(reader):
+    talk = Conversation(reader).send(SSH).answer(SSH)
+    assert talk.best == ("ssh", "likely")
+    talk.send(b"\x00\x00\x05\xdcclient").answer(b"\x00\x00\x04\x00server")
+    assert talk.best == ("ssh", "confirmed")
+    assert "echo" not in talk.flow.services
+
+
+def test_equal_greetings_are_an_echo_when_the_next_messages_are_equal(reader):
+    talk = Conversation(reader).send(SSH).answer(SSH).send(b"\x00\x00\x05\xdcclient").answer(b"\x00\x00\x05\xdcclient")
+    assert talk.best == ("echo", "likely")
+
+
+def test_the_echo_port_needs_no_second_message(reader):
+    assert Conversation(reader, server_port=7).send(b"hello world").answer(b"hello world").best == ("echo", "likely")
+
+
+def test_a_message_in_pieces(reader):
+    talk = Conversation(reader).send(GET[:3]).send(GET[3:])
+    assert talk.best == ("http", "likely")
+
+
+def test_what_is_inside_another_protocol_is_not_meant(reader):
+    talk = Conversation(reader, server_port=1080).send(b"\x05\x01\x00").answer(b"\x05\x00").send(GET).close()
+    assert talk.best is None
+
+
+def test_zeros_that_pad_a_short_frame_are_not_payload(reader):
+    talk = Conversation(reader).send(b"\x00\x00").answer(b"\x00" * 6).send(GET)
+    assert talk.best == ("http", "likely")
+
+
+def test_a_server_seen_first_in_the_middle(reader):
+    talk = Conversation(reader, start=opened(midstream=True)).send(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
+    assert talk.best == ("http", "likely")
+    assert talk.evidence[0].side is Side.INITIATOR
+    assert talk.flow.hints().first_speaker is None
+    talk.answer(GET)
+    assert talk.best == ("http", "confirmed")
+
+
+def test_a_client_seen_first_in_the_middle_is_not_believed_alone(reader):
+    assert Conversation(reader, start=opened(midstream=True)).send(SSH).best == ("ssh", "confirmed")
+    assert Conversation(reader, start=opened(midstream=True)).send(GET).best == ("http", "likely")
+
+
+def test_http2_settings_answer_the_preface(reader):
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000 04 00 00000000")
+    talk = Conversation(reader).send(preface).answer(bytes.fromhex("000006 04 00 00000000 0003 00000080"))
+    assert talk.best == ("http", "confirmed")
+
+
+def test_dns_agrees_over_udp(reader):
+    talk = Conversation(reader, protocol=17, server_port=5300).send(QUERY)
+    assert talk.best == ("dns", "likely")
+    assert talk.answer(ANSWER).best == ("dns", "confirmed")
+    assert talk.done
+
+
+def test_dns_that_does_not_agree_stays_likely(reader):
+    talk = Conversation(reader, protocol=17, server_port=53).send(QUERY).answer(b"\x99\x99" + ANSWER[2:]).close()
+    assert talk.best == ("dns", "likely")
+
+
+def test_dns_over_tcp(reader):
+    talk = Conversation(reader, server_port=53).send(len(QUERY).to_bytes(2, "big") + QUERY)
+    talk.answer(len(ANSWER).to_bytes(2, "big") + ANSWER)
+    assert talk.best == ("dns", "confirmed")
+
+
+@pytest.mark.parametrize("port", [5353, 5355, 137])
+def test_other_services_with_the_format_of_dns(reader, port):
+    assert Conversation(reader, protocol=17, server_port=port).send(QUERY).close().best is None
+
+
+def test_udp_sides_agree(reader):
+    talk = Conversation(reader, protocol=17).send(b"OPTIONS sip:a@b SIP/2.0\r\n")
+    assert talk.best == ("sip", "likely")
+    assert talk.answer(b"SIP/2.0 200 OK\r\n").best == ("sip", "confirmed")
+
+
+def test_the_port_is_only_a_guess_and_only_at_the_end(reader):
+    talk = Conversation(reader, server_port=80).send(b"\x91\x92\x93\x94\x95\x96\x97\x98")
+    assert talk.best is None
+    talk.close()
+    assert talk.best == ("http", "guess")
+    assert talk.evidence[-1].kind is EvidenceKind.PORT
+    assert reader.port_guess(reader.open(opened(server_port=81))) is None
+
+
+def test_icmp_is_what_the_header_says(reader):
+    assert Conversation(reader, protocol=58).close().best == ("icmp", "confirmed")
+
+
+def test_smtp_and_ftp_are_told_apart_after_220(reader):
+    smtp = Conversation(reader).answer(b"220 mx.example ESMTP\r\n")
+    assert smtp.followed
+    assert smtp.send(b"EHLO x\r\n").best == ("smtp", "confirmed")
+    assert smtp.done
+    ftp = Conversation(reader).answer(b"220 files FTP ready\r\n").send(b"USER anonymous\r\n")
+    assert ftp.best == ("ftp", "likely")
+    assert ftp.answer(b"331 password?\r\n").best == ("ftp", "confirmed")
+    assert not ftp.done
+
+
+def test_a_decided_flow_costs_nothing(reader):
+    talk = Conversation(reader).send(GET).answer(b"HTTP/1.1 200 OK\r\n\r\n")
+    calls = reader._matcher.calls
+    before = len(talk.evidence)
+    for _ in range(5):
+        talk.send(GET).answer(GET)
+    talk.close()
+    assert reader._matcher.calls == calls
+    assert len(talk.evidence) == before
+
+
+def test_an_unknown_flow_is_matched_a_few_times_only(reader):
+    talk = Conversation(reader)
+    for _ in range(20):
+        talk.send(b"\x91\x92\x93\x94\x95\x96\x97\x98").answer(b"\x81\x82\x83\x84\x85\x86\x87\x99")
+    assert reader._matcher.calls <= 6
+    assert talk.done
+
+
+def test_nothing_for_an_empty_payload(reader):
+    flow = reader.open(opened())
+    assert reader.payload(flow, Conversation(reader).send(b"")._take(NOTHING) and _empty()) is NOTHING
+
+
+def _empty():
+    from flowsonar.flows.events import Payload
+
+    return Payload(1, 0, 0, 0, 0, b"", 0, 0)
+
+
+_words = st.sampled_from(
+    [GET, SSH, QUERY, ANSWER, b"220 FTP\r\n", b"PASV\r\n", b"227 (1,2,3,4,5,6)\r\n", b"\x16\x03\x01\x00\x00",
+     bytes.fromhex("15f202e2b459e6644a654d81763ac9dbf536"), bytes.fromhex("15f2775680f57324499eb8")]
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([6, 17, 132, 1, 58, 99]),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 1), st.one_of(st.binary(max_size=80), _words)), max_size=12),
+)
+def test_any_payloads_in_any_order_never_break(protocol, midstream, payloads):
+    talk = Conversation(
+        PassiveReader(FakeMatcher(), FakeSignatures()), start=opened(protocol=protocol, midstream=midstream)
+    )
+    for direction, data in payloads:
+        talk.send(data, direction)
+    talk.close()
+    talk.flow.hints()
+    assert talk.flow.done

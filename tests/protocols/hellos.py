@@ -1,0 +1,52 @@
+"""Hellos for tests, built from the RFC's layout."""
+
+
+def record(kind, body, version=0x0303):
+    return bytes([kind]) + version.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body
+
+
+def _vector(body, size):
+    return len(body).to_bytes(size, "big") + body
+
+
+def _extension(kind, body):
+    return kind.to_bytes(2, "big") + _vector(body, 2)
+
+
+def client_hello(
+    *,
+    name=None,
+    alpn=(),
+    versions=(),
+    ciphers=(0x1301, 0x1302, 0xC02B),
+    algorithms=(0x0403, 0x0804),
+    extra=(),
+    padding=0,
+):
+    extensions = b""
+    if name is not None:
+        extensions += _extension(0, _vector(b"\x00" + _vector(name.encode(), 2), 2))
+    for kind in extra:
+        extensions += _extension(kind, b"")
+    if alpn:
+        extensions += _extension(16, _vector(b"".join(_vector(one.encode(), 1) for one in alpn), 2))
+    if versions:
+        extensions += _extension(43, _vector(b"".join(v.to_bytes(2, "big") for v in versions), 1))
+    if algorithms:
+        extensions += _extension(13, _vector(b"".join(a.to_bytes(2, "big") for a in algorithms), 2))
+    if padding:
+        extensions += _extension(21, bytes(padding))
+    body = b"\x03\x03" + bytes(range(32)) + _vector(b"s" * 32, 1)
+    body += _vector(b"".join(c.to_bytes(2, "big") for c in ciphers), 2) + b"\x01\x00" + _vector(extensions, 2)
+    return record(0x16, b"\x01" + _vector(body, 3), 0x0301)
+
+
+def server_hello(*, version=0x0304, alpn=None, cipher=0x1301):
+    extensions = b""
+    if version is not None:
+        extensions += _extension(43, version.to_bytes(2, "big"))
+    if alpn is not None:
+        extensions += _extension(16, _vector(_vector(alpn.encode(), 1), 2))
+    body = b"\x03\x03" + bytes(range(32)) + _vector(b"s" * 32, 1) + cipher.to_bytes(2, "big") + b"\x00"
+    body += _vector(extensions, 2) if extensions else b""
+    return record(0x16, b"\x02" + _vector(body, 3))
