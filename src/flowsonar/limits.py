@@ -43,6 +43,12 @@ ANNOUNCEMENTS: Final = 65536
 ANNOUNCEMENT_TTL_S: Final = 60
 """An announced flow that has not come within a minute will not come (FTP servers wait as long)."""
 
+ANNOUNCED_EARLY_S: Final = 2
+"""How long before its announcement a flow may have been seen, where packets of several interfaces are mixed."""
+
+RECENT_FLOWS: Final = 4096
+"""Responders whose latest flow is remembered for announcements that come late."""
+
 QUESTIONS_WAITING: Final = 16384
 """Endpoints asked or waiting to be asked at a time."""
 

@@ -293,6 +293,15 @@ def test_an_ftp_data_connection_is_announced(make: Callable[..., Tracker]) -> No
     assert all(question.endpoint.port != 156 * 256 + 64 for question in tracker.questions)
 
 
+def test_an_announcement_that_comes_late_labels_the_flow(make: Callable[..., Tracker]) -> None:
+    """Packets of two interfaces are not in one order."""
+    tracker = make()
+    tracker.feed([opened(2, ports=(40001, 40000)), opened(), payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1)])
+    tracker.feed([payload(b"229 Entering Extended Passive Mode (|||40000|).\r\n", direction=1, index=1, at=3 * MS)])
+    tracker.feed([closed(2)])
+    assert [record.verdict.service for record in flow_records(tracker)] == ["ftp"]
+
+
 def test_announcements_are_bounded_and_age(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowsonar.limits.ANNOUNCEMENTS", 2)
     tracker = make(ask=False)

@@ -158,6 +158,7 @@ class Tracker:
         self._waiting: dict[Endpoint, list[int]] = {}  # flows that wait for an endpoint's answer
         self._due: list[tuple[int, int]] = []  # heap of (time_ns, flow): when a silent flow's grace is over
         self._announced: OrderedDict[tuple[Transport, str, int], tuple[int, Announcement]] = OrderedDict()
+        self._recent: OrderedDict[tuple[Transport, str, int], int] = OrderedDict()  # responder to its latest flow
         self.records: list[FlowRecord] = []
         self.questions: list[Question] = []
         self.releases: list[int] = []
@@ -248,6 +249,11 @@ class Tracker:
         self.counts["flows"] += 1
         flow = _Flow(event.flow, key, event, self._reader.open(event))
         self._flows[event.flow] = flow
+        if key.transport is Transport.TCP or key.transport is Transport.UDP:
+            recent = (key.transport, key.responder_address, key.responder_port)
+            self._recent[recent] = event.flow
+            if len(self._recent) > limits.RECENT_FLOWS:
+                self._recent.popitem(last=False)
         if self._announced and self._was_announced(flow, now_ns):
             return
         if self._cache is not None and (key.transport is Transport.TCP or key.transport is Transport.UDP):
@@ -383,6 +389,10 @@ class Tracker:
         if len(self._announced) > limits.ANNOUNCEMENTS:
             self._announced.popitem(last=False)
             self.counts["announcements_dropped"] += 1
+        # Two interfaces' packets are not in one order: the announced flow may have come just before.
+        flow = self._flows.get(self._recent.get(key, -1))
+        if flow is not None and abs(now_ns - flow.first_ns) < limits.ANNOUNCED_EARLY_S * 1_000_000_000:
+            self._was_announced(flow, now_ns)
 
     def _was_announced(self, flow: _Flow, now_ns: int) -> bool:
         key = flow.key
