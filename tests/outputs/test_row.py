@@ -59,6 +59,7 @@ def test_endpoint():
     row = row_of(endpoint(outcome=Outcome.NOT_PERMITTED, detail="outside the scope"))
     assert (row.initiator, row.responder, row.service) == ("", "[2001:db8::1]:53", "unknown")
     assert row.how == "not-permitted outside the scope"
+    assert row_of(endpoint(outcome=Outcome.REFUSED, detail="refused")).how == "refused"
     assert row_of(endpoint(verdict=FTP)).how == "reply ftp/features"
 
 

@@ -48,7 +48,7 @@ def test_tells_everything():
         history=(Change(time_s=NOW, event="learned", service="http", over="tls", confidence="confirmed"),),
         asked=(
             Asked(time_s=NOW, action="send", probe="http/get", bytes=120),
-            Asked(time_s=NOW, action="end", probe="http/get", outcome="answered"),
+            Asked(time_s=NOW, action="end", probe="", outcome="answered"),
         ),
     )
     plain = explain(stored, NOW).plain
@@ -68,7 +68,7 @@ def test_tells_everything():
         "3 times in a row, last: silent; not asked again for 2 min",
         "learned  http over tls, confirmed",
         "send http/get 120 bytes",
-        "end http/get: answered",
+        "  end: answered",
     ):
         assert expected in plain
 
@@ -79,7 +79,10 @@ def test_tells_everything():
         (Stored(endpoint=HERE, verdict=Verdict()), "192.0.2.7:8443/tcp  unknown  unknown\n  no evidence is kept"),
         (Stored(endpoint=Endpoint(Transport.UDP, "2001:db8::1", 53), verdict=Verdict()), "[2001:db8::1]:53/udp"),
         (Stored(endpoint=HERE, verdict=VERDICT, decided_s=NOW - 9, expires_s=NOW - 1), "9 s ago; not valid any more"),
-        (Stored(endpoint=HERE, verdict=Verdict(), failures=1), "1 times in a row, last: nothing that identifies it"),
+        (
+            Stored(endpoint=HERE, verdict=Verdict(), failures=1),
+            "asked in vain   once, last: nothing that identifies it",
+        ),
     ],
 )
 def test_what_little_is_known(stored, expected):

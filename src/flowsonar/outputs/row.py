@@ -51,7 +51,7 @@ def row_of(record: FlowRecord | EndpointRecord) -> Row:
     if isinstance(record, EndpointRecord):
         proto, initiator, size = record.endpoint.transport, "", 0
         responder = _place(record.endpoint.address, record.endpoint.port)
-        how = _how(verdict) if verdict.service else " ".join(filter(None, (record.outcome, visible(record.detail, 80))))
+        how = _how(verdict) if verdict.service else _ended(record)
     else:
         key = record.key
         proto = key.transport
@@ -126,6 +126,12 @@ def _how(verdict: Verdict) -> str:
                 return "port number"
             return f"{piece.kind} {visible(piece.signature or piece.probe or piece.detail, 40)}".rstrip()
     return ""
+
+
+def _ended(record: EndpointRecord) -> str:
+    """Tell how asking ended where it gave no label."""
+    detail = "" if record.detail == record.outcome else visible(record.detail, 80)
+    return f"{record.outcome} {detail}".rstrip()
 
 
 def _place(address: str, port: int) -> str:

@@ -43,7 +43,8 @@ def explain(stored: Stored, now_s: float | None = None) -> Text:
     _evidence(text, stored.verdict)
     if stored.failures:
         how = visible(stored.outcome) if stored.outcome else "nothing that identifies it"
-        text.append(f"  asked in vain   {stored.failures} times in a row, last: {how}")
+        often = "once" if stored.failures == 1 else f"{stored.failures} times in a row"
+        text.append(f"  asked in vain   {often}, last: {how}")
         if stored.retry_s > now_s:
             text.append(f"; not asked again for {_duration(stored.retry_s - now_s)}")
         text.append("\n")
@@ -123,11 +124,12 @@ def _history(text: Text, history: tuple[Change, ...]) -> None:
 
 def _asked(text: Text, asked: tuple[Asked, ...]) -> None:
     for act in asked:
+        probe = f" {visible(act.probe)}" if act.probe else ""
         size = f" {act.bytes} bytes" if act.bytes else ""
         end = f": {visible(act.outcome)}" if act.outcome else ""
         detail = f" ({visible(act.detail)})" if act.detail else ""
         text.append("  asked           ", style="dim")
-        text.append(f"{_moment(act.time_s)}  {visible(act.action)} {visible(act.probe)}{size}{end}{detail}\n")
+        text.append(f"{_moment(act.time_s)}  {visible(act.action)}{probe}{size}{end}{detail}\n")
 
 
 def _endpoint(endpoint: Endpoint) -> str:
