@@ -1,16 +1,13 @@
-"""Write the seed corpus of the flow table's fuzzer: the tests' frames of every link type, in the harness's own form.
-
-python fuzz/seeds.py FOLDER
-"""
+"""Write the seed corpus of the flow table's fuzzer into a folder: the tests' frames, in the harness's own form."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.flows.frames import Conversation, block  # noqa: E402
-from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER  # noqa: E402
-from tests.native.test_framing_reference import enhanced, record, ring  # noqa: E402
+from tests.flows.frames import Conversation, block
+from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
+from tests.native.test_framing_reference import enhanced, record, ring
 
 LINK_TYPES = [1, 1, 1, 1, 101, 0, 9, 12, 50, 51, 104, 108, 113, 192, 204, 276]
 
