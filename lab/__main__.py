@@ -75,6 +75,7 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     with Topology() as topology, Programs(directory) as programs:
         lab = Lab(topology, programs, Site(programs, Ports(seed), directory), directory)
         services = _wanted(lab.start(), chosen.service)
+        _progress(f"first start of flowsonar, which compiles its signatures: {lab.warm():.1f} s")
         for situation in _situations(chosen):
             _progress(f"{situation.name}: {situation.title} ...")
             results.append(lab.run(situation, services))

@@ -25,10 +25,10 @@ class MissingError(Exception):
 def parse(text: str) -> list[tuple[str, str]]:
     """Lines of packages.txt as (package, program or absolute path that shows it is there)."""
     found = []
-    for raw in text.splitlines():
-        line = raw.split("#", 1)[0].split()
-        if line:
-            found.append((line[0], line[-1]))
+    for line in text.splitlines():
+        package, _, sign = (part.strip() for part in line.partition("#"))
+        if package:
+            found.append((package, sign or package))
     return found
 
 

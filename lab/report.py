@@ -65,6 +65,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
 
+_LATE = {"p50": "median", "p90": "90 %", "p99": "99 %", "max": "largest"}
 _STRONG = ("confirmed", "likely")
 
 
@@ -197,9 +198,10 @@ def summary(results: Sequence[Result], wire: dict[str, Any]) -> list[str]:
     lines.append(f"Round trips measured (ms): {measured}.")
     if wire:
         late = wire["late_us"]
+        shares = ", ".join(f"{late[key]} us ({text})" for key, text in _LATE.items())
         lines.append(
             f"The laboratory's wire: {wire['frames']} frames, {wire['lost']} lost on purpose, {wire['overflowed']} by"
-            f" overflow; late by {late['p50']} us (median), {late['p99']} us (99 %), {late['max']} us (largest)."
+            f" overflow; late by {shares}."
         )
     return lines
 

@@ -49,8 +49,8 @@ class Lab:
     programs: Programs
     site: Site
     directory: Path
-    forwarded: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Server's (transport, port) to the port outside."""
+    forwarded: dict[int, int] = field(default_factory=dict)
+    """Server's port to the port outside, the same for TCP and UDP."""
     _wire: Program | None = None
 
     def start(self) -> list[Service]:
@@ -69,11 +69,22 @@ class Lab:
             names = [service.name for service in services if (service.transport, service.port) in left]
             said = [f"{program.name}: {program.tail()}" for program in self.site.started if not program.running]
             raise LabError(f"did not come up: {', '.join(names)}\n" + "\n".join(said))
-        self.forwarded = {key: self.site.ports.one() for key in sorted(wanted)}
+        self.forwarded = {port: self.site.ports.one() for port in sorted({port for _, port in wanted})}
         ranges = [(data.low, data.high) for service in services for data in service.data if not data.at_client]
-        outside = {(transport, port): inside for (transport, inside), port in self.forwarded.items()}
+        outside = {port: inside for inside, port in self.forwarded.items()}
         self.topology.forward(outside, ranges)
         return services
+
+    def warm(self) -> float:
+        """Start flowsonar once, so that it compiles its signatures; returns how long that took, in seconds."""
+        started_s = time.monotonic()
+        command = [sys.executable, "-m", "flowsonar", "watch", "-i", "lo", "--passive", "--duration", "0.1"]
+        program = self.programs.start(GATEWAY, [*command, "--store", self.directory / "warm.db"], name="flowsonar-warm")
+        try:
+            program.process.wait(_START_S * 3)
+        except subprocess.TimeoutExpired as error:
+            raise LabError("flowsonar's first start does not end") from error
+        return time.monotonic() - started_s
 
     def finish_wire(self) -> dict[str, object]:
         """End the wire; returns what it says of itself."""
@@ -113,6 +124,9 @@ class _Run:
         if situation.middle:
             self._start_clients()
             time.sleep(_SETTLE_S)
+            for program, text, _ in self.clients:
+                if not program.running:
+                    self.result.notes.append(f"session ended early: {text}: {program.tail(200)}")
         own = lab.topology.addresses(GATEWAY)
         capture, sonar_program = self._watch(folder, own)
         if not situation.middle:
@@ -136,7 +150,7 @@ class _Run:
 
     def _port(self, service: Service) -> int:
         if self.situation.way.name == "fwd":
-            return self.lab.forwarded[service.transport, service.port]
+            return self.lab.forwarded[service.port]
         return service.port
 
     def _register(self) -> None:

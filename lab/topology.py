@@ -211,7 +211,10 @@ class Topology:
     def choose(self, way: Way) -> None:
         """Lead traffic between gateway and server this way."""
         net4, net6 = f"198.19.{way.number}", f"2001:db8:f{way.number}"
-        _inside(SERVER, f"route replace default via {net4}.1", f"route replace default via {net6}::1")
+        # `src`: servers that answer from any address of theirs must answer from the one that was asked.
+        own4, own6, end = f"src {ADDRESS4[SERVER]}", f"src {ADDRESS6[SERVER]}", f"dev s-{way.name}"
+        _inside(SERVER, f"route replace default via {net4}.1 {own4}", f"route replace default via {net6}::1 {own6}")
+        _inside(SERVER, f"route replace {net4}.0/24 {end} {own4}", f"route replace {net6}::/64 {end} {own6}")
         if way.name != "fwd":
             _inside(
                 GATEWAY,
@@ -224,19 +227,14 @@ class Topology:
         wired = (way for way in WAYS.values() if way.wired)
         return [f"w{way.number}a,w{way.number}b,{way.rtt_ms / 2},{way.loss}" for way in wired]
 
-    def forward(self, ports: Mapping[tuple[str, int], int], ranges: Iterable[tuple[int, int]]) -> None:
-        """Forward (transport, port outside) to the server's ports, and FTP data ranges as they are."""
+    def forward(self, ports: Mapping[int, int], ranges: Iterable[tuple[int, int]]) -> None:
+        """Forward ports outside to the server's ports by TCP and UDP, and FTP data ranges as they are."""
         lines = ["flush ruleset", "table ip lab {", "chain in { type nat hook prerouting priority dstnat;"]
-        for transport in ("tcp", "udp"):
-            table = ", ".join(
-                f"{outside} : {ADDRESS4[SERVER]} . {inside}"
-                for (wanted, outside), inside in sorted(ports.items())
-                if wanted == transport
-            )
-            if table:
-                lines.append(f'iifname "f0" meta l4proto {transport} dnat ip to {transport} dport map {{ {table} }}')
+        table = ", ".join(f"{outside} : {ADDRESS4[SERVER]} . {inside}" for outside, inside in sorted(ports.items()))
+        for kind in ("tcp", "udp"):
+            lines += [f'iifname "f0" meta l4proto {kind} dnat ip to {kind} dport map {{ {table} }}']
         for low, high in ranges:
-            lines.append(f'iifname "f0" tcp dport {low}-{high} dnat to {ADDRESS4[SERVER]}')
+            lines += [f'iifname "f0" tcp dport {low}-{high} dnat to {ADDRESS4[SERVER]}']
         lines += ["}", "chain out { type nat hook postrouting priority srcnat;", 'oifname "f0" masquerade', "}", "}"]
         _run(in_namespace(FORWARDER, ["nft", "-f", "-"]), "\n".join(lines) + "\n")
 
