@@ -30,13 +30,14 @@ class Matcher:
         order = 0
         for signature in signatures.services.values():
             patterns: tuple[Pattern, ...] = (*signature.payloads, *signature.replies, *signature.products)
+            spoken = {payload.transport for payload in signature.payloads}
             for pattern in patterns:
                 order += 1
                 if not isinstance(pattern, PayloadPattern):
                     replies.append(Rule(pattern, order))
                 if not isinstance(pattern, ReplyPattern):
                     for transport, rules in payloads.items():
-                        if pattern.transport in (None, transport):
+                        if pattern.transport is transport or (pattern.transport is None and transport in spoken):
                             rules.append(Rule(pattern, order))
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._replies = Database(replies, self.engine, directory)
