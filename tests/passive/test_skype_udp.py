@@ -79,10 +79,16 @@ def test_fragments(reader):
 
 
 def test_payloads_both_ways_are_a_guess_and_likely_when_they_go_on(reader):
-    talk = _flow(reader).send(_probe(0x1611)).answer(_probe(0x08DA, 26))
+    talk = _flow(reader).send(_probe(0x1611)).answer(_probe(0x08DA, 30))
     assert talk.best == ("skype", "guess")
     for step in range(1, 3):
-        talk.send(_probe(0x1611 + 4 * step)).answer(_probe(0x08DA + step, 26))
+        talk.send(_probe(0x1611 + 4 * step)).answer(_probe(0x08DA + step, 30))
+    assert talk.best == ("skype", "likely")
+
+
+@pytest.mark.parametrize("length", [18, 26, 51, 53])
+def test_an_answer_of_a_probe_s_usual_length_is_likely(reader, length):
+    talk = _flow(reader).send(_probe(0x1611)).answer(_probe(0x08DA, length))
     assert talk.best == ("skype", "likely")
 
 

@@ -326,6 +326,8 @@ class PassiveReader:
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
         matches = self._matcher.payload(Transport.UDP, None, data)
+        if matches and matches[0].service == "dns":
+            matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
         if matches:
             judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
             done = self._both_spoke(flow) and flow.likely

@@ -143,10 +143,10 @@ def known_endpoint(flow: PassiveFlow, ports: SkypePorts, servers: SkypeServers) 
     listener = ports.find(opened.responder, opened.responder_port)
     known = listener is not None and listener.rank >= _LIKELY
     if skype.continues_handshake(firsts[0], seconds[0]):
-        return _behaviour("TCP handshake with a super node, the client's second message is readable", flow, _CONFIRMED)
+        return _readable("TCP handshake with a super node, the client's second message is readable", flow, _CONFIRMED)
     if skype.answers_handshake(firsts[1], seconds[1]):
         what = "TCP handshake with a node, its second message is readable"
-        return _behaviour(what, flow, _CONFIRMED if known else Confidence.LIKELY)
+        return _readable(what, flow, _CONFIRMED if known else Confidence.LIKELY)
     if known:
         own = ports.port_rank(opened.responder, opened.responder_port) >= _LIKELY
         where = "TCP to a node's port" if own else "TCP to a super node or peer"
@@ -185,9 +185,18 @@ def _is_handshake(firsts: tuple[bytes, bytes], seconds: tuple[bytes, bytes]) -> 
     )
 
 
-def _behaviour(detail: str, flow: PassiveFlow, confidence: Confidence = Confidence.LIKELY) -> Evidence:
+def _readable(detail: str, flow: PassiveFlow, confidence: Confidence) -> Evidence:
+    return _behaviour(detail, flow, confidence, EvidenceKind.PAYLOAD)
+
+
+def _behaviour(
+    detail: str,
+    flow: PassiveFlow,
+    confidence: Confidence = Confidence.LIKELY,
+    kind: EvidenceKind = EvidenceKind.BEHAVIOUR,
+) -> Evidence:
     return Evidence(
-        kind=EvidenceKind.BEHAVIOUR,
+        kind=kind,
         service="skype",
         confidence=confidence,
         signature="skype/tcp",

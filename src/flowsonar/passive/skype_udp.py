@@ -7,7 +7,7 @@
 | sent again | function 3, five bytes longer, same identifier and CRC, the destination's address | confirmed |
 | fragments | function 15, the request's identifier; two of them | likely; confirmed |
 | repeated | the same identifier and CRC under a new IV, all other bytes changed | likely |
-| exchange | payloads both ways, identifiers going on in both | guess once, likely after two rounds |
+| exchange | payloads both ways | guess; likely if the answer has a probe's usual length, or after two more rounds |
 | port, steps | identifiers in small steps over five or twelve flows, IVs unlike each other | likely; confirmed |
 | port | a datagram of the right shape on a port that is proven by one of the above | as the port is |
 """
@@ -27,6 +27,8 @@ MAX_PORTS: Final = 1 << 15
 """Endpoints remembered; the oldest is forgotten first. 200 bytes each."""
 _MAX_STEP: Final = 64
 """Identifiers of one client go on by 2, by more where other flows had the ones between."""
+_PROBE_LENGTH: Final = 64
+"""Probes were at most 47 bytes long in both recorded clients; later requests are longer."""
 _FLOWS_LIKELY: Final = 5
 _FLOWS_CONFIRMED: Final = 12
 _GUESS, _LIKELY, _CONFIRMED = Confidence.GUESS.rank, Confidence.LIKELY.rank, Confidence.CONFIRMED.rank
@@ -275,8 +277,8 @@ class SkypeDatagrams:
                 self._rounds[direction] += 0 < step <= 4 * _MAX_STEP
         other = self._requests[1 - direction]
         if other and other[:2] != data[:2] and skype.ciphertext_differs(data, other):
-            rounds = min(self._rounds)
-            self._note(_LIKELY if rounds >= 2 else _GUESS, "payloads both ways")
+            usual = length in skype.ANSWER_LENGTHS and self._lengths[1 - direction] <= _PROBE_LENGTH
+            self._note(_LIKELY if usual or min(self._rounds) >= 2 else _GUESS, "payloads both ways")
         self._requests[direction] = data[:24]
         self._lengths[direction] = length
 

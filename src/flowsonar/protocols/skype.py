@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "ACKNOWLEDGE",
+    "ANSWER_LENGTHS",
     "BARE_404",
     "EVENT_PORTS",
     "FORWARD",
@@ -60,6 +61,8 @@ FUNCTIONS: Final = {
 }
 MIN_PAYLOAD: Final = 18
 """Identifier, function, IV, CRC and at least seven bytes (E06; smallest of all measured)."""
+ANSWER_LENGTHS: Final = frozenset({18, 26, 51, 53})
+"""Payloads that end a probe: accepted, or one of three refusals (E06, A09)."""
 REPLY_LENGTH: Final = 11
 """Identifier, function, the requester's IPv4 address as the replier sees it, token (BD06, E06)."""
 
