@@ -14,11 +14,14 @@ from lab.programs import LabError, Program, Programs
 from lab.topology import ADDRESS4, ADDRESS6, SERVER
 from lab.truth import Truth
 
-__all__ = ["BIG", "SMALL", "Client", "Data", "Service", "Site", "Target", "talk"]
+__all__ = ["BIG", "SLOWLY", "SMALL", "Client", "Data", "Service", "Site", "Target", "talk"]
 
 SMALL, BIG = "small.txt", "big.bin"
 """Files that every file server offers."""
-_BIG_BYTES = 4 << 20
+_BIG_BYTES = 16 << 20
+SLOWLY = "200k"
+"""Bytes a second of a long download, for curl: slow enough to last, fast enough to open the window (and so to show
+packets in both directions) several times a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

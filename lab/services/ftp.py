@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.services.base import BIG, SMALL, Client, Data, Service, Site, Target, talk
+from lab.services.base import BIG, SLOWLY, SMALL, Client, Data, Service, Site, Target, talk
 from lab.truth import CLEAR, EITHER, TLS, Kind, Truth
 
 __all__ = ["start"]
@@ -51,7 +51,7 @@ def _curl(scheme: str, *options: str, families: tuple[int, ...] = (4, 6)) -> Cli
 def _curl_slowly(scheme: str, *options: str) -> Client:
     def command(target: Target) -> list[str]:
         url = f"{scheme}://{target.host}:{target.port}/{BIG}"
-        return ["curl", "-sSk", "-o", "/dev/null", "--limit-rate", "20k", *options, url]
+        return ["curl", "-sSk", "-o", "/dev/null", "--limit-rate", SLOWLY, *options, url]
 
     return Client(command=command, lasts=True)
 

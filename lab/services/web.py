@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.services.base import BIG, SMALL, Client, Service, Site, Target
+from lab.services.base import BIG, SLOWLY, SMALL, Client, Service, Site, Target
 from lab.truth import TLS, Truth
 
 __all__ = ["start"]
@@ -38,7 +38,7 @@ def _curl(scheme: str, *options: str) -> tuple[Client, Client]:
 
     def slowly(target: Target) -> list[str]:
         url = f"{scheme}://{target.host}:{target.port}/{BIG}"
-        return ["curl", "-sSk", "-o", "/dev/null", "--limit-rate", "20k", *options, url]
+        return ["curl", "-sSk", "-o", "/dev/null", "--limit-rate", SLOWLY, *options, url]
 
     return Client(command=once), Client(command=slowly, lasts=True)
 
