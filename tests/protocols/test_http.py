@@ -29,6 +29,24 @@ def test_absolute_form_names_the_host():
     assert http.read_request(b"GET http://files.example/x HTTP/1.0\r\n\r\n").host == "files.example"
 
 
+def test_host_without_reading_the_rest():
+    for data in (
+        REQUEST,
+        REQUEST.replace(b"host", b"Host"),
+        REQUEST.replace(b"host", b"hOsT"),
+        b"GET http://files.example:8080/x HTTP/1.0\r\nAccept: */*\r\n\r\n",
+    ):
+        assert http.host_of(data) == "files.example:8080"
+    for data in (
+        b"",
+        b"GET / HTTP/1.1\r\nHost: cut",
+        b"GET / HTTP\r\nHost: files.example\r\n\r\n",
+        b"POST / HTTP/1.1\r\n\r\n\r\nHost: body\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\x00\r\n\r\n",
+    ):
+        assert http.host_of(data) is None
+
+
 def test_response():
     data = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\r\n"
     assert http.is_response(data)

@@ -12,12 +12,15 @@ __all__ = ["skype_request"]
 
 def skype_request(flow: PassiveFlow, data: bytes, side: Side) -> Evidence | None:
     """Take the host from a request's head; give evidence for Skype where the request is one of its own."""
+    host = http.host_of(data)
+    if host:
+        flow.name = _without_port(host)
+    if b"/ui/" not in data[:256]:
+        return None
     try:
         request = http.read_request(data)
     except MalformedError:
         return None
-    if request.host:
-        flow.name = _without_port(request.host)
     kind = skype.http_request_kind(request.target, request.host, request.user_agent)
     if kind is None:
         return None

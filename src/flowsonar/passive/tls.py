@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from flowsonar.errors import MalformedError
 from flowsonar.flows.events import Payload
@@ -203,6 +204,7 @@ def _server(direction: int, hello: tls.ServerHello, data: bytes, by_alpn: ByAlpn
     return found
 
 
+@lru_cache(maxsize=256)
 def _named(service: str, side: Side, how: str, confidence: Confidence) -> Evidence:
     return Evidence(
         kind=EvidenceKind.NAME, service=service, confidence=confidence, side=side, over=Layer.TLS, detail=how

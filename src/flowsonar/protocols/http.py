@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from flowsonar.errors import MalformedError
 
-__all__ = ["METHODS", "Request", "Response", "is_request", "is_response", "read_request", "read_response"]
+__all__ = ["METHODS", "Request", "Response", "host_of", "is_request", "is_response", "read_request", "read_response"]
 
 METHODS: Final = frozenset(
     b"GET HEAD POST PUT DELETE OPTIONS PATCH CONNECT TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK "
@@ -64,6 +64,25 @@ def read_request(data: bytes) -> Request:
         host,
         _text(fields.get(b"user-agent")),
     )
+
+
+def host_of(data: bytes) -> str | None:
+    """Find the host of what `is_request`, without reading the rest: the Host field, or an absolute target."""
+    end = data.find(b"\r\n\r\n")
+    head = data[: end + 2] if 0 <= end < HEAD_BYTES else data[:HEAD_BYTES]
+    line = head.find(b"\r\n")
+    if line < 0 or head.rfind(b" HTTP/1.", 0, line) < 0:
+        return None
+    at = head.find(b"\r\nHost:", line)
+    if at < 0:
+        at = head.lower().find(b"\r\nhost:", line)
+    if at >= 0:
+        end = head.find(b"\r\n", at + 7)
+        return _text(head[at + 7 : end].strip(b" \t")) if end >= 0 else None
+    start = head.find(b" ") + 1
+    if head[start : start + 7].lower() == b"http://":
+        return _text(head[start + 7 : head.find(b" ", start)].split(b"/", 1)[0])
+    return None
 
 
 def read_response(data: bytes) -> Response:

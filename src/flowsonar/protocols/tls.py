@@ -5,6 +5,7 @@ RFC 8446 sections 4.1 and 5.1, RFC 5246 section 7.4.1, RFC 6066 section 3 (SNI),
 
 from __future__ import annotations
 
+from struct import Struct, unpack_from
 from typing import Final, NamedTuple
 
 from flowsonar.errors import MalformedError
@@ -49,6 +50,8 @@ _SERVER_NAME: Final = 0x0000
 _SIGNATURE_ALGORITHMS: Final = 0x000D
 _ALPN: Final = 0x0010
 _SUPPORTED_VERSIONS: Final = 0x002B
+_WANTED: Final = frozenset({_SERVER_NAME, _SIGNATURE_ALGORITHMS, _ALPN, _SUPPORTED_VERSIONS})
+_TWO_NUMBERS: Final = Struct(">HH").unpack_from
 _HELLO_RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """RFC 8446 section 4.1.3: the random of a HelloRetryRequest."""
 
@@ -237,15 +240,15 @@ def _read_client_hello(body: bytes, *, complete: bool) -> ClientHello:
     if not body[at]:
         raise MalformedError("no compression method offered")
     at += 1 + body[at]
-    fields = _Extensions()
+    fields = _NO_EXTENSIONS
     if at < len(body):
-        fields.read(body, at, complete=complete)
+        fields = _read_extensions(body, at, complete=complete)
     elif at > len(body) and complete:
         raise MalformedError("ClientHello ends inside its compression methods")
     return ClientHello(
         version,
         ciphers,
-        tuple(fields.types),
+        fields.types,
         fields.server_name,
         tuple(name.decode("latin-1") for name in fields.alpn),
         fields.alpn[0] if fields.alpn else b"",
@@ -266,54 +269,62 @@ def _read_server_hello(body: bytes) -> ServerHello:
         raise MalformedError("ServerHello ends inside its session identifier")
     cipher = body[at] << 8 | body[at + 1]
     at += 3
-    fields = _Extensions()
-    if at < len(body):
-        fields.read(body, at, complete=True)
+    fields = _read_extensions(body, at, complete=True) if at < len(body) else _NO_EXTENSIONS
     if fields.versions:
         version = fields.versions[0]
     alpn = fields.alpn[0].decode("latin-1") if fields.alpn else None
     return ServerHello(version, cipher, alpn, body[2:34] == _HELLO_RETRY)
 
 
-class _Extensions:
+class _Extensions(NamedTuple):
     """The extensions of a hello that matter here."""
 
-    __slots__ = ("alpn", "server_name", "signature_algorithms", "types", "versions")
+    types: tuple[int, ...] = ()
+    server_name: str | None = None
+    alpn: tuple[bytes, ...] = ()
+    versions: tuple[int, ...] = ()
+    signature_algorithms: bytes = b""
 
-    def __init__(self) -> None:
-        self.types: list[int] = []
-        self.server_name: str | None = None
-        self.alpn: list[bytes] = []
-        self.versions: tuple[int, ...] = ()
-        self.signature_algorithms = b""
 
-    def read(self, body: bytes, at: int, *, complete: bool) -> None:
-        """Read the list at `at`; what is cut is left out unless the hello claims to be complete."""
-        size = len(body)
-        if at + 2 > size or (complete and at + 2 + (body[at] << 8 | body[at + 1]) != size):
+_NO_EXTENSIONS: Final = _Extensions()
+
+
+def _read_extensions(body: bytes, at: int, *, complete: bool) -> _Extensions:
+    """Read the list at `at`; what is cut is left out unless the hello claims to be complete. A hot loop."""
+    size = len(body)
+    if at + 2 > size or (complete and at + 2 + (body[at] << 8 | body[at + 1]) != size):
+        if complete:
+            raise MalformedError("extensions do not end where the hello ends")
+        return _NO_EXTENSIONS
+    at += 2
+    types: list[int] = []
+    server_name: str | None = None
+    alpn: tuple[bytes, ...] = ()
+    versions: tuple[int, ...] = ()
+    algorithms = b""
+    while at + 4 <= size:
+        kind, length = _TWO_NUMBERS(body, at)
+        at += 4
+        end = at + length
+        types.append(kind)
+        if end > size:
             if complete:
-                raise MalformedError("extensions do not end where the hello ends")
-            return
-        at += 2
-        while at + 4 <= size:
-            kind = body[at] << 8 | body[at + 1]
-            end = at + 4 + (body[at + 2] << 8 | body[at + 3])
-            self.types.append(kind)
-            if end > size:
-                if complete:
-                    raise MalformedError("an extension reaches past the hello")
-                return
+                raise MalformedError("an extension reaches past the hello")
+            at = size
+            break
+        if kind in _WANTED:
             if kind == _SERVER_NAME:
-                self.server_name = _server_name(body, at + 4, end)
+                server_name = _server_name(body, at, end)
             elif kind == _ALPN:
-                self.alpn = _protocol_names(body, at + 4, end)
+                alpn = _protocol_names(body, at, end)
             elif kind == _SUPPORTED_VERSIONS:
-                self.versions = _versions(body[at + 4 : end])
-            elif kind == _SIGNATURE_ALGORITHMS:
-                self.signature_algorithms = body[at + 6 : end]
-            at = end
-        if at != size and complete:
-            raise MalformedError("bytes are left after the last extension")
+                versions = _versions(body[at:end])
+            else:
+                algorithms = body[at + 2 : end]
+        at = end
+    if at != size and complete:
+        raise MalformedError("bytes are left after the last extension")
+    return _Extensions(tuple(types), server_name, alpn, versions, algorithms)
 
 
 def _server_name(body: bytes, at: int, end: int) -> str | None:
@@ -328,7 +339,7 @@ def _server_name(body: bytes, at: int, end: int) -> str | None:
     return text if text.isprintable() and " " not in text else None
 
 
-def _protocol_names(body: bytes, at: int, end: int) -> list[bytes]:
+def _protocol_names(body: bytes, at: int, end: int) -> tuple[bytes, ...]:
     names = []
     at += 2
     while at < end:
@@ -337,15 +348,15 @@ def _protocol_names(body: bytes, at: int, end: int) -> list[bytes]:
             break
         names.append(body[at + 1 : at + 1 + length])
         at += 1 + length
-    return names
+    return tuple(names)
 
 
 def _versions(value: bytes) -> tuple[int, ...]:
     """Read a client's list, which has a length byte before it, or a server's choice of two bytes."""
     if len(value) == 2:
         return (value[0] << 8 | value[1],)
-    listed = value[1 : 1 + value[0]] if value else b""
-    return tuple(listed[i] << 8 | listed[i + 1] for i in range(0, len(listed) - 1, 2))
+    count = min(len(value) - 1, value[0]) // 2 if value else 0
+    return unpack_from(f">{count}H", value, 1) if count else ()
 
 
 def is_grease(value: int) -> bool:
@@ -355,5 +366,5 @@ def is_grease(value: int) -> bool:
 
 def chosen_version(hello: ClientHello) -> int:
     """Give the highest version a client offers."""
-    offered = [version for version in hello.supported_versions if not is_grease(version)]
+    offered = [version for version in hello.supported_versions if version & 0x0F0F != 0x0A0A]
     return max(offered) if offered else hello.version
