@@ -80,7 +80,7 @@ def asking(nmap_timeout_s: float = 300) -> list[str]:
             row = next((line.split(None, 2)[2] for line in told.splitlines() if line.startswith(f"{port}/")), "?")
             mine = ours[port]["flowsonar"]
             took_ms = mine["verdict_ms"] or 0.0
-            spent = ours[port]["probe"]["connections"]
+            spent = ours[port]["flowsonar"]["connections"]
             label = f"{mine['service'] or 'unknown'} ({mine['confidence']}), {took_ms:.1f}, {spent}"
             lines.append(f"| {service} | {label} | {row.strip()}, {took:.1f} | {took * 1000 / max(took_ms, 0.1):.0f} |")
     return lines

@@ -6,7 +6,8 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "flowsonar"
 
 LAYERS = [
-    {"model", "errors", "limits", "config"},
+    {"limits", "model", "errors"},
+    {"config"},
     {"_native", "settings_file"},
     {"protocols"},
     {"capture", "flows", "signatures"},
@@ -15,7 +16,8 @@ LAYERS = [
     {"shaping", "outputs"},
     {"app"},
     {"__init__"},
-    {"cli", "demo", "__main__"},
+    {"cli", "demo"},
+    {"__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

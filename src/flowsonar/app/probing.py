@@ -74,8 +74,7 @@ class Probing:
             self.planned = asking.planned
         finally:
             await asking.close()
-            if self._store is not None:
-                self._store.close()
+            self._close_store()
 
     async def _endpoints(self) -> AsyncIterator[Endpoint]:
         seen: set[Endpoint] = set()
@@ -109,7 +108,10 @@ class Probing:
         self.done += 1
         verdict = fuse(answer.evidence, parts.signatures.traffic_class, self._names.get(answer.endpoint))
         if self._store is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
-            self._store.learned(answer.endpoint, verdict, now_ns / 1e9)
+            if verdict.service is None:
+                self._store.failed(answer.endpoint, answer.outcome, now_ns / 1e9, verdict)
+            else:
+                self._store.learned(answer.endpoint, verdict, now_ns / 1e9)
         return EndpointRecord(
             time_ns=now_ns,
             endpoint=answer.endpoint,
@@ -129,6 +131,13 @@ class Probing:
             self._store = Store(self.settings.store)
         except StoreError as error:
             self.problems.append(f"{error}; going on without it, verdicts are not kept")
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            try:
+                self._store.close()
+            except StoreError as error:
+                self.problems.append(str(error))
 
     def _audit(self, entry: AuditEntry) -> None:
         if self._store is not None:

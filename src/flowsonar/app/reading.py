@@ -123,6 +123,5 @@ class Reading:
     def _sum_up(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> None:
         if capture.problem is not None:
             self.problems.append(f"{name}: {capture.problem}")
-        for counts in (table.counters(), tracker.counts):
-            for key, count in counts.items():
-                self.counters[key] = self.counters.get(key, 0) + count
+        for key, count in (table.counters() | tracker.counts).items():
+            self.counters[key] = self.counters.get(key, 0) + count

@@ -62,6 +62,7 @@ class Watching:
         self._tracker: Tracker | None = None
         self._asking: Asking | None = None
         self._store: Store | None = None
+        self._store_told = False
         self._writer: PcapngWriter | None = None
         self._drops: dict[int, Drops] = {}
         self.problems: list[str] = []
@@ -134,6 +135,7 @@ class Watching:
         if now_ns >= self._check_ns:
             self._check_ns = now_ns + _CHECK_NS
             self._check_rings()
+            self._check_store()
         tracker.feed(self._table.expire(now_ns), now_ns)
         self._answers(now_ns)
         tracker.due(now_ns)
@@ -264,6 +266,12 @@ class Watching:
             elif gone is None and self._gone.get(number) is not None:
                 _log.warning("interface %s is back", ring.interface)
             self._gone[number] = gone
+
+    def _check_store(self) -> None:
+        """A store that cannot be written (a full disk) is told once; labels go on."""
+        if self._store is not None and self._store.problem is not None and not self._store_told:
+            self._store_told = True
+            self._problem(self._store.problem)
 
     def _keep(self, block: Block) -> None:
         if self._writer is None:

@@ -108,13 +108,16 @@ def settings_from(
     """Settings of the file, with the options over them. Raises ConfigError naming file and key, or the option."""
     from flowsonar.config import Settings
     from flowsonar.probes.scope import Scope
-    from flowsonar.settings_file import load_settings
 
     logging.basicConfig(
         level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)],
         format="flowsonar: %(levelname)s %(name)s: %(message)s",
     )
-    settings = load_settings(config) if config is not None else Settings()
+    settings = Settings()
+    if config is not None:
+        from flowsonar.settings_file import load_settings
+
+        settings = load_settings(config)
     settings = replace(
         settings,
         scope=replace(

@@ -39,7 +39,7 @@ def explain(
             return 1
         console = Console()
         for stored in found:
-            console.print(explained(stored))
+            console.print(explained(stored), soft_wrap=True)
     finally:
         opened.close()
     return 0

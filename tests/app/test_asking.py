@@ -1,0 +1,62 @@
+import asyncio
+import socket
+
+from flowsonar.app.asking import Asking
+from flowsonar.app.parts import Parts
+from flowsonar.config import Settings
+from flowsonar.model import Answer, Endpoint, Outcome, Question, Transport
+from flowsonar.probes import AuditEntry
+from tests.app.servers import web
+
+
+def question(port: int, address: str = "127.0.0.1") -> Question:
+    return Question(endpoint=Endpoint(Transport.TCP, address, port))
+
+
+def test_answers_come_back_with_the_audit_before_them() -> None:
+    parts = Parts.load(Settings())
+    audit: list[AuditEntry] = []
+    woken: list[bool] = []
+
+    async def run(port: int) -> list[Answer]:
+        asking = Asking(Settings(), parts, audit=audit.append, wake=lambda: woken.append(True))
+        asking.ask([question(port)])
+        assert asking.busy == 1
+        await asking.changed()
+        answers = asking.take()
+        await asking.close()
+        return answers
+
+    with web() as port:
+        (answer,) = asyncio.run(run(port))
+    assert answer.outcome is Outcome.ANSWERED
+    assert answer.evidence[0].service == "http"
+    assert woken
+    assert audit[0].endpoint.port == port
+
+
+def test_closing_cancels_what_is_under_way() -> None:
+    parts = Parts.load(Settings())
+
+    async def run(port: int) -> list[Answer]:
+        asking = Asking(Settings(), parts)
+        asking.ask([question(port)])
+        await asyncio.sleep(0)
+        await asking.close()
+        return asking.take()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody answers
+        (answer,) = asyncio.run(run(silent.getsockname()[1]))
+    assert answer.outcome is Outcome.CANCELLED
+
+
+def test_nothing_asked_means_nothing_to_wait_for() -> None:
+    async def run() -> None:
+        asking = Asking(Settings(), Parts.load(Settings()))
+        await asking.changed()
+        assert asking.take() == []
+        assert asking.why_not(Endpoint(Transport.TCP, "8.8.8.8", 53)) is not None
+        assert asking.why_not(Endpoint(Transport.TCP, "10.0.0.1", 53)) is None
+        await asking.close()
+
+    asyncio.run(run())

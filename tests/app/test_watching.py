@@ -1,0 +1,106 @@
+"""Live, in a network namespace of the test's own (`unshare --net`): real servers, real packets, the real program."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.needs import needs_program, needs_root
+
+PROGRAM = """
+import asyncio, json, socket, subprocess, sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import flowsonar
+from flowsonar.config import Settings
+from tests.app.servers import greeter, web
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+folder = Path(sys.argv[1])
+
+def talk(port, data):
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        if data:
+            line.sendall(data)
+        line.settimeout(10)
+        return line.recv(1)
+
+async def main(http, ssh):
+    settings = Settings(store=folder / "v.db", **{settings})
+    watching = flowsonar.watch("lo", settings=settings, write=folder / "kept.pcapng")
+    flows, ends, talked = [], 0, False
+    async for batch in watching.batches():
+        if not talked:
+            talked = True
+            await asyncio.to_thread(talk, http, b"GET / HTTP/1.0\\r\\n\\r\\n")
+            await asyncio.to_thread(talk, http, bytes(range(128, 168)) + b"\\r\\n\\r\\n")
+            await asyncio.to_thread(talk, ssh, b"")
+        for record in batch:
+            key = record.key
+            flows.append([record.type, key.responder_port, record.verdict.service, record.verdict.confidence,
+                          [piece.kind for piece in record.verdict.evidence]])
+            ends += record.type == "flow"
+        if ends >= {flows}:
+            watching.stop()
+    told = {{"flows": flows, "counters": watching.counters(), "problems": watching.problems, "http": http, "ssh": ssh}}
+    print(json.dumps(told))
+
+with web() as http, greeter() as ssh:
+    asyncio.run(asyncio.wait_for(main(http, ssh), 30))
+"""
+
+
+def run(tmp_path: Path, *, settings: dict[str, object], flows: int = 3) -> dict[str, object]:
+    root = str(Path(__file__).resolve().parents[2])
+    program = textwrap.dedent(PROGRAM).format(root=root, settings=settings, flows=flows)
+    result = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+@needs_root()
+@needs_program("unshare")
+@needs_program("ip")
+def test_live_flows_are_labelled_and_kept(tmp_path: Path) -> None:
+    told = run(tmp_path, settings={})
+    ends = [flow for flow in told["flows"] if flow[0] == "flow"]  # type: ignore[attr-defined]
+    assert sorted((flow[1], flow[2]) for flow in ends) == sorted(
+        [(told["http"], "http"), (told["http"], "http"), (told["ssh"], "ssh")]
+    )
+    assert any(flow[0] == "verdict" for flow in told["flows"])  # type: ignore[attr-defined]
+    assert told["problems"] == []
+    assert told["counters"]["kernel_drops"] == 0  # type: ignore[index]
+    assert (tmp_path / "kept.pcapng").stat().st_size > 500
+
+
+@needs_root()
+@needs_program("unshare")
+@needs_program("ip")
+def test_passive_asks_nothing(tmp_path: Path) -> None:
+    told = run(tmp_path, settings={"passive": True})
+    kinds = {kind for flow in told["flows"] for kind in flow[4]}  # type: ignore[attr-defined]
+    assert "reply" not in kinds
+    assert "questions" not in told["counters"] or told["counters"]["questions"] == 0  # type: ignore[index, operator]
+
+
+def test_an_interface_that_is_not_there_is_an_error() -> None:
+    import asyncio
+
+    import flowsonar
+    from flowsonar.errors import CaptureError
+
+    async def watch() -> None:
+        async for _ in flowsonar.watch("no-such-if0"):
+            pass
+
+    with pytest.raises(CaptureError):
+        asyncio.run(watch())
