@@ -220,6 +220,14 @@ def test_what_is_due_first_ends_first(make: Make) -> None:
     assert reasons == [CloseReason.IDLE, CloseReason.RST, CloseReason.IDLE]
 
 
+def test_of_two_due_at_once_the_closed_one_ends_first(make: Make) -> None:
+    table, talk = make(idle_s=5), Conversation()
+    talk.segment(0, RST)
+    feed(table, [datagram(), *talk.frames])
+    reasons = [event.reason for event in of(Closed, table.expire(START + 5 * SECOND))]
+    assert reasons == [CloseReason.RST, CloseReason.IDLE]
+
+
 def test_long_flows_get_interim_records(make: Make) -> None:
     table = make(idle_s=100, active_s=60)
     frames = [datagram(b"", time_ns=START + second * SECOND) for second in range(0, 130, 10)]
