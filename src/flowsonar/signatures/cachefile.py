@@ -36,18 +36,27 @@ def load(directory: Path, name: str) -> bytes | None:
         handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        try:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                return None
-            if not _DIGEST_BYTES <= status.st_size <= _MAX_BYTES:
-                return None
-            content = file.read()
-        except OSError:
+    try:
+        if not _is_ours(os.fstat(handle)):
             return None
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(_MAX_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
     digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return data if hashlib.sha256(data).digest() == digest else None
+    return data if len(digest) == _DIGEST_BYTES and hashlib.sha256(data).digest() == digest else None
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """A plain file of a sane size that nobody else may write."""
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & 0o022
+        and status.st_size <= _MAX_BYTES
+    )
 
 
 def save(directory: Path, name: str, data: bytes) -> bool:

@@ -181,7 +181,7 @@ class HyperscanEngine:
         self._inexact = frozenset(index for index, note in enumerate(notes) if note)
 
 
-_TOKEN = re.compile(r"\\(?:x[0-9a-fA-F]{2}|.)|\[\^?\]?|\]|\$|.", re.DOTALL)
+_TOKEN = re.compile(r"\\(?:x[0-9a-fA-F]{2}|.)|\[:\^?[a-z]+:\]|\[\^?\]?|\]|\$|.", re.DOTALL)
 _MULTILINE = re.compile(r"\(\?[a-zA-Z]*m")
 
 
@@ -198,6 +198,8 @@ def to_hyperscan(expression: str) -> str:
             out.append(f"[^{_SPACE}]")
         elif word == r"\v":
             out.append(r"\x0b")
+        elif word.startswith("[:"):  # a named class
+            out.append(word)
         elif word == "$" and not in_class and not multiline:
             out.append(r"\z")
         else:

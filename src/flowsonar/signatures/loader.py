@@ -185,21 +185,25 @@ def _parse(file: File) -> dict[str, Any]:
 
 
 def _check_references(signatures: SignatureSet, files: Sequence[File]) -> None:
-    """Names of other tables must exist: a typing error there would silently switch a pattern off."""
+    """Names of other tables must exist: a typing error there would silently switch a pattern off.
+
+    A file of one's own may replace a built-in service and have other probes; other files may still name the old ones.
+    """
     by_path = {file.path: file for file in files}
+    replaced = {name for name, signature in signatures.services.items() if Path(signature.path).parent != BUILT_IN}
+
+    def known(name: str, own: str) -> bool:
+        service = name.partition("/")[0]
+        return name == LISTEN or signatures.probe(name) is not None or (service in replaced and service != own)
+
     for signature in signatures.services.values():
-        for index, reply in enumerate(signature.replies):
-            for name in reply.to:
-                if name != LISTEN and signatures.probe(name) is None:
-                    _unknown(by_path[signature.path], "reply", index, name)
-        for index, example in enumerate(signature.examples):
-            if example.to not in (None, LISTEN) and signatures.probe(str(example.to)) is None:
-                _unknown(by_path[signature.path], "example", index, str(example.to))
-
-
-def _unknown(file: File, section: str, index: int, name: str) -> None:
-    line = file.key_line(file.header_lines(section)[index], ["after"])
-    file.fail(line, f"after = {name!r}: there is no such probe; write its name, service/name, or listen")
+        named = [("reply", index, name) for index, reply in enumerate(signature.replies) for name in reply.to]
+        named += [("example", index, one.to) for index, one in enumerate(signature.examples) if one.to is not None]
+        for section, index, name in named:
+            if not known(name, signature.service):
+                file = by_path[signature.path]
+                line = file.key_line(file.header_lines(section)[index], ["after"])
+                file.fail(line, f"after = {name!r}: there is no such probe; write its name, service/name, or listen")
 
 
 def _cached(directory: Path, name: str) -> list[list[dict[str, Any]]] | None:

@@ -224,5 +224,5 @@ class Table:
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
+    close = difflib.get_close_matches(word, list(map(str, known)), 1, 0.6)
     return f": did you mean {close[0]!r}?" if close else f": possible are {', '.join(sorted(known))}"

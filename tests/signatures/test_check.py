@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+
+from flowsonar.signatures import Matcher, check, load_signatures
+from flowsonar.signatures.engines import available
+from tests.signatures.files import signatures, text
+
+
+@pytest.mark.parametrize("engine", available())
+def test_the_built_in_signatures_pass(engine: str, tmp_path: Path) -> None:
+    loaded = load_signatures(cache=tmp_path)
+    assert [str(problem) for problem in check(loaded, Matcher(loaded, cache=tmp_path, engine=engine))] == []
+
+
+def test_every_built_in_service_names_its_sources() -> None:
+    for signature in load_signatures().services.values():
+        assert signature.references
+        for example in signature.examples:
+            assert example.source, f"{signature.path}:{example.line}"
+
+
+GOOD = r"""
+[[probe]]
+name = "ask"
+steps = [
+    { send = 'A', expect = { pattern = '^(?P<version>\d)' } },
+    { connection = "new", send = 'B', expect = { pattern = '^ok', differs-from = 0 } },
+]
+confidence = "likely"
+product = "prog"
+version = "{version}"
+[[reply]]
+name = "hi"
+pattern = '^HI (?P<version>\d)'
+confidence = "confirmed"
+product = "prog"
+version = "{version}"
+"""
+EXAMPLES = """
+[[example]]
+after = "listen"
+bytes = 'HI 1'
+product = "prog"
+version = "1"
+[[example]]
+after = "listen"
+bytes = 'HO 1'
+matches = false
+[[example]]
+after = "ask"
+replies = ['1', 'ok']
+version = "1"
+pattern = "ask"
+"""
+
+
+def problems(tmp_path: Path, body: str) -> list[str]:
+    loaded = signatures(tmp_path, body)
+    return [str(problem) for problem in check(loaded, Matcher(loaded, cache=tmp_path / "cache"))]
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    assert problems(tmp_path, GOOD + EXAMPLES) == []
+
+
+@pytest.mark.parametrize(
+    ("examples", "what"),
+    [
+        ("[[example]]\nafter='listen'\nbytes='HO 1'", "does not match a pattern of its own service"),
+        ("[[example]]\nafter='listen'\nbytes='HI 1'\nversion='2'", "gives version '1', not '2'"),
+        ("[[example]]\nafter='listen'\nbytes='HI 1'\nproduct='x'", "gives product 'prog', not 'x'"),
+        ("[[example]]\nafter='listen'\nbytes='HI 1'\nmatches=false", "near miss matches sample/hi"),
+        ("[[example]]\nafter='listen'\nbytes='HI 1'\npattern='ask'", "does not match pattern ask"),
+        ("[[example]]\nafter='ask'\nreplies=['1', 'no']\npattern='ask'", "does not match pattern ask"),
+        ("[[example]]\nafter='ask'\nreplies=['ok', 'ok']\npattern='ask'", "does not match pattern ask"),
+        ("[[example]]\nafter='ask'\nreplies=['1']\npattern='ask'", "does not match pattern ask"),
+        ("[[example]]\nafter='listen'\nbytes='SSH-2.0-x\\r\\n'", "confirmed as ssh by ssh/identification"),
+        ("", "no [[example]] matches sample/hi"),
+        ("", "no near miss"),
+    ],
+)
+def test_problems_are_found(tmp_path: Path, examples: str, what: str) -> None:
+    found = problems(tmp_path, GOOD + examples)
+    assert any(what in problem for problem in found), found
+    assert all(problem.startswith(str(tmp_path / "sample.toml")) for problem in found)
+
+
+def test_problems_name_the_line(tmp_path: Path) -> None:
+    body = GOOD + EXAMPLES + "[[example]]\nafter='listen'\nbytes='x'\n"
+    (found,) = problems(tmp_path, body)
+    line = int(found.split(":")[1])
+    assert text(body).splitlines()[line - 1] == "[[example]]"
+    assert text(body).splitlines()[line + 1] == "bytes='x'"
+
+
+def test_a_greedy_new_signature_is_found(tmp_path: Path) -> None:
+    greedy = "[[reply]]\nname='all'\npattern='^SSH-'\nconfidence='confirmed'\nspecificity=500\n"
+    found = problems(tmp_path, greedy)
+    assert any("ssh.toml" in problem and "confirmed as sample" in problem for problem in found)

@@ -1,0 +1,156 @@
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowsonar.signatures import load_signatures
+from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, available, compile_regex, to_hyperscan
+
+pytestmark = pytest.mark.skipif("hyperscan" not in available(), reason="needs hyperscan")
+
+PATTERNS = [
+    r"^GET [^ \r\n]+ HTTP/1\.[01]\r?\n",
+    r"(?i)^server: (?P<x>\w+)\s*$",
+    r"^\s+$",
+    r"^[\s,]*x",
+    r"\S{3}$",
+    r"(?s)^..\x81",
+    r"(?m)^SSH-2",
+    r"^a\vb",
+    r"^$",
+    r"[$]end$",
+    r"[]a]\$",
+    r"^[^]a]b",
+    r"\bword\b",
+    r"^[[:alpha:]]+:",
+    r"x{2,40}y",
+    r"",
+]
+
+
+def expected(patterns: list[str], data: bytes) -> set[int]:
+    return {index for index, pattern in enumerate(patterns) if compile_regex(pattern).search(data) is not None}
+
+
+def found(engine: HyperscanEngine | Re2Engine, patterns: list[str], data: bytes) -> set[int]:
+    return {
+        index
+        for index in engine.candidates(data)
+        if engine.exact(index) or compile_regex(patterns[index]).search(data) is not None
+    }
+
+
+BOTH = {"hyperscan": HyperscanEngine(PATTERNS), "re2": Re2Engine(PATTERNS)}
+
+
+@pytest.mark.parametrize("name", BOTH)
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.one_of(
+        st.binary(max_size=40),
+        st.lists(
+            st.sampled_from([b"GET / HTTP/1.1\r\n", b"a", b"]b", b"\x0b", b"\n", b"\r", b" ", b"$end", b"$", b"word",
+                             b"Server: x", b"SSH-2", b"xx", b"xxy", b"\x81", b"\0", b"\xa0", b"\x85", b"A:"]),
+            max_size=6,
+        ).map(b"".join),
+    )
+)  # fmt: skip
+def test_engines_find_what_re2_finds(name: str, data: bytes) -> None:
+    assert found(BOTH[name], PATTERNS, data) == expected(PATTERNS, data)
+
+
+def test_all_built_in_patterns_agree(tmp_path: Path) -> None:
+    loaded = load_signatures(cache=tmp_path)
+    patterns = sorted(
+        {
+            text
+            for signature in loaded.services.values()
+            for pattern in (*signature.replies, *signature.payloads, *signature.products)
+            for text in (pattern.condition.pattern, pattern.condition.unless)
+            if text
+        }
+    )
+    hyperscan, re2 = HyperscanEngine(patterns, tmp_path), Re2Engine(patterns)
+    pick = random.Random(4)
+    samples = [example.data for signature in loaded.services.values() for example in signature.examples]
+    for sample in samples:
+        changed = bytearray(sample)
+        for _ in range(3):
+            changed[pick.randrange(len(changed))] = pick.choice(b"\r\n\0 x0\xff$\x0b")
+        for data in (sample, sample[: pick.randrange(len(sample) + 1)], bytes(changed), sample + b"\n", b" " + sample):
+            assert found(hyperscan, patterns, data) == found(re2, patterns, data) == expected(patterns, data), data
+
+
+@pytest.mark.parametrize("engine", [HyperscanEngine, Re2Engine])
+def test_no_patterns(engine: type[HyperscanEngine] | type[Re2Engine]) -> None:
+    assert engine([]).candidates(b"x") == []
+
+
+def test_what_hyperscan_does_not_take_is_left_to_re2() -> None:
+    patterns = [r"^plain", r"(?P<a>x)\pN"]  # the second one counts Unicode classes
+    engine = HyperscanEngine(patterns)
+    assert found(engine, patterns, b"plain") == {0}
+    assert found(engine, patterns, b"x1") == {1}
+    assert not engine.exact(1) or expected(patterns, b"x1") == {1}
+
+
+def test_a_pattern_too_large_for_hyperscan() -> None:
+    patterns = [r"^(?:[ab]{1,30}c{1,9}){1,3}.{0,900}x.{0,900}y$", r"^a"]
+    engine = HyperscanEngine(patterns)
+    data = b"abc" + b"." * 700 + b"x" + b"." * 700 + b"y"
+    assert found(engine, patterns, data) == expected(patterns, data) == {0, 1}
+
+
+def test_the_compiled_form_is_cached_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    HyperscanEngine(PATTERNS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("compiled again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HyperscanEngine, "_build", refuse)
+        assert found(HyperscanEngine(PATTERNS, tmp_path), PATTERNS, b"SSH-2") == expected(PATTERNS, b"SSH-2")
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 0xFF
+    file.write_bytes(content)
+    assert found(HyperscanEngine(PATTERNS, tmp_path), PATTERNS, b"SSH-2") == expected(PATTERNS, b"SSH-2")
+    assert file.read_bytes() != bytes(content)
+
+
+def test_an_unwritable_cache_is_no_error() -> None:
+    assert HyperscanEngine(["^a"], Path("/proc/none")).candidates(b"a") == [0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (r"^a$", r"^a\z"),
+        (r"[$]", r"[$]"),
+        (r"\$", r"\$"),
+        (r"(?m)^a$", r"(?m)^a$"),
+        (r"\s", r"[\t\n\f\r\x20]"),
+        (r"[\sx]", r"[\t\n\f\r\x20x]"),
+        (r"\S", r"[^\t\n\f\r\x20]"),
+        (r"\\s", r"\\s"),
+        (r"\x5c", r"\x5c"),
+        (r"a\vb", r"a\x0bb"),
+        (r"[[:alpha:]]", r"[[:alpha:]]"),
+        (r"[a[b]", r"[a\[b]"),
+    ],
+)
+def test_translation(ours: str, theirs: str) -> None:
+    assert to_hyperscan(ours) == theirs
+
+
+@pytest.mark.parametrize("length", [1 << 12, 1 << 16])
+def test_hostile_replies_end(length: int) -> None:
+    patterns = [r"(?:a+)+b", r"(?i)^(?:[^\r\n]*\r?\n)*x", r"(?:.*,){10}z"]
+    data = (b"a," * length)[:length]
+    for engine in (HyperscanEngine(patterns), Re2Engine(patterns)):
+        assert found(engine, patterns, data) == set()
+    assert re.escape("a") == "a"
