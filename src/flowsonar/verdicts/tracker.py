@@ -154,6 +154,9 @@ class Tracker:
         self._permits = permits
         self._own = own
         self.interfaces = interfaces
+        # Packets of several interfaces come in blocks of up to 4 ms each: what another one has seen of this flow, or
+        # has heard announced, is waited for before anybody is asked.
+        self._mixed_ns = 5 * _MS if live and len(interfaces) > 1 else 0
         self._flows: dict[int, _Flow] = {}
         self._waiting: dict[Endpoint, list[int]] = {}  # flows that wait for an endpoint's answer
         self._due: list[tuple[int, int]] = []  # heap of (time_ns, flow): when a silent flow's grace is over
@@ -480,7 +483,10 @@ class Tracker:
         if verdict.confidence is Confidence.CONFIRMED and not self._opaque(verdict):
             return
         if self._opaque(verdict) or flow.quiet == 0 or verdict.service is None:
-            self._consider(flow, now_ns)
+            if self._mixed_ns:
+                heapq.heappush(self._due, (now_ns + self._mixed_ns, flow.flow))
+            else:
+                self._consider(flow, now_ns)
         else:
             heapq.heappush(self._due, (now_ns + self._grace_ns(flow), flow.flow))
 
