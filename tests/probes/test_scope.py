@@ -129,15 +129,17 @@ def test_exclude(entry, refused, admitted):
     assert scope.permits(admitted) is None
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/33", "example.org", "10.0.0.1:0", "10.0.0.1:x", ":99999", "[fd00::1]", "[::1"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/33", "example.org", "10.0.0.1:0", "10.0.0.1:x", ":99999", "[fd00::1]", "[::1"]
+)
 def test_exclude_that_cannot_be_read(text):
-    with pytest.raises(ConfigError, match="scope.exclude"):
+    with pytest.raises(ConfigError, match=r"scope\.exclude"):
         Scope(ScopeSettings(exclude=(text,)))
 
 
 @pytest.mark.parametrize("key", ["allow", "only"])
 def test_networks_that_cannot_be_read(key):
-    with pytest.raises(ConfigError, match=f"scope.{key}"):
+    with pytest.raises(ConfigError, match=rf"scope\.{key}"):
         Scope(ScopeSettings(**{key: ("nonsense",)}))
 
 

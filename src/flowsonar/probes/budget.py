@@ -13,11 +13,12 @@ __all__ = ["HOSTS_REMEMBERED", "Budget", "TokenBucket", "prefix_of"]
 HOSTS_REMEMBERED: Final = 65536
 """Buckets and back-offs kept per kind; the one longest untouched is forgotten, and would be full again anyway."""
 
-_REFUSALS_FREE: Final = 8
-"""Refusals in a row that cost nothing: a host with a few closed ports is normal."""
+_REFUSALS_FREE: Final = 64
+"""Refusals in a row that cost nothing: closed ports are normal in a list of targets."""
 
-_BACKOFF_FIRST_S: Final = 0.25
-_BACKOFF_MOST_S: Final = 30.0
+_BACKOFF_FIRST_S: Final = 0.02
+_BACKOFF_MOST_S: Final = 0.25
+"""A host that only refuses is asked this seldom: closed ports are found out, but not in a hurry."""
 _PROHIBITED_FIRST_S: Final = 10.0
 """An ICMP prohibition is a clear word: leave the host alone for this long, then twice as long."""
 _PROHIBITED_MOST_S: Final = 600.0

@@ -65,16 +65,16 @@ class Gate:
 
     def forbids(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """Why no packet may leave for `endpoint`; None when it may."""
-        if endpoint.transport not in (Transport.TCP, Transport.UDP):
-            return f"{endpoint.transport} endpoints cannot be asked"
         if self._settings.passive:
             return "passive: nothing is asked"
         if self._settings.dry_run:
             return "dry run: nothing is asked"
-        return self._scope.permits(endpoint, amplifies=amplifies)
+        return self.permits(endpoint, amplifies=amplifies)
 
     def permits(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
-        """The scope's word alone, whatever passive mode and dry run say."""
+        """The same without passive mode and dry run."""
+        if endpoint.transport not in (Transport.TCP, Transport.UDP):
+            return f"{endpoint.transport} endpoints cannot be asked"
         return self._scope.permits(endpoint, amplifies=amplifies)
 
     def record(

@@ -14,7 +14,7 @@ from flowsonar.model import Layer, Outcome, Question, Transport
 from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received, Talk, TimedOut
 from flowsonar.probes.planner import Heard, Seen, TlsState, clamp
 from flowsonar.probes.replies import Asked, Judge
-from flowsonar.probes.special.tls import TlsClient, looks_like_tls, suggests_tls
+from flowsonar.probes.special.tls import TlsClient, looks_like_tls
 from flowsonar.signatures.language import ProbeSpec
 from flowsonar.signatures.matcher import Reply
 from flowsonar.signatures.templates import ConnectionFacts, Message
@@ -226,31 +226,28 @@ class Exchange:
                     if self._judge.datagram(event.data):
                         return event.data, False
                     first = first or event.data
-                    if line.now_s >= until_s:
+                    if self._judge.echoes or line.now_s >= until_s:
                         return first, False
 
     def _conclude(self, asked: Asked, reply: Reply) -> None:
         """What the reply means for the next move."""
         seen = self.seen
         if not reply.data:
-            self._quiet(closed=reply.closed)
+            self._quiet(closed=reply.closed, asked=bool(asked.message.data))
             if asked.message.data and not reply.closed and _is_text(asked.message.data):
                 seen.text_ignored = True
         elif self.udp:
             seen.last = Heard.KNOWN if self._judge.candidates else Heard.STRANGE
             seen.again = self._judge.wanted_again()
-        elif reply.over is None and seen.tls is TlsState.UNKNOWN and self._tells_tls(reply):
+        elif reply.over is None and seen.tls is TlsState.UNKNOWN and self._judge.tells_tls(reply):
             seen.tls, seen.last = TlsState.SUGGESTED, Heard.KNOWN
             self._judge.hold(asked, reply)
         else:
             seen.last = Heard.KNOWN if self._judge.settle(asked, reply) else Heard.STRANGE
 
-    def _tells_tls(self, reply: Reply) -> bool:
-        return suggests_tls(reply.data) or self._judge.tells_tls(reply)
-
-    def _quiet(self, *, closed: bool) -> None:
+    def _quiet(self, *, closed: bool, asked: bool = True) -> None:
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT
-        self.seen.silences += not closed
+        self.seen.silences += asked and not closed
 
     def _ended(self, event: Ended) -> None:
         if (self.udp and not self.seen.heard) or event.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):

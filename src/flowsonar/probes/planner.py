@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from flowsonar.model import Confidence, Endpoint, Layer, Question, Side, Transport
 from flowsonar.probes.special.tls import looks_like_tls
-from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
+from flowsonar.signatures.language import ProbeSpec, SentField, Signature, Speaker
 from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "Seen", "Stop", "TlsState", "clamp"]
@@ -192,7 +192,8 @@ class Planner:
         for probe, strong in self._ranked(question, seen, over, prior):
             if seen.echoes and probe.service != "echo":
                 continue
-            same = seen.open and seen.over == over and (not seen.said or probe.service in seen.candidates)
+            follows = probe.service in seen.candidates and _is_text(probe)
+            same = seen.open and seen.over == over and (not seen.said or follows)
             spend = probe.connections - same
             if seen.spent + spend > self._max_probes:
                 continue
@@ -413,7 +414,10 @@ def _is_text(probe: ProbeSpec) -> bool:
 
 
 def _is_random(probe: ProbeSpec) -> bool:
-    return not _first_bytes(probe)
+    """Most of what it says is random bytes: what a service without a recognisable beginning is asked with."""
+    parts = [part for step in probe.steps if step.send is not None for part in step.send.parts]
+    chance = sum(part.size for part in parts if isinstance(part, SentField))
+    return chance > 2 * sum(len(part) for part in parts if isinstance(part, bytes))
 
 
 def _is_http2(probe: ProbeSpec) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from flowsonar import limits
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
 from flowsonar.probes.planner import Catalogue
-from flowsonar.probes.special.tls import TlsFacts, suggests_tls
+from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
 from flowsonar.signatures.conditions import is_echo
 from flowsonar.signatures.language import Condition, ProbeSpec
 from flowsonar.signatures.matcher import Match, Matcher, Reply
@@ -107,15 +107,13 @@ class Judge:
 
     def enough(self, asked: Asked, data: bytes) -> bool:
         """Whether what came so far on a connection already is the last word."""
-        if asked.over is None and suggests_tls(data):
-            return False
-        matches = self._matcher.reply(self.as_reply(asked, data, Transport.TCP, closed=False))
-        return any(_is_last_word(match, asked.over) for match in matches[:1])
+        reply = self.as_reply(asked, data, Transport.TCP, closed=False)
+        matches = self._matcher.reply(reply)[:1]
+        return any(_is_last_word(match, asked.over) for match in matches) and not _tells_tls(reply, matches)
 
     def tells_tls(self, reply: Reply) -> bool:
-        """Whether the best match of a plain reply says that the port wants TLS."""
-        matches = self._matcher.reply(reply)[:1]
-        return any(match.service == "tls" or match.over is Layer.TLS for match in matches)
+        """Whether a plain reply says that the port speaks TLS."""
+        return _tells_tls(reply, self._matcher.reply(reply)[:1])
 
     def hold(self, asked: Asked, reply: Reply) -> None:
         """Keep a reply that points to TLS until TLS was tried."""
@@ -152,15 +150,17 @@ class Judge:
         """Judge a datagram: it may answer any of the questions put so far."""
         for asked in reversed(self._asked):
             reply = self.as_reply(asked, data, Transport.UDP, closed=False)
-            if matches := self._matcher.reply(reply):
-                self._accept(matches, reply)
-                return True
-            for address in self._own_addresses:
-                seen_as = replace(reply, sent={**reply.sent, "prober.address": address})
-                if matches := self._matcher.reply(seen_as):
-                    self._accept(matches, seen_as)
+            matches = self._matcher.reply(reply)
+            if not _is_strong(matches):
+                for address in self._own_addresses:
+                    seen_as = replace(reply, sent={**reply.sent, "prober.address": address})
+                    if _is_strong(better := self._matcher.reply(seen_as)):
+                        self._accept(better, seen_as)
+                        return True
+                if self._from_behind_nat(asked, reply):
                     return True
-            if self._from_behind_nat(asked, reply):
+            if matches:
+                self._accept(matches, reply)
                 return True
         if self._asked and len(self._strange) < _STRANGE_REPLIES:
             asked = self._asked[-1]
@@ -183,7 +183,7 @@ class Judge:
                 continue
             as_if = replace(reply, sent={**reply.sent, "prober.address": address})
             matches = self._matcher.reply(as_if)
-            if not matches or matches[0].service != asked.probe.service:
+            if not _is_strong(matches) or matches[0].service != asked.probe.service:
                 continue
             if self._mirrored.get(asked.probe_id) == address:
                 told = f"it sees us as {'.'.join(map(str, address))}"
@@ -305,6 +305,22 @@ class Judge:
 
 def _is_last_word(match: Match, over: Layer | None) -> bool:
     return match.confidence is Confidence.CONFIRMED and not match.soft and (match.over is None or match.over is over)
+
+
+def _is_strong(matches: Sequence[Match]) -> bool:
+    return bool(matches) and not matches[0].soft and matches[0].confidence.rank >= Confidence.LIKELY.rank
+
+
+def _tells_tls(reply: Reply, matches: Sequence[Match]) -> bool:
+    """`matches`: the best one, or none. What another service alone says is not TLS, even where it looks like it."""
+    if reply.over is not None:
+        return False
+    for match in matches:
+        if match.service == "tls" or match.over is Layer.TLS:
+            return True
+        if _is_last_word(match, None) and looks_like_tls(reply.data):
+            return False
+    return suggests_tls(reply.data)
 
 
 def _weakened(match: Match, told: str) -> Match:

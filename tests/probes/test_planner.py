@@ -1,0 +1,174 @@
+"""The planner by tables: what the flow showed and what was answered, and the move that follows."""
+
+import pytest
+
+from flowsonar.model import Confidence, Layer, Side
+from flowsonar.probes.planner import Ask, Heard, Listen, Planner, Secure, Seen, Stop, TlsState, clamp
+from tests.probes.world import SIGNATURES, question
+
+PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
+HELLO = bytes.fromhex("1603010200010001fc0303")
+GET, FEAT = SIGNATURES.probe("http/get"), SIGNATURES.probe("ftp/features")
+DNS, SKYPE = SIGNATURES.probe("dns/root"), SIGNATURES.probe("skype/udp")
+
+
+def seen(**values) -> Seen:
+    return Seen(**{"rtt_s": 0.001, **values})
+
+
+def name(move) -> str:
+    match move:
+        case Ask(probe=probe, fresh=fresh, over=over):
+            return f"{probe.id}{' fresh' if fresh else ''}{' in ' + over if over else ''}"
+        case Listen(over=over):
+            return "listen" + (f" in {over}" if over else "")
+        case Secure():
+            return "secure"
+        case Stop(why=why):
+            return f"stop: {why}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "move"),
+    [
+        (question(), "listen"),
+        (question(first_speaker=Side.INITIATOR), "http/get fresh"),
+        (question(first_speaker=Side.INITIATOR, midstream=True), "listen"),
+        (question(first_speaker=Side.INITIATOR, side=Side.INITIATOR), "listen"),
+        (question(first_speaker=Side.RESPONDER), "listen"),
+        (question("10.0.0.9:80"), "http/get fresh"),
+        (question("10.0.0.9:21"), "listen"),
+        (question("10.0.0.9:80", candidates=("ftp",)), "listen"),
+        (question("10.0.0.9:22", candidates=("redis",)), "redis/ping fresh"),
+        (question("10.0.0.9:443"), "secure"),
+        (question("10.0.0.9:443", initiator_bytes=b"GET / HTTP/1.0\r\n", candidates=("http",)), "http/get fresh"),
+        (question("10.0.0.9:80", initiator_bytes=HELLO), "secure"),
+        (question(candidates=("tls",)), "secure"),
+        (question(alpn=("h2",)), "secure"),
+        (question("10.0.0.9:53/udp"), "dns/root"),
+        (question("10.0.0.9:1234/udp", candidates=("skype",)), "skype/udp"),
+        (question("[fd00::9]:1234/udp", candidates=("skype",)), "dns/root"),
+    ],
+)
+def test_first_move(asked, move):
+    assert name(PLANNER.next(asked, seen())) == move
+
+
+def test_prior_knowledge_goes_before_the_general_order_but_after_what_the_flow_shows():
+    asked = question(first_speaker=Side.INITIATOR)
+    assert name(PLANNER.next(asked, seen(), ("redis",))) == "redis/ping fresh"
+    asked = question("10.0.0.9:53", first_speaker=Side.INITIATOR)
+    assert name(PLANNER.next(asked, seen(), ("redis",))) == "dns/root-tcp fresh"
+
+
+@pytest.mark.parametrize(
+    ("state", "move"),
+    [
+        (seen(best=Confidence.CONFIRMED), "stop: identified"),
+        (seen(elapsed_s=2.99), "stop: out of time"),
+        (seen(spent=5), "stop: out of connections"),
+        (seen(spent=1, open=True, listened_s={None: 0.1}), "http/get"),
+        (seen(spent=1, open=False, listened_s={None: 0.1}), "http/get fresh"),
+        (seen(spent=1, tls=TlsState.SUGGESTED, tried=[(GET, None)]), "secure"),
+        (seen(spent=5, open=True, tls=TlsState.SUGGESTED, tried=[(GET, None)]), "stop: out of connections"),
+        (seen(spent=1, last=Heard.CLOSED, tried=[(GET, None)], listened_s={None: 0.1}), "secure"),
+        (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS), "listen in tls"),
+        (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="http/1.1"), "http/get in tls"),
+        (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="h2"), "http/http2 in tls"),
+        (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="imap"), "listen in tls"),
+        (
+            seen(spent=1, open=True, said=True, candidates=["redis"], best=Confidence.LIKELY, tried=[(GET, None)]),
+            "redis/ping",
+        ),
+        (
+            seen(spent=1, open=True, said=True, best=Confidence.LIKELY, tried=[(GET, None)]),
+            "stop: likely, and nothing left that would tell more",
+        ),
+        (
+            seen(spent=1, open=True, said=True, echoes=True, candidates=["echo"], tried=[(GET, None)]),
+            "echo/random fresh",
+        ),
+        (seen(spent=4, silences=3, tried=[(GET, None)], listened_s={None: 0.1}), "http/get fresh"),
+        (seen(spent=5, silences=4, open=True, said=True, tried=[(GET, None)]), "listen"),
+        (
+            seen(spent=5, silences=4, open=True, said=True, patient=True, tried=[(GET, None)]),
+            "stop: nothing left to ask",
+        ),
+    ],
+)
+def test_next_move(state, move):
+    assert name(PLANNER.next(question(), state)) == move
+
+
+def test_who_ignores_one_line_of_text_is_asked_in_binary():
+    state = seen(
+        spent=2, silences=1, text_ignored=True, tls=TlsState.FAILED, tried=[(GET, None)], listened_s={None: 0.1}
+    )
+    assert name(PLANNER.next(question(), state)) == "dns/root-tcp fresh"
+
+
+@pytest.mark.parametrize(
+    ("shown", "first"),
+    [
+        (b"", "dns/root"),
+        (b"hello, this is text in a datagram", "dns/root"),
+        (bytes.fromhex("9f1ce80b73a42d56f1880e4bd7c2693ab501f77ee8943c1d"), "skype/udp"),
+    ],
+)
+def test_skype_comes_early_only_where_the_flow_looks_random(shown, first):
+    assert name(PLANNER.next(question("10.0.0.9:4000/udp", initiator_bytes=shown), seen())) == first
+
+
+@pytest.mark.parametrize(
+    ("rtt_s", "low", "high"), [(0.0001, 0.03, 0.031), (0.01, 0.04, 0.06), (0.08, 0.15, 0.2), (2.0, 1.0, 1.0)]
+)
+def test_listening_fits_the_path(rtt_s, low, high):
+    move = PLANNER.next(question(), seen(rtt_s=rtt_s))
+    assert isinstance(move, Listen)
+    assert low <= move.seconds <= high
+
+
+def test_a_server_that_the_flow_saw_speak_first_is_waited_for():
+    move = PLANNER.next(question(first_speaker=Side.RESPONDER), seen())
+    assert isinstance(move, Listen)
+    assert move.seconds > 0.4
+
+
+def test_waits_for_replies_grow_with_the_path_and_never_beyond_the_time_left():
+    asked = question(first_speaker=Side.INITIATOR)
+    near, far = PLANNER.next(asked, seen(rtt_s=0.001)), PLANNER.next(asked, seen(rtt_s=0.1))
+    late = PLANNER.next(asked, seen(rtt_s=0.1, elapsed_s=2.9))
+    assert near.seconds < far.seconds < 0.5
+    assert late.seconds == pytest.approx(0.1)
+
+
+def test_a_datagram_is_repeated_once_after_a_while():
+    state = seen(
+        spent=3, silences=3, elapsed_s=0.5, tried=[(probe, None) for probe in SIGNATURES.probes(DNS.transport)]
+    )
+    move = PLANNER.next(question("10.0.0.9:53/udp"), state)
+    assert isinstance(move, Listen)
+    state.elapsed_s = 1.2
+    assert isinstance(PLANNER.next(question("10.0.0.9:53/udp"), state), Ask)
+    state.patient = True
+    assert isinstance(PLANNER.next(question("10.0.0.9:53/udp"), state), Stop)
+
+
+def test_a_probe_that_needs_a_second_look_is_put_again():
+    assert name(PLANNER.next(question("10.0.0.9:53/udp"), seen(spent=1, again=SKYPE, heard=11))) == "skype/udp"
+    assert (
+        name(PLANNER.next(question("10.0.0.9:53/udp"), seen(spent=5, again=SKYPE, heard=11)))
+        == "stop: out of datagrams"
+    )
+
+
+def test_dialogues_that_cannot_be_afforded_are_not_begun():
+    tried = [(probe, None) for probe in SIGNATURES.probes(GET.transport) if probe.id != "skype/tcp"]
+    state = seen(spent=3, heard=10, last=Heard.STRANGE, tls=TlsState.FAILED, tried=tried, listened_s={None: 0.1})
+    assert isinstance(PLANNER.next(question(), state), Stop)
+    state.spent = 2
+    assert name(PLANNER.next(question(), state)) == "skype/tcp fresh"
+
+
+def test_clamp():
+    assert [clamp(value, 1, 3) for value in (0, 2, 9)] == [1, 2, 3]

@@ -1,0 +1,123 @@
+import pytest
+
+from flowsonar import limits
+from flowsonar.model import Confidence, Layer, Transport
+from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.tls import TlsFacts
+from flowsonar.signatures.templates import Message
+from tests.probes.world import SIGNATURES, matcher
+
+FACTS = TlsFacts(version="TLSv1.3", cipher="X", alpn=None, names=("a.example",))
+
+
+def judge(own=(), note=lambda _evidence: None) -> Judge:
+    return Judge(matcher(), SIGNATURES, own, note)
+
+
+def asked(probe="http/get", message=b"GET /", over=None) -> Asked:
+    spec = SIGNATURES.probe(probe) if probe != "listen" else None
+    return Asked(
+        probe, 0, Message(message, {"id": message[:2], "prober.address": b"\x0a\0\0\1"}), over=over, probe=spec
+    )
+
+
+def services(one: Judge):
+    return [(item.service, item.confidence.value) for item in one.evidence]
+
+
+def test_two_soft_matches_speak_for_both_and_settle_nothing():
+    one = judge()
+    assert one.reply(asked("listen", b""), b"220 hello\r\n", Transport.TCP, closed=False)
+    assert services(one) == [("ftp", "guess"), ("smtp", "guess")]
+    assert one.best is Confidence.UNKNOWN
+    assert one.candidates == ["ftp", "smtp"]
+
+
+def test_what_was_matched_before_counts_later():
+    one = judge()
+    one.reply(asked("ftp/features", b"FEAT\r\n"), b"211-x\r\n", Transport.TCP, closed=False)
+    assert one.best is Confidence.UNKNOWN
+    one.reply(asked("listen", b""), b"220 hello\r\n", Transport.TCP, closed=False)
+    one.reply(asked("ftp/features", b"FEAT\r\n"), b"211-x\r\n", Transport.TCP, closed=False)
+    assert (one.best, one.best_service) == (Confidence.CONFIRMED, "ftp")
+
+
+def test_the_layer_of_the_connection_goes_into_the_evidence():
+    one = judge()
+    one.reply(asked(over=Layer.TLS), b"HTTP/1.1 200 OK\r\n", Transport.TCP, closed=False)
+    assert one.evidence[0].over is Layer.TLS
+
+
+def test_evidence_is_bounded():
+    one = judge()
+    for number in range(100):
+        one.reply(asked(), b"-ERR %d\r\n" % number + b"x" * 10_000, Transport.TCP, closed=False)
+    assert len(one.evidence) <= limits.EVIDENCE_ITEMS
+    assert all(len(item.data) <= limits.EVIDENCE_BYTES for item in one.evidence)
+
+
+def test_a_reply_that_tells_tls_waits_for_tls_to_fail():
+    one = judge()
+    question, data = asked(), b"\x15\x03\x03\x00\x02\x02\x28"
+    reply = one.as_reply(question, data, Transport.TCP, closed=False)
+    assert one.tells_tls(reply)
+    assert not one.enough(question, data)
+    one.hold(question, reply)
+    assert one.evidence == []
+    one.unhold()
+    one.unhold()
+    assert services(one) == [("tls", "likely")]
+
+
+def test_tls_without_a_known_inside_is_tls_and_with_one_it_is_a_remark():
+    one = judge()
+    one.tls_facts(FACTS)
+    one.conclude(tls=True)
+    assert services(one) == [(None, "unknown"), ("tls", "confirmed")]
+    two = judge()
+    two.tls_facts(FACTS)
+    two.reply(asked(over=Layer.TLS), b"HTTP/1.1 200 OK\r\n", Transport.TCP, closed=False)
+    two.conclude(tls=True)
+    assert services(two) == [(None, "unknown"), ("http", "confirmed")]
+
+
+def test_strange_replies_are_kept_only_where_nothing_was_found():
+    one = judge()
+    one.reply(asked(), b"\x00what\r\n", Transport.TCP, closed=False)
+    one.conclude(tls=False)
+    assert one.evidence[0].service is None
+    assert "what" in one.evidence[0].detail
+    assert one.evidence[0].detail.isprintable()
+    two = judge()
+    two.reply(asked(), b"what\r\n", Transport.TCP, closed=False)
+    two.reply(asked(), b"HTTP/1.1 200 OK\r\n", Transport.TCP, closed=False)
+    two.conclude(tls=False)
+    assert services(two) == [("http", "confirmed")]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_echo_satisfies_nothing(whole):
+    one = judge()
+    message = b"HTTP/1.1 200 OK\r\n"
+    one.reply(asked(message=message), message if whole else message + b"and more", Transport.TCP, closed=False)
+    assert one.echoes
+    assert one.candidates == ["echo"]
+    assert one.evidence == []
+
+
+def test_a_datagram_from_behind_an_unknown_nat_asks_for_a_second_look():
+    one = judge()
+    one.ask(asked("skype/udp", b"ab\x02" + b"r" * 15))
+    assert one.datagram(b"ab\x07\xc6\x33\x64\x07tokn")
+    assert one.wanted_again() is SIGNATURES.probe("skype/udp")
+    assert one.wanted_again() is None
+    one.ask(asked("skype/udp", b"cd\x02" + b"r" * 15))
+    assert one.datagram(b"cd\x07\xc6\x33\x64\x07tokn")
+    assert services(one) == [("skype", "likely")]
+
+
+def test_our_configured_address_is_as_good_as_our_own():
+    one = judge(own=(b"\xc6\x33\x64\x07",))
+    one.ask(asked("skype/udp", b"ab\x02" + b"r" * 15))
+    assert one.datagram(b"ab\x07\xc6\x33\x64\x07tokn")
+    assert services(one) == [("skype", "confirmed")]
