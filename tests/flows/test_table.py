@@ -249,6 +249,18 @@ def test_time_that_goes_back_stands_still(make: Make) -> None:
     assert table.counters()["clock_steps"] == 0
 
 
+def test_packets_that_expire_ran_ahead_of_keep_their_times(make: Make) -> None:
+    table, talk = make(), Conversation()
+    talk.handshake()
+    talk.segment(0, ACK, b"x")
+    table.expire(START + SECOND)
+    opened, payload = feed(table, talk.frames)
+    assert opened.time_ns == START
+    assert isinstance(payload, Payload)
+    assert (payload.time_ns, payload.handshake_ns) == (START + 3_000_000, 1_000_000)
+    assert table.counters()["clock_steps"] == 0
+
+
 def test_a_clock_that_was_set_back_does_not_stop_expiry(make: Make) -> None:
     table = make(idle_s=10)
     feed(table, [datagram(port=1)])

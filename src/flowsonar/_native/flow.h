@@ -16,7 +16,7 @@ enum {
     STATUS_LINGERS = STATUS_CLOSED_FIN | STATUS_CLOSED_RST,
     STATUS_FOLLOWING = 1 << 3,       /* all short payloads are reported */
     STATUS_RELEASED = 1 << 4,        /* no payload is; excludes FOLLOWING */
-    STATUS_SYN_TIMED = 1 << 5,       /* handshake holds the clock at the initiator's last SYN */
+    STATUS_SYN_TIMED = 1 << 5,       /* handshake holds the time of the initiator's last SYN */
     STATUS_STARTED = 1 << 6,         /* two bits: the stream's end and end_sequence mean something */
     STATUS_SYN_SEEN = 1 << 8,        /* two bits: the stream starts after a SYN */
     STATUS_FIN_SEEN = 1 << 10,       /* two bits: fin_end means something */
@@ -66,7 +66,7 @@ struct flow {
     uint64_t bytes[2];
     uint32_t payloads[2]; /* payload packets, retransmissions left out; stays at its maximum */
 
-    uint64_t handshake; /* SYN to SYN-ACK; with SYN_TIMED the clock at the SYN */
+    uint64_t handshake; /* SYN to SYN-ACK; with SYN_TIMED the time of the SYN */
     struct stream stream[2];
 };
 

@@ -56,6 +56,10 @@ struct table {
     uint64_t clock;
     uint64_t shift;
 
+    /* Time of the packet or call at hand, as it was given: what events carry. It may go back a little, where several
+       interfaces are read or table_expire ran ahead of packets still on their way. */
+    uint64_t now_ns;
+
     struct flow *flows;  /* settings.capacity slots */
     uint32_t size;       /* flows in the table; each is in the index and in one of the two lists */
     uint32_t fresh;      /* slots below were used at least once */
@@ -99,9 +103,6 @@ static inline void list_remove(struct table *t, struct list *list, uint32_t slot
 
 /* -- events ------------------------------------------------------------------------------------------------------- */
 
-/* Packet time that does not go back, but for a clock that was set. */
-static inline uint64_t now_ns(const struct table *t) { return t->clock - t->shift; }
-
 static inline uint64_t identifier(const struct table *t, uint32_t slot) {
     return (uint64_t)t->flows[slot].generation << 32 | slot;
 }
@@ -111,7 +112,7 @@ static struct event *event_new(struct table *t, enum event_kind kind, uint32_t s
     struct event *event = &t->events[t->event_count++];
     event->kind = kind;
     event->flow = identifier(t, slot);
-    event->time_ns = now_ns(t);
+    event->time_ns = t->now_ns;
     return event;
 }
 
@@ -176,6 +177,7 @@ static bool close_due(struct table *t) {
 static inline bool advance(struct table *t, uint64_t time_ns) {
     if (time_ns) {
         if (time_ns > TIME_MAX) time_ns = TIME_MAX;
+        t->now_ns = time_ns;
         int64_t step = (int64_t)(time_ns + t->shift - t->clock);
         if (step >= 0) {
             t->clock += (uint64_t)step;
@@ -203,10 +205,10 @@ static void tcp_open(struct table *t, struct flow *flow, int direction, const st
         set_status(flow, STATUS_SYN_SEEN, direction);
     }
     if (direction == 0 && !(packet->flags & TCP_ACK) && handshake_ns(flow) == 0) {
-        flow->handshake = t->clock;
+        flow->handshake = t->now_ns;
         flow->status |= STATUS_SYN_TIMED;
     } else if (direction == 1 && packet->flags & TCP_ACK && flow->status & STATUS_SYN_TIMED) {
-        flow->handshake = t->clock - flow->handshake;
+        flow->handshake = t->now_ns > flow->handshake ? t->now_ns - flow->handshake : 0;
         flow->status = (uint16_t)(flow->status & ~STATUS_SYN_TIMED);
     }
 }
@@ -313,7 +315,7 @@ static uint32_t open_flow(struct table *t, const struct staged *s) {
     flow->generation = generation + 1;
     flow->status = s->from_high != swapped ? STATUS_INITIATOR_HIGH : 0;
     flow->since = flow->active_since = t->clock;
-    flow->first_ns = flow->last_ns = now_ns(t);
+    flow->first_ns = flow->last_ns = t->now_ns;
     list_add(t, &t->active, slot);
     index_add(&t->index, s->hash, slot);
     t->size++;
@@ -350,8 +352,7 @@ static inline void count_packet(struct table *t, uint32_t slot, int direction, c
     flow->packets[direction]++;
     flow->bytes[direction] += s->packet.ip_bytes;
     flow->tcp_flags[direction] |= s->packet.flags;
-    uint64_t now = now_ns(t);
-    flow->last_ns = now > flow->first_ns ? now : flow->first_ns;
+    if (flow->last_ns < t->now_ns) flow->last_ns = t->now_ns;
 }
 
 static inline int direction_of(const struct flow *flow, bool from_high) {

@@ -33,7 +33,7 @@ REOPEN_NS = 1_000_000_000
 """A SYN with another sequence number opens a new flow on a key that was silent for this long."""
 
 CLOCK_STEP_NS = 3600 * 1_000_000_000
-"""Time that goes back less than this stands still until it is made up for; more is a clock that was set."""
+"""Time that goes back less than this ages no flow until it is made up for; more is a clock that was set."""
 
 FRAGMENTS = 4096
 """First fragments remembered; a new one displaces the oldest."""
@@ -128,7 +128,7 @@ class _Flow:
         # Sequence number after a direction's FIN; None until it was seen.
         self.fin_end: list[int | None] = [None, None]
         self.fin_acked = [False, False]
-        # Clock at the initiator's last SYN; None before it and after the SYN-ACK.
+        # Time of the initiator's last SYN; None before it and after the SYN-ACK.
         self.syn_at: int | None = None
         # 0 until the SYN-ACK.
         self.handshake_ns = 0
@@ -160,6 +160,9 @@ class ReferenceTable:
         # Never goes back. Packet time + _shift, where that does not go back.
         self._clock = 0
         self._shift = 0
+        # Time of the packet or call at hand, as it was given: what events carry. It may go back a little, where
+        # several interfaces are read or `expire` ran ahead of packets still on their way.
+        self._now_ns = 0
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._events: list[FlowEvent] = []
 
@@ -222,15 +225,10 @@ class ReferenceTable:
         events, self._events = self._events, []
         return events
 
-    @property
-    def _now_ns(self) -> int:
-        """Time of events: packet time that does not go back, but for a clock that was set."""
-        return self._clock - self._shift
-
     def _advance(self, time_ns: int) -> None:
         """A time of 0 is none (a pcapng simple packet block has none)."""
         if time_ns:
-            time_ns = min(time_ns, _TIME_MAX)
+            self._now_ns = time_ns = min(time_ns, _TIME_MAX)
             step = time_ns + self._shift - self._clock
             if step >= 0:
                 self._clock += step
@@ -349,7 +347,7 @@ class ReferenceTable:
         flow.packet_count[direction] += 1
         flow.byte_count[direction] += packet.ip_bytes
         flow.tcp_flags[direction] |= packet.flags
-        flow.last_ns = max(flow.first_ns, self._now_ns)
+        flow.last_ns = max(flow.last_ns, self._now_ns)
 
     def _tcp_open(self, flow: _Flow, direction: int, packet: Packet) -> None:
         if not packet.flags & SYN:
@@ -359,9 +357,9 @@ class ReferenceTable:
             stream.start((packet.sequence + 1) & 0xFFFFFFFF)
             stream.syn_seen = True
         if direction == 0 and not packet.flags & ACK and not flow.handshake_ns:
-            flow.syn_at = self._clock
+            flow.syn_at = self._now_ns
         elif direction == 1 and packet.flags & ACK and flow.syn_at is not None:
-            flow.handshake_ns = self._clock - flow.syn_at
+            flow.handshake_ns = max(self._now_ns - flow.syn_at, 0)
             flow.syn_at = None
 
     def _tcp_close(self, flow: _Flow, direction: int, packet: Packet) -> None:
