@@ -37,10 +37,11 @@ def load(directory: Path, name: str) -> bytes | None:
     except OSError:
         return None
     try:
-        if not _is_ours(os.fstat(handle)):
+        status = os.fstat(handle)
+        if not _is_ours(status):
             return None
         with os.fdopen(handle, "rb", closefd=False) as file:
-            content = file.read(_MAX_BYTES)
+            content = file.read(status.st_size)  # as much is set aside at once: no more than the file has
     except OSError:
         return None
     finally:

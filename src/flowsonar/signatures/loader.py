@@ -104,6 +104,7 @@ def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) ->
     groups = [_read_folder(path) for path in (BUILT_IN, *extra)]
     digest = hashlib.sha256(_FORMAT.encode())
     for group in groups:
+        digest.update(b"%d files:" % len(group))  # where a folder ends matters too: one may be empty
         for file in group:
             for part in (file.path, file.text):
                 encoded = part.encode()
