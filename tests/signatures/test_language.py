@@ -22,7 +22,7 @@ KEYS = sorted(
 
 
 def test_the_keys_are_found() -> None:
-    assert {"service", "pattern", "steps", "differs-from", "echo", "rest", "earlier"} <= set(KEYS)
+    assert {"title", "pattern", "steps", "differs-from", "echo", "rest", "earlier"} <= set(KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
