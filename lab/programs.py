@@ -16,7 +16,7 @@ from lab.packages import SEARCH_PATH
 
 __all__ = ["LabError", "Program", "Programs", "in_namespace"]
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TERM_S = 3.0
 
@@ -71,12 +71,16 @@ class Programs:
         self._count = 0
 
     def __enter__(self) -> Programs:
-        """Nothing is started yet."""
+        """Nothing is started yet. Orphans of what will be (a server's children) come to us rather than to init."""
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End everything."""
         self.stop(self._running)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
     def start(
         self,

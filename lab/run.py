@@ -23,8 +23,9 @@ from lab.truth import Registry, judge
 
 __all__ = ["Lab"]
 
-_CLIENTS_AT_ONCE = 3
-"""More would compete for the processor with what is measured."""
+_CLIENTS_AT_ONCE = 2
+_STAGGER_S = 0.08
+"""More clients at once, or many starting together, would compete for the processor with what is measured."""
 _START_S = 20.0
 _CLIENT_S = 30.0
 _SETTLE_S = 2.0
@@ -207,6 +208,8 @@ class _Run:
             _wait(lambda short=short: sum(program.running for program in short) < _CLIENTS_AT_ONCE, _CLIENT_S)  # type: ignore[misc]
             program = self.lab.programs.start(self.situation.client, command, name=f"client-{service.name}")
             self.clients.append((program, " ".join(command), client.lasts))
+            if client.lasts and not self.situation.middle:
+                time.sleep(_STAGGER_S)
         short = [program for program, _, lasts in self.clients if not lasts]
         _wait(lambda: not any(program.running for program in short), _CLIENT_S)
 

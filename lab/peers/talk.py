@@ -28,7 +28,11 @@ def _connect(chosen: argparse.Namespace) -> socket.socket:
     end = socket.socket(family, socket.SOCK_DGRAM if chosen.udp else socket.SOCK_STREAM)
     end.settimeout(10)
     end.connect((chosen.address, chosen.port))
-    if not chosen.tls:
+    if chosen.starttls:
+        _hear(end, _ANSWER_S)
+        end.send(chosen.starttls)
+        _hear(end, _ANSWER_S)
+    elif not chosen.tls:
         return end
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -50,6 +54,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("--udp", action="store_true")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--starttls", type=_text, help="after the greeting say this, hear an answer and begin TLS")
     parser.add_argument("--listen", action="store_true", help="the server speaks first")
     parser.add_argument("--open", type=_text, action="append", default=[])
     parser.add_argument("--say", type=_text, default=b"")

@@ -111,7 +111,8 @@ def _offer(site: Site, name: str, port: int, low: int, high: int, over: frozense
             _curl("ftp", "--ssl-reqd"),
             _lftp("ftp:ssl-force yes", "ftp:ssl-protect-data yes"),
         )
-        sessions = (_curl_slowly("ftp", "--ssl-reqd"),)
+        inside = ("--starttls", r"AUTH TLS\r\n", *log_in[1:])
+        sessions = (talk(*inside), _curl_slowly("ftp", "--ssl-reqd"))
     else:
         clients = (_curl("ftps"),)
         sessions = (talk(*log_in, transport="tls"), _curl_slowly("ftps"))
