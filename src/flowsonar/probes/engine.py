@@ -233,12 +233,15 @@ class Channel:
             return Ended(time.monotonic(), Outcome.CLOSED)
         until_s = time.monotonic() + seconds
         udp = _is_udp(self._endpoint)
+        over = False
         while True:
             try:
                 data = opened.recv(limits.REPLY_BYTES)
             except (BlockingIOError, InterruptedError):
-                if not await self._ready(opened, until_s - time.monotonic(), write=False):
+                if over:
                     return TimedOut(time.monotonic(), not udp and _unacknowledged(opened))
+                # when the time is over the socket is read once more: we may be late ourselves
+                over = not await self._ready(opened, until_s - time.monotonic(), write=False)
             except OSError as problem:
                 return self._broken(problem)
             else:

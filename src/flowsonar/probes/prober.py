@@ -15,6 +15,7 @@ from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Questi
 from flowsonar.probes.audit import AuditAction, AuditEntry
 from flowsonar.probes.engine import Channel, Gate
 from flowsonar.probes.own import canonical
+from flowsonar.probes.pace import BEAT_S, Pace
 from flowsonar.probes.preview import preview
 from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session
@@ -72,9 +73,11 @@ class Prober:
         self._gate = Gate(settings, audit)
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
+        self._pace = Pace(min(settings.budget.parallel, room))
         self._scheduler: Scheduler[_Talk] = Scheduler(
-            parallel=max(1, min(settings.budget.parallel, room)), per_host=max(1, settings.budget.per_host_parallel)
+            parallel=self._pace.number, per_host=max(1, settings.budget.per_host_parallel)
         )
+        self._beat: asyncio.TimerHandle | None = None
         self._talks: dict[Endpoint, _Talk] = {}
         self._wakeup: asyncio.TimerHandle | None = None
         self._closed = False
@@ -141,6 +144,8 @@ class Prober:
             **{f"outcome_{outcome.value}": count for outcome, count in self._outcomes.items()},
             "waiting": len(self._scheduler),
             "active": self._scheduler.active,
+            "parallel": self._pace.number,
+            "slowed": self._pace.slowed,
             "turned_away": self._scheduler.turned_away,
             "budget_waits": self._gate.budget.waited,
             "own_flows": len(self._gate.own),
@@ -153,6 +158,9 @@ class Prober:
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
         tasks = [talk.task for talk in self._talks.values() if talk.task is not None]
         for talk in list(self._talks.values()):
             self._abandon(talk)
@@ -179,10 +187,22 @@ class Prober:
             talk, host = started
             delay_s = self._gate.budget.take(host, time.monotonic())
             talk.task = loop.create_task(self._converse(talk, host, delay_s))
+            if self._beat is None:
+                self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
 
     def _wake(self) -> None:
         self._wakeup = None
         self._pump()
+
+    def _measure(self, due_s: float) -> None:
+        """See how late the loop is, and hold as many conversations as it can serve in time."""
+        loop = asyncio.get_running_loop()
+        self._beat = None
+        self._pace.measured(loop.time() - due_s, self._scheduler.active)
+        self._scheduler.parallel = self._pace.number
+        if self._scheduler.active and not self._closed:
+            self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
+            self._pump()
 
     async def _converse(self, talk: _Talk, host: str, delay_s: float) -> None:
         """The task of one conversation; it always leaves an answer and gives its place back."""

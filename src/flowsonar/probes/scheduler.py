@@ -24,7 +24,10 @@ class _Entry(Generic[_T]):
 
 
 class Scheduler(Generic[_T]):
-    """Pure bookkeeping: `add`, `start` as often as it gives something, `finish`. Knows neither tasks nor clocks."""
+    """Pure bookkeeping: `add`, `start` as often as it gives something, `finish`. Knows neither tasks nor clocks.
+
+    `parallel` may be changed at any time.
+    """
 
     def __init__(self, *, parallel: int, per_host: int, waiting: int = WAITING) -> None:
         self.parallel = parallel
