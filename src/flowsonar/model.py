@@ -1,10 +1,14 @@
-"""The words of flowsonar as values: endpoints, flows, evidence, verdicts, records. No behaviour beyond naming."""
+"""The words of flowsonar as values: endpoints, flows, evidence, verdicts, records. No behaviour beyond naming.
+
+What is made for every flow is a `NamedTuple`: a frozen dataclass sets its fields one by one from Python and takes three
+times as long to make. Make them with keywords all the same; `value._replace(...)` gives a changed copy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 __all__ = [
     "FRAME_SIZE",
@@ -79,21 +83,23 @@ class TrafficClass(StrEnum):
 class Confidence(StrEnum):
     """How sure a label is. Ordered by `rank`; each value has a measured precision in the lab's report."""
 
-    CONFIRMED = "confirmed"
+    rank: int
+    """0 for unknown up to 3 for confirmed."""
+
+    def __new__(cls, value: str, rank: int = 0) -> Self:
+        """Keep the rank beside the value: a plain attribute, since it is read for every piece of evidence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.rank = rank
+        return member
+
+    CONFIRMED = "confirmed", 3
     """A reply or handshake that only this service gives."""
-    LIKELY = "likely"
+    LIKELY = "likely", 2
     """Behaviour or a weak pattern, two independent signs."""
-    GUESS = "guess"
+    GUESS = "guess", 1
     """Port number or name only; never shapes anything."""
-    UNKNOWN = "unknown"
-
-    @property
-    def rank(self) -> int:
-        """0 for unknown up to 3 for confirmed."""
-        return _RANKS[self]
-
-
-_RANKS = {Confidence.UNKNOWN: 0, Confidence.GUESS: 1, Confidence.LIKELY: 2, Confidence.CONFIRMED: 3}
+    UNKNOWN = "unknown", 0
 
 
 class Outcome(StrEnum):
@@ -169,8 +175,7 @@ class Block(NamedTuple):
 # -- flows and endpoints ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One side: transport, address in canonical text form (RFC 5952 for IPv6), port."""
 
     transport: Transport
@@ -178,8 +183,7 @@ class Endpoint:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlowKey:
+class FlowKey(NamedTuple):
     """What makes packets one flow; bidirectional (RFC 5103)."""
 
     transport: Transport
@@ -205,8 +209,7 @@ class FlowKey:
         return self.initiator if side is Side.INITIATOR else self.responder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowCounters:
+class FlowCounters(NamedTuple):
     """Packets and IP bytes per direction, and the times of the first and last packet (ns since the epoch)."""
 
     packets_toserver: int = 0
@@ -220,8 +223,7 @@ class FlowCounters:
 # -- what is known ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One observation about an endpoint or a flow."""
 
     kind: EvidenceKind
@@ -247,8 +249,7 @@ class Evidence:
     """Of two matching patterns the more specific wins; larger is more specific."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The label, always explainable by its evidence."""
 
     service: str | None = None
@@ -330,8 +331,7 @@ class Announcement:
 # -- what goes out ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowRecord:
+class FlowRecord(NamedTuple):
     """A flow and its verdict, as it goes to the outputs."""
 
     type: RecordType

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
@@ -57,7 +56,7 @@ def from_match(match: Match, side: Side, data: bytes) -> Evidence:
 def at_most_likely(evidence: Evidence) -> Evidence:
     """Lower what is confirmed to likely."""
     return (
-        replace(evidence, confidence=Confidence.LIKELY)
+        evidence._replace(confidence=Confidence.LIKELY)
         if evidence.confidence.rank > Confidence.LIKELY.rank
         else evidence
     )

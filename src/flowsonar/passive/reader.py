@@ -6,7 +6,6 @@ for, and an echo server or a silent port can stand on the other side. The server
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from flowsonar.flows.events import Opened, Payload
@@ -210,7 +209,7 @@ class PassiveReader:
             found = [evidence.at_most_likely(one) for one in found]
         elif fits and best.confidence is not Confidence.CONFIRMED and data != skype.BARE_404:
             detail = evidence.joined(best.detail, "both sides fit")
-            found[0] = replace(best, confidence=Confidence.CONFIRMED, detail=detail)
+            found[0] = best._replace(confidence=Confidence.CONFIRMED, detail=detail)
         for one in found:
             flow.note(one)
         return tuple(found)
@@ -386,7 +385,7 @@ class PassiveReader:
 
     def _echo(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings:
         """Whatever the client spoke, it got its own bytes back."""
-        found = replace(evidence.ECHO, side=_SIDES[direction], data=data[:64])
+        found = evidence.ECHO._replace(side=_SIDES[direction], data=data[:64])
         flow.note(found)
         flow.finish()
         return Findings((found,), done=True)

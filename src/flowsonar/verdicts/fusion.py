@@ -23,7 +23,6 @@ The rules (docs/records.md tells them to users; the tests go through them one by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 
 from flowsonar import limits
@@ -300,7 +299,7 @@ def _contest(items: list[Evidence], traffic_class: Callable[[str], TrafficClass]
     conflicts += [service for service in sorted(stale) if _Candidate(service, by_service[service]).rank >= winner.rank]
     winner.rank = rank
     verdict = _verdict(winner, items, traffic_class, name)
-    return replace(verdict, conflicts=tuple(conflicts)) if conflicts else verdict
+    return verdict._replace(conflicts=tuple(conflicts)) if conflicts else verdict
 
 
 def _agree(one: _Candidate, other: _Candidate) -> bool:

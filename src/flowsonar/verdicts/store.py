@@ -15,7 +15,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -151,7 +150,7 @@ class Store:
             return
         if known is None or _label(known) != _label(verdict):
             self._history.append(change_row(endpoint, "learned", verdict, now_s))
-        entry.verdict = replace(verdict, evidence=())
+        entry.verdict = verdict._replace(evidence=())
         entry.decided_s = now_s
         entry.expires_s = now_s + life_s
         entry.failures, entry.outcome, entry.retry_s = 0, None, 0.0
@@ -281,7 +280,7 @@ class Store:
             entry.decided_s, entry.expires_s, entry.failures, entry.outcome, entry.retry_s = row[3:8]
             verdict = verdict_from(row[8])
             if verdict.service is not None:
-                entry.verdict = replace(verdict, evidence=())
+                entry.verdict = verdict._replace(evidence=())
         self._remember(endpoint, entry)
         return entry
 

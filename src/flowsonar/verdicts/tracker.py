@@ -15,7 +15,6 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Protocol
 
@@ -379,7 +378,7 @@ class Tracker:
                 signature: Signature | None = self._signatures.services.get(piece.service or "")
                 if signature is None or not signature.peers:
                     confidence = Confidence.LIKELY
-            pieces.append(replace(piece, side=side, confidence=confidence))
+            pieces.append(piece._replace(side=side, confidence=confidence))
         if pieces:
             self._add(flow, pieces, now_ns)
 
