@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from flowsonar.model import Confidence, Endpoint, Layer, Question, Side, Transport
 from flowsonar.probes.special.tls import looks_like_tls
-from flowsonar.signatures.language import ProbeSpec, SentField, Signature, Speaker
+from flowsonar.probes.traits import is_http2, is_random, is_text
+from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
 from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "Seen", "Stop", "TlsState", "clamp"]
@@ -192,7 +193,7 @@ class Planner:
         for probe, strong in self._ranked(question, seen, over, prior):
             if seen.echoes and probe.service != "echo":
                 continue
-            follows = probe.service in seen.candidates and _is_text(probe)
+            follows = probe.service in seen.candidates and is_text(probe)
             same = seen.open and seen.over == over and (not seen.said or follows)
             spend = probe.connections - same
             if seen.spent + spend > self._max_probes:
@@ -367,7 +368,7 @@ class Planner:
                 continue
             if not strong and (probe.rarity >= 9 or probe.starttls):
                 continue
-            if _is_http2(probe) != (seen.alpn == "h2") and over is not None:
+            if is_http2(probe) != (seen.alpn == "h2") and over is not None:
                 continue
             if not strong and signature.speaks_first is Speaker.SERVER:
                 continue  # it would have greeted
@@ -375,9 +376,9 @@ class Planner:
 
     def _cost(self, question: Question, seen: Seen, probe: ProbeSpec) -> float:
         cost = float(probe.rarity) + 2.0 * (probe.connections - 1)
-        if seen.text_ignored and _is_text(probe):
+        if seen.text_ignored and is_text(probe):
             cost += 10.0  # who ignores one line of text will ignore the next
-        if probe.transport is Transport.UDP and _is_random(probe):
+        if probe.transport is Transport.UDP and is_random(probe):
             shown = question.hints.initiator_bytes or question.hints.responder_bytes
             cost += (-10.0 if looks_random(shown) else 10.0) if shown else 0.0
         return cost
@@ -398,27 +399,3 @@ class Planner:
     def _datagram_s(self, seen: Seen, *, strong: bool) -> float:
         floor_s = 2 * DATAGRAM_FLOOR_S if strong else DATAGRAM_FLOOR_S
         return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
-
-
-def _first_bytes(probe: ProbeSpec) -> bytes:
-    for step in probe.steps:
-        if step.send is not None:
-            first = step.send.parts[0] if step.send.parts else b""
-            return first if isinstance(first, bytes) else b""
-    return b""
-
-
-def _is_text(probe: ProbeSpec) -> bool:
-    first = _first_bytes(probe)[:4]
-    return len(first) == 4 and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in first)
-
-
-def _is_random(probe: ProbeSpec) -> bool:
-    """Most of what it says is random bytes: what a service without a recognisable beginning is asked with."""
-    parts = [part for step in probe.steps if step.send is not None for part in step.send.parts]
-    chance = sum(part.size for part in parts if isinstance(part, SentField))
-    return chance > 2 * sum(len(part) for part in parts if isinstance(part, bytes))
-
-
-def _is_http2(probe: ProbeSpec) -> bool:
-    return _first_bytes(probe)[:5] == b"PRI *"  # RFC 9113 section 3.4

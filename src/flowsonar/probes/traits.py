@@ -1,0 +1,33 @@
+"""What can be said of a probe by looking at what it would send."""
+
+from __future__ import annotations
+
+from flowsonar.signatures.language import ProbeSpec, SentField
+
+__all__ = ["is_http2", "is_random", "is_text"]
+
+
+def _first_bytes(probe: ProbeSpec) -> bytes:
+    for step in probe.steps:
+        if step.send is not None:
+            first = step.send.parts[0] if step.send.parts else b""
+            return first if isinstance(first, bytes) else b""
+    return b""
+
+
+def is_text(probe: ProbeSpec) -> bool:
+    """It begins with a line of text."""
+    first = _first_bytes(probe)[:4]
+    return len(first) == 4 and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in first)
+
+
+def is_random(probe: ProbeSpec) -> bool:
+    """Most of what it says is random bytes: what a service without a recognisable beginning is asked with."""
+    parts = [part for step in probe.steps if step.send is not None for part in step.send.parts]
+    chance = sum(part.size for part in parts if isinstance(part, SentField))
+    return chance > 2 * sum(len(part) for part in parts if isinstance(part, bytes))
+
+
+def is_http2(probe: ProbeSpec) -> bool:
+    """It opens HTTP/2 without asking first."""
+    return _first_bytes(probe)[:5] == b"PRI *"  # RFC 9113 section 3.4

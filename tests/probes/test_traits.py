@@ -1,0 +1,20 @@
+import pytest
+
+from flowsonar.probes.traits import is_http2, is_random, is_text
+from tests.probes.world import SIGNATURES
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "chance", "http2"),
+    [
+        ("http/get", True, False, False),
+        ("http/http2", True, False, True),
+        ("tls/hello", False, False, False),
+        ("dns/root", False, False, False),
+        ("skype/udp", False, True, False),
+        ("echo/random", False, True, False),
+    ],
+)
+def test_traits(name, text, chance, http2):
+    probe = SIGNATURES.probe(name)
+    assert (is_text(probe), is_random(probe), is_http2(probe)) == (text, chance, http2)
