@@ -1,5 +1,18 @@
 """`python -m flowsonar`: the same as the `flowsonar` program."""
 
-from flowsonar.cli import main
+import signal
 
-main()
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of the program. Until a command runs there is nothing to save: Ctrl-C ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from flowsonar.cli import main as command_line  # noqa: PLC0415 - takes the tenth of a second in which Ctrl-C may come
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

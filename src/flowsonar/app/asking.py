@@ -38,6 +38,7 @@ class Asking:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: list[Answer] = []
         self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._wake = wake
         self.planned: list[tuple[Question, list[str]]] = []
         """With `dry_run`: what would have been asked."""
@@ -80,6 +81,10 @@ class Asking:
         """Wait for an answer; returns at once where nothing is asked."""
         if self._tasks and not self._answers:
             await self._news.wait()
+
+    def nudge(self) -> None:
+        """Let `changed` return; may be called from a signal handler."""
+        self._loop.call_soon_threadsafe(self._news.set)
 
     async def close(self) -> None:
         """Stop asking; what was under way ends as `cancelled`."""

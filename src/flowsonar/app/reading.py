@@ -12,7 +12,7 @@ from flowsonar.app.parts import Parts
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
 from flowsonar.flows.table import FlowTable, make_table
-from flowsonar.model import FlowRecord
+from flowsonar.model import Block, FlowRecord
 from flowsonar.passive import FOLLOW
 from flowsonar.verdicts.tracker import Tracker
 
@@ -40,15 +40,32 @@ class Reading:
         self._captures = [str(capture) for capture in captures]
         self._parts = parts or Parts.load(self.settings)
         self._progress = progress
+        self._stopping = False
+        self._waiting = False  # for a capture's bytes, which may be a pipe's that never come
+        self._wake: Callable[[], None] | None = None
         self.problems: list[str] = []
         self.counters: dict[str, int] = {}
 
+    def stop(self) -> None:
+        """End the run as if the captures ended here: flows that are open are recorded. For signal handlers.
+
+        Raises KeyboardInterrupt, once, out of a read that waits for bytes; the run takes it as its end.
+        """
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+        self.problems.append("interrupted: the flows until here were recorded")
+        if self._wake is not None:
+            self._wake()
+        if self._waiting:
+            raise KeyboardInterrupt
+
     def batches(self) -> Iterator[list[FlowRecord]]:
         """Records as they come, some at a time; asks nobody. Raises CaptureError where a capture cannot be opened."""
-        for name in self._captures:
-            with open_capture(name) as capture:
+        for name, capture in self._opened():
+            with capture:
                 table, tracker = self._wire(capture)
-                for block in capture:
+                for block in self._blocks(capture):
                     tracker.feed(table.feed(block))
                     yield self._taken(name, capture, table, tracker)
                 tracker.feed(table.finish())
@@ -69,11 +86,12 @@ class Reading:
     async def asking(self) -> AsyncIterator[list[FlowRecord]]:
         """Like `batches`, but asks the endpoints that are still there. Flows are reported once their answers came."""
         asking = Asking(self.settings, self._parts)
+        self._wake = asking.nudge
         try:
-            for name in self._captures:
-                with open_capture(name) as capture:
+            for name, capture in self._opened():
+                with capture:
                     table, tracker = self._wire(capture, asking)
-                    for block in capture:
+                    for block in self._blocks(capture):
                         tracker.feed(table.feed(block))
                         self._release(table, tracker)
                         asking.ask(tracker.questions)
@@ -82,17 +100,62 @@ class Reading:
                         for answer in asking.take():
                             tracker.answer(answer, time.time_ns())
                     tracker.due(1 << 63)
-                    while tracker.questions or asking.busy:
+                    while (tracker.questions or asking.busy) and not self._stopping:
                         asking.ask(tracker.questions)
                         tracker.questions.clear()
                         await asking.changed()
                         for answer in asking.take():
                             tracker.answer(answer, time.time_ns())
+                    if self._stopping:
+                        await self._leave(asking, tracker)
                     tracker.feed(table.finish())
                     yield self._taken(name, capture, table, tracker)
                     self._sum_up(name, capture, table, tracker)
         finally:
+            self._wake = None
             await asking.close()
+
+    async def _leave(self, asking: Asking, tracker: Tracker) -> None:
+        """Answers under way end as `cancelled`; flows are recorded with what is known."""
+        await asking.close()
+        tracker.stop_asking()
+        for answer in asking.take():
+            tracker.answer(answer, time.time_ns())
+
+    def _opened(self) -> Iterator[tuple[str, CaptureFile]]:
+        """The captures, one after the other, until `stop`."""
+        for name in self._captures:
+            if self._stopping:
+                return
+            self._waiting = True
+            try:
+                capture = open_capture(name)
+            except KeyboardInterrupt:
+                self._interrupted()
+                return
+            finally:
+                self._waiting = False
+            yield name, capture
+
+    def _blocks(self, capture: CaptureFile) -> Iterator[Block]:
+        """A capture's blocks, until `stop`."""
+        blocks = iter(capture)
+        while not self._stopping:
+            self._waiting = True
+            try:
+                block = next(blocks, None)
+            except KeyboardInterrupt:
+                self._interrupted()
+                return
+            finally:
+                self._waiting = False
+            if block is None:
+                return
+            yield block
+
+    def _interrupted(self) -> None:
+        if not self._stopping:  # no handler called `stop`: a Python program was interrupted, and shall know it
+            raise KeyboardInterrupt
 
     def _wire(self, capture: CaptureFile, asking: Asking | None = None) -> tuple[FlowTable, Tracker]:
         table = make_table(self.settings.flows, follow=FOLLOW)

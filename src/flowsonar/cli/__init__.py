@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flowsonar.cli import demo, doctor, explain, probe, read, signatures, watch
+from flowsonar.cli import common, demo, doctor, explain, probe, process, read, signatures, watch
 
 __all__ = ["app", "main"]
 
@@ -48,4 +48,10 @@ app.command("doctor", epilog="Example: flowsonar doctor")(doctor.doctor)
 
 def main() -> None:
     """Entry point of the `flowsonar` program. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    app(prog_name="flowsonar")
+    process.mend_streams()
+    try:
+        app(prog_name="flowsonar")
+    except OSError as error:  # commands tell their own; what is left is help that nobody can read
+        process.finish_output()
+        common.warn(process.said_by(error))
+        raise SystemExit(1) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
+from flowsonar.cli import process
 from flowsonar.errors import ConfigError, FlowsonarError
 
 if TYPE_CHECKING:
@@ -73,25 +73,35 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
 
 
 def _guarded(call: Callable[[], int]) -> int:
+    process.interruptible()
+    code = 1
     try:
-        return call()
+        code = call()
     except ConfigError as error:
         warn(str(error))
-        return 2
+        code = 2
     except FlowsonarError as error:
         warn(str(error))
-        return 1
     except BrokenPipeError:  # `flowsonar read ... | head`: the reader has enough
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0
+    except OSError as error:
+        warn(process.said_by(error))
+    except MemoryError:
+        warn("the memory is used up: give it more, or name fewer interfaces and captures")
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    process.ending()
+    failed = process.finish_output()
+    if failed is not None and not isinstance(failed, BrokenPipeError) and code == 0:
+        warn(process.said_by(failed))
+        code = 1
+    return code
 
 
 def warn(text: str) -> None:
     """One line for people on standard error."""
-    print(f"flowsonar: {text}", file=sys.stderr)
+    with suppress(OSError):  # nobody hears us
+        print(f"flowsonar: {text}", file=sys.stderr)
 
 
 def settings_from(
@@ -134,8 +144,12 @@ def settings_from(
     return settings
 
 
-def run(main: Coroutine[object, object, T], stop: Callable[[], None]) -> T:
-    """Run a coroutine; SIGINT and SIGTERM call `stop` the first time, a second one ends at once."""
+def run(main: Callable[[], Coroutine[object, object, T]], stop: Callable[[], None] | None = None) -> T:
+    """Run a coroutine function; the first signal to end calls `stop`, a second one ends at once.
+
+    Without `stop`, signals are left as they are.
+    """
+    process.need_descriptors()
     try:
         import uvloop
 
@@ -144,18 +158,20 @@ def run(main: Coroutine[object, object, T], stop: Callable[[], None]) -> T:
         factory = None
 
     async def with_signals() -> T:
+        if stop is None:
+            return await main()
         loop = asyncio.get_running_loop()
+        numbers = [number for number in process.ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
 
         def once() -> None:
             stop()
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in numbers:
                 loop.remove_signal_handler(number)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            process.interruptible()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.add_signal_handler(number, once)
-        return await main
+        return await main()
 
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(with_signals())

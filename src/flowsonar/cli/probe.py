@@ -84,7 +84,7 @@ def probe(
                     output.write([record])
                     output.flush()
 
-    run(main(), probing.stop)
+    run(main, probing.stop)
     for question, probes in probing.planned:
         endpoint = question.endpoint
         warn(f"would ask {endpoint.address} {endpoint.port}/{endpoint.transport}: {', '.join(probes)}")

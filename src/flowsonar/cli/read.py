@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowsonar.cli import process
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -45,29 +46,19 @@ def read(
     from flowsonar.outputs import open_output, open_progress
 
     settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, verbose=verbose)
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-
     with open_progress() as progress, open_output(json=json, live=False) as output:
         reading = Reading(capture, settings, progress=progress)
-        if probe:
 
-            async def main() -> None:
-                async for batch in reading.asking():
-                    output.write(batch)
-                    if stopped:
-                        return
+        async def asking() -> None:
+            async for batch in reading.asking():
+                output.write(batch)
 
-            run(main(), stop)
-        else:
-            try:
+        with process.stopped_by_signals(reading.stop):
+            if probe:
+                run(asking)
+            else:
                 for batch in reading.batches():
                     output.write(batch)
-            except KeyboardInterrupt:
-                reading.problems.append("interrupted: the records until here were written")
         progress.close()
         output.summary(reading.counters)
     for problem in reading.problems:

@@ -81,5 +81,5 @@ def watch(
                 said = len(watching.problems)
             output.summary(watching.counters())
 
-    run(main(), watching.stop)
+    run(main, watching.stop)
     return 0

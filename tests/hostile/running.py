@@ -1,0 +1,188 @@
+"""The real program as a process: its output awaited by content, its memory watched, its end demanded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+LIMIT_S = 30
+"""Nothing here takes as long: what does has hung."""
+_UNWANTED = re.compile(rb"Traceback|internal error|never awaited|Exception ignored|Assertion|was destroyed|ERROR")
+
+
+class Running:
+    """One `flowsonar` process. `home` holds its store and cache."""
+
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str | Path,
+        environment: dict[str, str] | None = None,
+        before: Callable[[], None] | None = None,
+        **streams: Any,
+    ) -> None:
+        self.arguments = [str(argument) for argument in arguments]
+        self._lines: dict[str, list[bytes]] = {"out": [], "err": []}
+        self._open = set()
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flowsonar", *self.arguments],
+            stdin=streams.pop("stdin", subprocess.DEVNULL),
+            stdout=streams.pop("stdout", subprocess.PIPE),
+            stderr=streams.pop("stderr", subprocess.PIPE),
+            env=surroundings(home) if environment is None else environment,
+            preexec_fn=before,  # noqa: PLW1509 - it only makes system calls
+            **streams,
+        )
+        self._threads = []
+        for name, stream in (("out", self.process.stdout), ("err", self.process.stderr)):
+            if stream is not None:
+                self._open.add(name)
+                thread = threading.Thread(target=self._gather, args=(name, stream), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _gather(self, name: str, stream: Any) -> None:
+        for line in stream:
+            with self._news:
+                self._lines[name].append(line)
+                self._news.notify_all()
+        stream.close()
+        with self._news:
+            self._open.discard(name)
+            self._news.notify_all()
+
+    @property
+    def output(self) -> bytes:
+        with self._news:
+            return b"".join(self._lines["out"])
+
+    @property
+    def errors(self) -> bytes:
+        with self._news:
+            return b"".join(self._lines["err"])
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.splitlines()]
+
+    def await_line(self, pattern: bytes, stream: str = "out") -> bytes:
+        """The first line that matches; fails where the stream ends or the time is over before."""
+        wanted = re.compile(pattern)
+        seen = 0
+        deadline = time.monotonic() + LIMIT_S
+        with self._news:
+            while True:
+                for line in self._lines[stream][seen:]:
+                    if wanted.search(line):
+                        return line
+                seen = len(self._lines[stream])
+                assert stream in self._open, (pattern, self._lines)
+                assert self._news.wait(max(0.0, deadline - time.monotonic())), (pattern, self._lines)
+
+    def await_capture(self) -> None:
+        """Wait until its packet socket stands in this network namespace: from then on no packet is missed."""
+        until(lambda: self.process.poll() is not None or self._captures(), "the packet socket of a capture")
+        assert self.process.poll() is None, self.errors
+
+    def _captures(self) -> bool:
+        inodes = {_target(entry) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        table = Path("/proc/thread-self/net/packet").read_text(encoding="ascii").splitlines()[1:]
+        rows = [line.split() for line in table]
+        return any(f"socket:[{row[8]}]" in inodes and row[5] == "1" for row in rows)
+
+    def peak_mib(self) -> float:
+        """The most memory it had so far; ask while it runs."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / 1024  # type: ignore[index]
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, or none, and wait for the end; gives the exit code. Whatever it said is free of surprises."""
+        if number is not None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError((self.arguments, "does not end", self.output[-2000:], self.errors[-2000:])) from None
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+        surprise = _UNWANTED.search(self.errors)
+        assert surprise is None, self.errors.decode(errors="replace")
+        return code
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(LIMIT_S)
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def surroundings(home: Path) -> dict[str, str]:
+    """The environment of a user whose folders are in `home`."""
+    return dict(
+        os.environ, NO_COLOR="1", COLUMNS="160", XDG_STATE_HOME=str(home / "state"), XDG_CACHE_HOME=str(cache(home))
+    )
+
+
+_CACHE: list[Path] = []
+
+
+def cache(home: Path) -> Path:
+    """One cache for all of these tests: the signatures are compiled once."""
+    if not _CACHE:
+        _CACHE.append(home / "cache")
+    return _CACHE[0]
+
+
+def flowsonar(home: Path, *arguments: str | Path, **more: Any) -> Running:
+    """Run it to its end."""
+    with Running(home, *arguments, **more) as running:
+        running.end()
+        return running
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that gives no sign of itself."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def one_line(errors: bytes, *words: bytes) -> None:
+    """What a failed command says: one line that begins with its name."""
+    assert errors.count(b"\n") == 1, errors.decode(errors="replace")
+    assert errors.startswith(b"flowsonar: ")
+    for word in words:
+        assert word in errors
+
+
+def labels(records: Sequence[dict[str, Any]], port: int) -> set[str]:
+    """What the flows to a port, or the endpoint itself, were called at last."""
+    last = {record.get("flow_id", port): record["app_proto"] for record in records if record.get("dest_port") == port}
+    return set(last.values())
