@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 PREFIX = "fsG"
+_SETTINGS = Path("/etc/netns")
+"""`ip netns exec` lays the files of NAME there over those of /etc."""
 CLIENT, NAT, INNER, ASYM, GATEWAY, WIRE, FORWARDER, SERVER = (
     f"{PREFIX}-{name}" for name in ("client", "nat", "inner", "asym", "gw", "wire", "fwd", "server")
 )
@@ -139,10 +142,14 @@ class Topology:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)  # it lives in a namespace of ours
                 _run(["ip", "netns", "del", name])
+            shutil.rmtree(_SETTINGS / name, ignore_errors=True)
 
     def _build(self) -> None:
         for name in self.names:
             _run(["ip", "netns", "add", name])
+            # Nobody answers there, and says so at once: servers that look up their clients must not wait for it.
+            (_SETTINGS / name).mkdir(parents=True, exist_ok=True)
+            (_SETTINGS / name / "resolv.conf").write_text("nameserver 127.0.0.1\n")
             switches = ["ipv4.conf.all.rp_filter=0", "ipv4.conf.default.rp_filter=0", "ipv6.conf.all.accept_ra=0"]
             switches += [
                 "ipv6.conf.default.accept_ra=0",
@@ -151,6 +158,9 @@ class Topology:
             ]
             if name in {NAT, GATEWAY, FORWARDER, ASYM}:
                 switches += ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"]
+            if name in {CLIENT, INNER, ASYM}:
+                # A small receive buffer: a slow download must not be swallowed whole and then be silent for a minute.
+                switches += ["ipv4.tcp_rmem=4096 65536 131072"]
             _run(in_namespace(name, ["sysctl", "-qw", *(f"net.{switch}" for switch in switches)]))
             _inside(name, "link set lo up")
         self._link(CLIENT, "c0", GATEWAY, "gc", "198.18.1", "2001:db8:1", inner=2)
@@ -214,7 +224,7 @@ class Topology:
         # `src`: servers that answer from any address of theirs must answer from the one that was asked.
         own4, own6, end = f"src {ADDRESS4[SERVER]}", f"src {ADDRESS6[SERVER]}", f"dev s-{way.name}"
         _inside(SERVER, f"route replace default via {net4}.1 {own4}", f"route replace default via {net6}::1 {own6}")
-        _inside(SERVER, f"route replace {net4}.0/24 {end} {own4}", f"route replace {net6}::/64 {end} {own6}")
+        _inside(SERVER, f"route replace {net4}.0/24 {end} {own4}", f"route replace {net6}::/64 {end} metric 64 {own6}")
         if way.name != "fwd":
             _inside(
                 GATEWAY,

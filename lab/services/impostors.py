@@ -1,6 +1,8 @@
-"""Servers that are no service: nmap's ncat as echo, silent, random, and with first lines that promise too much."""
+"""Echo (xinetd, ncat), and servers that are no service: ncat silent, random, and with first lines that promise much."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from lab.services.base import Service, Site, talk
 from lab.truth import Kind, Truth
@@ -24,7 +26,6 @@ _TCP: tuple[tuple[str, Truth, list[str]], ...] = (
     ("ncat-always-ok", _BANNER, ["--sh-exec", r"while read line; do printf '+OK\r\n'; done"]),
 )
 _UDP: tuple[tuple[str, Truth, list[str]], ...] = (
-    ("ncat-echo-udp", _ECHO, ["--exec", "/bin/cat"]),
     (
         "ncat-random-udp",
         _IMPOSTOR,
@@ -32,9 +33,60 @@ _UDP: tuple[tuple[str, Truth, list[str]], ...] = (
     ),
 )
 
+_XINETD = """defaults
+{{
+  instances = 100
+  per_source = UNLIMITED
+  cps = 0 0
+}}
+service echo
+{{
+  type = INTERNAL UNLISTED
+  id = echo-stream
+  socket_type = stream
+  protocol = tcp
+  port = {port}
+  user = root
+  wait = no
+  flags = IPv6 NOLIBWRAP
+}}
+service echo
+{{
+  type = INTERNAL UNLISTED
+  id = echo-dgram
+  socket_type = dgram
+  protocol = udp
+  port = {port}
+  user = root
+  wait = yes
+  flags = IPv6 NOLIBWRAP
+}}
+"""
+
+
+def _xinetd(site: Site) -> None:
+    """Echo as in RFC 862. ncat's echo over UDP loses datagrams while it starts `cat` for a new peer."""
+    folder, port = site.folder("xinetd"), site.ports.one()
+    (folder / "xinetd.conf").write_text(_XINETD.format(port=port))
+    files: list[str | Path] = ["-f", folder / "xinetd.conf", "-pidfile", folder / "pid", "-filelog", folder / "log"]
+    site.run("xinetd", "-dontfork", *files)
+    said = ("--say", r"good morning\r\n", "--every", "1")
+    for transport in ("tcp", "udp"):
+        site.offer(
+            Service(
+                name=f"xinetd-echo-{transport}",
+                transport=transport,
+                port=port,
+                truth=_ECHO,
+                clients=(talk(*said, "--seconds", "2", transport=transport),),
+                sessions=(talk(*said, transport=transport),),
+            )
+        )
+
 
 def start(site: Site) -> None:
     """Start the servers."""
+    _xinetd(site)
     for transport, kinds in (("tcp", _TCP), ("udp", _UDP)):
         for name, truth, how in kinds:
             port = site.ports.one()
