@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 __all__ = [
     "FRAME_SIZE",
+    "UNKNOWN",
     "Announcement",
     "Answer",
     "Block",
@@ -265,6 +266,10 @@ class Verdict(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
     conflicts: tuple[str, ...] = ()
     """Other services that evidence of the same strength spoke for."""
+
+
+UNKNOWN = Verdict()
+"""The verdict of flows that showed nothing: one value for all of them, so that who prints it knows it at once."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsonar.model import Confidence, Evidence, EvidenceKind, FlowCounters, FlowKey, RecordType, Transport, Verdict
+from flowsonar.model import (
+    UNKNOWN,
+    Confidence,
+    Evidence,
+    EvidenceKind,
+    FlowCounters,
+    FlowKey,
+    RecordType,
+    Transport,
+    Verdict,
+)
+from flowsonar.outputs import eve
 from flowsonar.outputs.eve import encode, proto, timestamp
 from tests.outputs.samples import FTP, HTTPS, PIECE, TIME_NS, endpoint, flow, hostile_verdict
 
@@ -237,3 +248,23 @@ def test_examples_have_the_fields_of_real_lines(example):
 
 def test_each_type_of_record_has_an_example():
     assert {example["event_type"] for example in EXAMPLES} == {str(kind) for kind in RecordType}
+
+
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"verdict": UNKNOWN, "verdict_ms": None},
+        {"verdict": hostile_verdict(), "reason": "idle"},
+        {"interface": "", "midstream": True, "verdict_ms": float("nan")},
+        {"interface": 'a"b\\\n\x7f', "hops": ("vxlan", "gre")},
+        {"key": FlowKey(Transport.ICMP, "2001:db8::1", 0, "2001:db8::2", 0, vlan=7)},
+        {"counters": FlowCounters(packets_toserver=1, first_ns=5_000_000_000, last_ns=1), "time_ns": 3},
+    ],
+)
+def test_lines_written_as_text_are_what_the_fields_would_give(changes, data):
+    record = flow(**changes)
+    fields = eve._flow(record, data)
+    assert json.loads(encode(record, data=data)) == json.loads(eve._slowly(fields))
+    assert list(json.loads(encode(record, data=data))) == list(fields)

@@ -10,11 +10,12 @@ import json
 import math
 import time
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
 import orjson
 
-from flowsonar.model import EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
+from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
 
 __all__ = ["encode", "proto", "timestamp"]
 
@@ -25,11 +26,18 @@ _PROTO: Final = {
     Transport.ICMP: "ICMP",
     Transport.OTHER: "OTHER",
 }
+_ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
+_FLOW: Final = RecordType.FLOW
 _WITH_PORTS: Final = frozenset({Transport.TCP, Transport.UDP, Transport.SCTP})
 
 
 def encode(record: FlowRecord | EndpointRecord, *, data: bool = False) -> bytes:
     """Make one line, with its line end; `data` adds the bytes of the evidence as hex."""
+    if isinstance(record, FlowRecord) and record.type is _FLOW:
+        try:
+            return _flow_line(record, data).encode("ascii")
+        except (TypeError, UnicodeError):  # a peer's text that is not ASCII, or no text at all
+            pass
     fields = _endpoint(record, data) if isinstance(record, EndpointRecord) else _flow(record, data)
     try:
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
@@ -41,7 +49,7 @@ def encode(record: FlowRecord | EndpointRecord, *, data: bool = False) -> bytes:
 def timestamp(time_ns: int) -> str:
     """Write nanoseconds since the epoch as Suricata does: microseconds and zone, UTC."""
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{rest_ns // 1000:06d}+0000"
+    return "%s.%06d+0000" % (_second(seconds), rest_ns // 1000)  # noqa: UP031 - a quarter faster than an f-string
 
 
 @lru_cache(maxsize=4096)
@@ -54,9 +62,52 @@ def _second(seconds: int) -> str:
 
 def proto(transport: Transport, address: str) -> str:
     """Name a transport as Suricata does."""
-    if transport is Transport.ICMP and ":" in address:
+    if transport is _ICMP and ":" in address:
         return "IPv6-ICMP"
     return _PROTO[transport]
+
+
+# -- the ends of flows, by far the most lines: written as text, in a third of the time that dictionaries take ------
+
+
+def _flow_line(record: FlowRecord, data: bool) -> str:
+    """Write what `_flow` makes for a flow that ended."""
+    _, time_ns, flow_id, key, verdict, counters, verdict_ms, midstream, reason, interface, hops = record
+    transport, source, source_port, destination, destination_port, vlan = key
+    to_server, to_client, bytes_to_server, bytes_to_client, first_ns, last_ns = counters
+    end = timestamp(last_ns or time_ns)
+    time = end if time_ns == last_ns else timestamp(time_ns)
+    start = end if first_ns == last_ns else timestamp(first_ns or time_ns)
+    where = f'"in_iface":{quoted(interface)},' if interface else ""
+    if vlan:
+        where += f'"vlan":[{vlan}],'
+    if transport in _WITH_PORTS:
+        ends = (
+            f'"src_ip":{quoted(source)},"src_port":{source_port},'
+            f'"dest_ip":{quoted(destination)},"dest_port":{destination_port}'
+        )
+    else:
+        ends = f'"src_ip":{quoted(source)},"dest_ip":{quoted(destination)}'
+    return (
+        f'{{"timestamp":"{time}","flow_id":{flow_id},"event_type":"flow",{where}{ends},'
+        f'"proto":"{proto(transport, source)}","app_proto":{quoted(verdict.service or "unknown")},'
+        f'"flow":{{"pkts_toserver":{to_server},"pkts_toclient":{to_client},'
+        f'"bytes_toserver":{bytes_to_server},"bytes_toclient":{bytes_to_client},'
+        f'"start":"{start}","end":"{end}","age":{max(0, last_ns - first_ns) // 1_000_000_000},'
+        f'"state":"{_state(reason, counters)}","reason":{quoted(reason)}}},'
+        f'"flowsonar":{_verdict_text(verdict, verdict_ms, data)[:-1]},"midstream":{"true" if midstream else "false"}'
+        f"{_hops_text(hops) if hops else ''}}}}}\n"
+    )
+
+
+def _verdict_text(verdict: Verdict, verdict_ms: float | None, data: bool) -> str:
+    if verdict is UNKNOWN and verdict_ms is None:
+        return _UNKNOWN_TEXT
+    return orjson.dumps(_verdict(verdict, verdict_ms, data)).decode()
+
+
+def _hops_text(hops: tuple[str, ...]) -> str:
+    return f',"hops":{orjson.dumps(hops).decode()}'
 
 
 # -- records ----------------------------------------------------------------------------------------------------
@@ -100,15 +151,18 @@ def _counters(record: FlowRecord, counters: FlowCounters) -> dict[str, Any]:
         "bytes_toclient": counters.bytes_toclient,
         "start": timestamp(counters.first_ns or record.time_ns),
     }
-    if record.type is RecordType.FLOW:
+    if record.type is _FLOW:
         fields["end"] = timestamp(counters.last_ns or record.time_ns)
         fields["age"] = max(0, counters.last_ns - counters.first_ns) // 1_000_000_000
-        if record.reason in ("fin", "rst"):
-            fields["state"] = "closed"
-        else:
-            fields["state"] = "established" if counters.packets_toserver and counters.packets_toclient else "new"
+        fields["state"] = _state(record.reason, counters)
         fields["reason"] = record.reason
     return fields
+
+
+def _state(reason: str, counters: FlowCounters) -> str:
+    if reason in ("fin", "rst"):
+        return "closed"
+    return "established" if counters.packets_toserver and counters.packets_toclient else "new"
 
 
 def _endpoint(record: EndpointRecord, data: bool) -> dict[str, Any]:
@@ -160,6 +214,9 @@ def _evidence(piece: Evidence, data: bool) -> dict[str, Any]:
     if data:
         fields["data"] = piece.data.hex()
     return fields
+
+
+_UNKNOWN_TEXT: Final = orjson.dumps(_verdict(UNKNOWN, None, data=False)).decode()
 
 
 # -- what orjson would not write, or not in ASCII ---------------------------------------------------------------

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from flowsonar import limits
-from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Side, TrafficClass, Verdict
+from flowsonar.model import UNKNOWN, Confidence, Evidence, EvidenceKind, Layer, Side, TrafficClass, Verdict
 
 __all__ = ["UPGRADES", "carries", "contradicts", "fuse"]
 
@@ -84,8 +84,6 @@ _OWN: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED})
 
 _SPECIFICITY_BITS: Final = 20  # far more than pattern lengths make; strength stands above
 
-_NOTHING: Final = Verdict()
-
 
 def fuse(
     evidence: Iterable[Evidence], traffic_class: Callable[[str], TrafficClass], name: str | None = None
@@ -95,7 +93,7 @@ def fuse(
     if len(items) > 1:
         items = _ordered(items)
     elif not items:
-        return _NOTHING if name is None else Verdict(name=name)
+        return UNKNOWN if name is None else Verdict(name=name)
     own: list[Evidence] = []
     service = None
     for piece in items:

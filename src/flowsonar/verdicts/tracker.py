@@ -21,6 +21,7 @@ from typing import Protocol
 from flowsonar import limits
 from flowsonar.flows.events import Closed, CloseReason, FlowEvent, Opened, Payload
 from flowsonar.model import (
+    UNKNOWN,
     Announcement,
     Answer,
     Confidence,
@@ -54,7 +55,6 @@ _PROTOCOLS = {
     58: Transport.ICMP,
 }
 _REASONS = {reason: reason.name.lower() for reason in CloseReason}
-_UNKNOWN = Verdict()
 
 
 class Cache(Protocol):
@@ -112,7 +112,7 @@ class _Flow:
         self.interface = opened.interface
         self.midstream = opened.midstream
         self.evidence: list[Evidence] = []
-        self.verdict = _UNKNOWN
+        self.verdict = UNKNOWN
         self.verdict_ms: float | None = None
         self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
