@@ -111,5 +111,7 @@ class Asking:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._news.set()
+        if self._wake is not None:
+            self._wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "asking an endpoint failed", "exception": error})

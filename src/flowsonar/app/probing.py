@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
 from flowsonar.app.asking import Asking
 from flowsonar.app.parts import Parts
@@ -31,13 +32,22 @@ class Probing:
     what was answered.
     """
 
-    def __init__(self, targets: Iterable[Target], settings: Settings | None = None, *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        targets: Iterable[Target] | AsyncIterable[Target],
+        settings: Settings | None = None,
+        *,
+        keep: bool = True,
+    ) -> None:
         self.settings = settings or Settings()
         self._targets = targets
         self._keep = keep
         self._store: Store | None = None
         self._names: dict[Endpoint, str] = {}
         self._stopping = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._refused: list[Answer] = []
         self.total = 0
         self.done = 0
         self.problems: list[str] = []
@@ -46,39 +56,55 @@ class Probing:
     def stop(self) -> None:
         """Ask nothing more; what is under way ends as `cancelled`."""
         self._stopping = True
+        self._wake.set()
 
     async def __aiter__(self) -> AsyncIterator[EndpointRecord]:
         parts = Parts.load(self.settings)
         self._open_store()
-        asking = Asking(self.settings, parts, audit=self._audit)
+        asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
+        feeding = asyncio.get_running_loop().create_task(self._feed(asking))
+        feeding.add_done_callback(lambda _: self._wake.set())
         try:
-            async for endpoint in self._endpoints():
-                if self._stopping:
-                    break
-                why = asking.why_not(endpoint)
-                if why is not None:
-                    yield self._record(Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=why), parts)
-                    continue
-                asking.ask([self._question(endpoint)])
-                while asking.busy >= _AHEAD and not self._stopping:
-                    await asking.changed()
-                    for answer in asking.take():
-                        yield self._record(answer, parts)
-            while asking.busy and not self._stopping:
-                await asking.changed()
-                for answer in asking.take():
+            while True:
+                self._wake.clear()
+                self._room.set()
+                for answer in self._answers(asking):
                     yield self._record(answer, parts)
+                if self._stopping or (feeding.done() and not asking.busy):
+                    break
+                await self._wake.wait()
+            feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await feeding
             await asking.close()
-            for answer in asking.take():
+            for answer in self._answers(asking):
                 yield self._record(answer, parts)
             self.planned = asking.planned
         finally:
+            feeding.cancel()
             await asking.close()
             self._close_store()
 
+    async def _feed(self, asking: Asking) -> None:
+        """Ask about the targets as they come, a bounded number ahead of the answers."""
+        async for endpoint in self._endpoints():
+            why = asking.why_not(endpoint)
+            if why is not None:
+                self._refused.append(Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=why))
+                self._wake.set()
+            else:
+                asking.ask([self._question(endpoint)])
+            while asking.busy + len(self._refused) >= _AHEAD:
+                self._room.clear()
+                await self._room.wait()
+
+    def _answers(self, asking: Asking) -> list[Answer]:
+        refused, self._refused = self._refused, []
+        return refused + asking.take()
+
     async def _endpoints(self) -> AsyncIterator[Endpoint]:
         seen: set[Endpoint] = set()
-        for target in self._targets:
+        async for target in self._each():
             for address in await self._resolve(target.host):
                 endpoint = Endpoint(target.transport, address, target.port)
                 if endpoint not in seen:
@@ -87,6 +113,14 @@ class Probing:
                     if address != target.host:
                         self._names[endpoint] = target.host
                     yield endpoint
+
+    async def _each(self) -> AsyncIterator[Target]:
+        if isinstance(self._targets, AsyncIterable):
+            async for target in self._targets:
+                yield target
+        else:
+            for target in self._targets:
+                yield target
 
     async def _resolve(self, host: str) -> list[str]:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowsonar.cli import process
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -93,15 +93,28 @@ def probe(
     return 1 if probing.problems or not probing.total else 0
 
 
-def _targets(texts: Iterable[str]) -> Iterator[Target]:
+def _targets(texts: Iterable[str]) -> AsyncIterator[Target]:
+    """Parse at once what is wrong in the arguments; standard input and files come when it is their turn."""
     from flowsonar.probes.targets import TargetLines, parse_target
 
-    parsed: list[Iterable[Target]] = []
+    parsed: list[Iterable[Target] | None] = []
     for text in texts:
         if text == "-":
-            parsed.append(TargetLines("standard input").parse(sys.stdin))
+            parsed.append(None)
         elif ":" not in text and Path(text).is_file():
             parsed.append(TargetLines(text).parse(Path(text).read_text(errors="replace").splitlines()))
         else:
             parsed.append(parse_target(text))
-    return (one for targets in parsed for one in targets)
+
+    async def each() -> AsyncIterator[Target]:
+        for targets in parsed:
+            if targets is not None:
+                for target in targets:
+                    yield target
+                continue
+            lines = TargetLines("standard input")
+            async for line in process.lines_of_input():
+                for target in lines.parse([line]):
+                    yield target
+
+    return each()
