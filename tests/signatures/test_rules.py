@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from flowsonar.model import Confidence, Transport
-from flowsonar.signatures.conditions import Bytes
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern
 from flowsonar.signatures.rules import Database, Rule, filled
@@ -33,7 +32,7 @@ def test_expressions_are_shared_and_exceptions_hold(engine: str, tmp_path: Path)
     database = Database([Rule(pattern, index) for index, pattern in enumerate(patterns)], engine, tmp_path)
 
     def names(data: bytes) -> set[str]:
-        return {rule.id.partition("/")[2] for rule in database.found(Bytes(data))}
+        return {rule.id.partition("/")[2] for rule in database.found(data)}
 
     assert names(b"a") == {"all", "except", "group"}
     assert names(b"ab") == {"all", "same", "group"}

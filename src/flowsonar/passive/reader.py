@@ -6,6 +6,8 @@ for, and an echo server or a silent port can stand on the other side. The server
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from flowsonar.flows.events import Opened, Payload
@@ -27,6 +29,9 @@ __all__ = ["PassiveReader"]
 _TCP: Final = 6
 _UDP: Final = 17
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
+_INITIATOR, _RESPONDER = _SIDES  # looking into an enumeration is slow, and these are for every flow
+_OVER_TCP, _OVER_UDP = Transport.TCP, Transport.UDP
+_CONFIRMED: Final = Confidence.CONFIRMED
 _TRIES: Final = 3
 """Payloads per direction that are matched: a greeting may come in pieces, a flow may be picked up in a body."""
 _ECHO_BYTES: Final = 8
@@ -47,8 +52,7 @@ class PassiveReader:
         self._signatures = signatures
         self._skype = SkypePorts()
         self._servers = SkypeServers()
-        self._ports: dict[tuple[int, Side, int], Evidence] = {}
-        """Guesses made so far: as many as signatures name ports, at most."""
+        self._guess = _guesser(signatures)
 
     def open(self, opened: Opened) -> PassiveFlow:
         """Begin a flow."""
@@ -89,24 +93,14 @@ class PassiveReader:
                 flow.note(port)
                 found.append(port)
         flow.finish()
-        return Findings(tuple(found), done=True)
+        return Findings(tuple(found), done=True) if found else _DONE
 
     def port_guess(self, flow: PassiveFlow) -> Evidence | None:
         """What the port numbers alone suggest: never more than a guess."""
         opened = flow.opened
-        found = self._by_port(flow.protocol, Side.RESPONDER, opened.responder_port)
+        found = self._guess(flow.protocol, _RESPONDER, opened.responder_port)
         if found is None and (opened.midstream or flow.protocol == _UDP):
-            found = self._by_port(flow.protocol, Side.INITIATOR, opened.initiator_port)
-        return found
-
-    def _by_port(self, protocol: int, side: Side, port: int) -> Evidence | None:
-        key = (protocol, side, port)
-        found = self._ports.get(key)
-        if found is None:
-            transport = Transport.UDP if protocol == _UDP else Transport.TCP if protocol == _TCP else None
-            services = self._signatures.by_port(transport, port) if transport is not None else ()
-            if services:
-                found = self._ports[key] = evidence.from_port(services[0], side, port)
+            found = self._guess(flow.protocol, _INITIATOR, opened.initiator_port)
         return found
 
     # -- TCP ----------------------------------------------------------------------------------------------------
@@ -177,13 +171,13 @@ class PassiveReader:
         side = _SIDES[direction]
         if flow.opened.midstream:
             # Who sent the first packet seen says nothing: try what servers say, then what clients say.
-            either = self._matcher.payload(Transport.TCP, None, data)
-            matches = either and self._matcher.payload(Transport.TCP, Side.RESPONDER, data)
+            either = self._matcher.payload(_OVER_TCP, None, data)
+            matches = either and self._matcher.payload(_OVER_TCP, _RESPONDER, data)
             asks = not matches
             if asks:
                 matches = either
         else:
-            matches = self._matcher.payload(Transport.TCP, side, data)
+            matches = self._matcher.payload(_OVER_TCP, side, data)
             asks = direction == 0
         if not matches:
             return None
@@ -200,16 +194,16 @@ class PassiveReader:
                 return (ours,)
         found = [evidence.from_match(match, side, data) for match in evidence.winners(matches)]
         best = found[0]
-        direction = 0 if side is Side.INITIATOR else 1
+        direction = 0 if side is _INITIATOR else 1
         other = flow.said[1 - direction]
         if flow.said[direction] is None:
             flow.say(direction, best)
         fits = other is not None and other.service == best.service and _fit(best, other)
         if flow.mirrored or (asks and not fits):
             found = [evidence.at_most_likely(one) for one in found]
-        elif fits and best.confidence is not Confidence.CONFIRMED and data != skype.BARE_404:
+        elif fits and best.confidence is not _CONFIRMED and data != skype.BARE_404:
             detail = evidence.joined(best.detail, "both sides fit")
-            found[0] = best._replace(confidence=Confidence.CONFIRMED, detail=detail)
+            found[0] = best._replace(confidence=_CONFIRMED, detail=detail)
         for one in found:
             flow.note(one)
         return tuple(found)
@@ -284,7 +278,7 @@ class PassiveReader:
         if found is None:
             return NOTHING
         flow.note(found)
-        done = found.confidence is Confidence.CONFIRMED
+        done = found.confidence is _CONFIRMED
         if done:
             flow.finish()
         return Findings((found,), done=done)
@@ -324,7 +318,7 @@ class PassiveReader:
         other = flow.firsts[1 - direction]
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
-        matches = self._matcher.payload(Transport.UDP, None, data)
+        matches = self._matcher.payload(_OVER_UDP, None, data)
         if matches and matches[0].service == "dns":
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
         if matches:
@@ -375,7 +369,7 @@ class PassiveReader:
         if flow.seconds[direction] == other:
             return self._echo(flow, direction, data)
         both, flow.mirrored = flow.said[1] or flow.said[0], False
-        if both is None or both.confidence is not Confidence.CONFIRMED:
+        if both is None or both.confidence is not _CONFIRMED:
             return self._end_of_segments(flow)
         flow.note(both)
         flow.finish()
@@ -389,6 +383,19 @@ class PassiveReader:
         flow.note(found)
         flow.finish()
         return Findings((found,), done=True)
+
+
+def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | None]:
+    """Make the function that says what a port number suggests, by IP protocol, side and port."""
+    transports = {_TCP: _OVER_TCP, _UDP: _OVER_UDP}
+
+    @lru_cache(maxsize=8192)  # most flows go to ports of no service: that is remembered too
+    def guess(protocol: int, side: Side, port: int) -> Evidence | None:
+        transport = transports.get(protocol)
+        services = signatures.by_port(transport, port) if transport is not None else ()
+        return evidence.from_port(services[0], side, port) if services else None
+
+    return guess
 
 
 def _fit(one: Evidence, other: Evidence) -> bool:

@@ -18,6 +18,8 @@ from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
 __all__ = ["Match", "Matcher", "Reply"]
 
+_INITIATOR = Side.INITIATOR
+
 
 class Matcher:
     """All signatures, compiled. `engine` says what finds the candidates: `hyperscan` or `re2`."""
@@ -51,8 +53,9 @@ class Matcher:
         database = self._payloads.get(transport)
         if database is None or not data:
             return []
-        given = Bytes(data if len(data) <= SCAN_BYTES else data[:SCAN_BYTES])
-        holding = database.found(given)
+        if len(data) > SCAN_BYTES:
+            data = data[:SCAN_BYTES]
+        holding = database.found(data)
         if not holding:
             return []
         best: dict[str, Rule] = {}
@@ -62,15 +65,15 @@ class Matcher:
             known = best.get(rule.service)
             if known is None or rule.order < known.order:
                 best[rule.service] = rule
-        names = [rule for rule in holding if rule.names] if side is not Side.INITIATOR else []
-        return _matches(best.values(), names, given.data)
+        names = [rule for rule in holding if rule.names] if side is not _INITIATOR else []
+        return _matches(best.values(), names, data)
 
     def reply(self, reply: Reply) -> list[Match]:
         """What an endpoint's answer says, whatever it was an answer to: all that match, the most specific first."""
         data = reply.data if len(reply.data) <= SCAN_BYTES else reply.data[:SCAN_BYTES]
         holding = [
             rule
-            for rule in self._replies.found(Bytes(data, reply, is_echo(data, reply.message)))
+            for rule in self._replies.found(data, reply, echo=is_echo(data, reply.message))
             if rule.transport in (None, reply.transport)
             and (not rule.after or reply.probe in rule.after)
             and rule.requires <= reply.earlier

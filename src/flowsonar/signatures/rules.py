@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowsonar.model import Confidence, Layer
-from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition
+from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
 
@@ -126,27 +126,27 @@ class Database:
         }
         self._by_length = _LengthIndex(plain)
 
-    def found(self, given: Bytes) -> list[Rule]:
+    def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> list[Rule]:
         """Rules whose condition holds, in no order."""
-        data = given.data
         hits: Collection[int] = self._candidates(data)
         if self._verify:
             hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
         by_length = self._by_length.get(len(data))
         if not hits and not by_length:
             return []
+        given = Bytes(data, reply, echo)
         holding: list[Rule] = []
         for hit in hits:
             for rule in self._by_expression[hit]:
                 compiled = rule.compiled
-                if rule.unless in hits or (given.echo and not compiled.wants_echo):
+                if rule.unless in hits or (echo and not compiled.wants_echo):
                     continue
                 if compiled.plain or compiled.rest(given):
                     holding.append(rule)
         holding += [
             rule
             for rule in by_length
-            if rule.unless not in hits and (not given.echo or rule.compiled.wants_echo) and rule.compiled.rest(given)
+            if rule.unless not in hits and (not echo or rule.compiled.wants_echo) and rule.compiled.rest(given)
         ]
         return holding
 
@@ -154,24 +154,20 @@ class Database:
 class _LengthIndex:
     """Rules without a regular expression, by the lengths they admit."""
 
-    __slots__ = ("_exact", "_ranges")
+    __slots__ = ("_known", "_ranges")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._exact: dict[int, tuple[Rule, ...]] = {}
-        self._ranges: list[tuple[int, int, Rule]] = []
-        for rule in rules:
-            low, high = rule.condition.length or (0, 1 << 30)
-            if low == high:
-                self._exact[low] = (*self._exact.get(low, ()), rule)
-            else:
-                self._ranges.append((low, high, rule))
+        self._ranges = [(*(rule.condition.length or (0, 1 << 30)), rule) for rule in rules]
+        self._known: dict[int, tuple[Rule, ...]] = {}
+        """Filled as lengths are met: what is matched is at most `SCAN_BYTES` long."""
 
     def get(self, length: int) -> tuple[Rule, ...]:
         """Rules that admit the length."""
-        found = self._exact.get(length, ())
-        if not self._ranges:
-            return found
-        return found + tuple(rule for low, high, rule in self._ranges if low <= length <= high)
+        found = self._known.get(length)
+        if found is None:
+            found = tuple(rule for low, high, rule in self._ranges if low <= length <= high)
+            self._known[length] = found
+        return found
 
 
 def filled(product: Product, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:

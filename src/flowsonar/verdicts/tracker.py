@@ -15,7 +15,6 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Protocol
 
 from flowsonar import limits
@@ -39,7 +38,8 @@ from flowsonar.model import (
     Transport,
     Verdict,
 )
-from flowsonar.passive import PassiveFlow, PassiveReader
+from flowsonar.passive import NOTHING, PassiveFlow, PassiveReader
+from flowsonar.passive.addresses import address_text
 from flowsonar.signatures import Signature, SignatureSet
 from flowsonar.verdicts.fusion import contradicts, fuse
 
@@ -47,14 +47,22 @@ __all__ = ["Cache", "Tracker"]
 
 _MS = 1_000_000
 
+_TCP, _UDP = 6, 17
+_WITH_PORTS = frozenset({_TCP, _UDP})
 _PROTOCOLS = {
-    6: Transport.TCP,
-    17: Transport.UDP,
+    _TCP: Transport.TCP,
+    _UDP: Transport.UDP,
     132: Transport.SCTP,
     1: Transport.ICMP,
     58: Transport.ICMP,
 }
-_REASONS = {reason: reason.name.lower() for reason in CloseReason}
+# Looking into an enumeration takes Python 3.11 as long as all else that a line does: what every flow needs stands here.
+_OTHER = Transport.OTHER
+_FLOW, _VERDICT = RecordType.FLOW, RecordType.VERDICT
+_ACTIVE, _RST = int(CloseReason.ACTIVE), int(CloseReason.RST)
+_CONFIRMED = Confidence.CONFIRMED
+_LIKELY = Confidence.LIKELY.rank
+_REASONS = {int(reason): reason.name.lower() for reason in CloseReason}
 
 
 class Cache(Protocol):
@@ -199,7 +207,7 @@ class Tracker:
         endpoint = answer.endpoint
         verdict = fuse(answer.evidence, self._signatures.traffic_class)
         if self._cache is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
-            if verdict.confidence.rank >= Confidence.LIKELY.rank:
+            if verdict.confidence.rank >= _LIKELY:
                 self._cache.learned(endpoint, verdict, now_ns / 1e9)
             else:
                 self._cache.failed(endpoint, answer.outcome, now_ns / 1e9, verdict)
@@ -235,50 +243,49 @@ class Tracker:
     # -- flows --------------------------------------------------------------------------------------------------
 
     def _opened(self, event: Opened, now_ns: int) -> None:
-        family = AF_INET if len(event.initiator) == 4 else AF_INET6
+        number, _, protocol, initiator, initiator_port, responder, responder_port, vlan, _, _ = event
         key = FlowKey(
-            _PROTOCOLS.get(event.protocol, Transport.OTHER),
-            inet_ntop(family, event.initiator),
-            event.initiator_port,
-            inet_ntop(family, event.responder),
-            event.responder_port,
-            event.vlan,
+            _PROTOCOLS.get(protocol, _OTHER),
+            address_text(initiator),
+            initiator_port,
+            address_text(responder),
+            responder_port,
+            vlan,
         )
         if self._own is not None and self._own(key):
             self.counts["own_flows"] += 1
-            self.releases.append(event.flow)
+            self.releases.append(number)
             return
         self.counts["flows"] += 1
-        flow = _Flow(event.flow, key, event, self._reader.open(event))
-        self._flows[event.flow] = flow
-        if key.transport is Transport.TCP or key.transport is Transport.UDP:
-            recent = (key.transport, key.responder_address, key.responder_port)
-            self._recent[recent] = event.flow
+        flow = self._flows[number] = _Flow(number, key, event, self._reader.open(event))
+        if protocol in _WITH_PORTS:
+            self._recent[key.transport, key.responder_address, responder_port] = number
             if len(self._recent) > limits.RECENT_FLOWS:
                 self._recent.popitem(last=False)
         if self._announced and self._was_announced(flow, now_ns):
             return
-        if self._cache is not None and (key.transport is Transport.TCP or key.transport is Transport.UDP):
+        if self._cache is not None and protocol in _WITH_PORTS:
             self._from_cache(flow, now_ns)
-        if self._ask and key.transport is Transport.TCP and flow.verdict.confidence is not Confidence.CONFIRMED:
+        if self._ask and protocol == _TCP and flow.verdict.confidence is not _CONFIRMED:
             heapq.heappush(self._due, (now_ns + self._grace_ns(flow), flow.flow))
 
     def _payload(self, flow: _Flow, event: Payload, now_ns: int) -> None:
-        flow.quiet &= ~(1 << event.direction)
-        flow.weight += event.wire_length
-        if event.handshake_ns:
-            flow.handshake_ns = event.handshake_ns
+        if self._ask:
+            flow.quiet &= ~(1 << event.direction)
+            flow.weight += event.wire_length
+            flow.handshake_ns = event.handshake_ns or flow.handshake_ns
         findings = self._reader.payload(flow.passive, event)
-        if findings.announcements:
-            for announcement in findings.announcements:
+        if findings is not NOTHING:
+            evidence, announcements, done, follow = findings
+            for announcement in announcements:
                 self._announce(announcement, now_ns)
-        if findings.evidence:
-            self._add(flow, findings.evidence, now_ns)
-        if findings.follow:
-            self.follows.append(flow.flow)
-        if findings.done:
-            flow.settled = True
-            self.releases.append(flow.flow)
+            if evidence:
+                self._add(flow, evidence, now_ns)
+            if follow:
+                self.follows.append(flow.flow)
+            if done:
+                flow.settled = True
+                self.releases.append(flow.flow)
         if self._ask and flow.waiting is None:
             self._schedule(flow, now_ns)
 
@@ -286,14 +293,15 @@ class Tracker:
         flow = self._flows.get(event.flow)
         if flow is None:
             return
-        if event.reason == CloseReason.ACTIVE:
+        reason = event.reason
+        if reason == _ACTIVE:
             self._record_flow(flow, event)
             return
-        findings = self._reader.close(flow.passive)
-        if findings.evidence:
-            self._add(flow, findings.evidence, event.time_ns, report=False)
+        evidence = self._reader.close(flow.passive).evidence
+        if evidence:
+            self._add(flow, evidence, event.time_ns, report=False)
         flow.settled = True
-        if self._ask and flow.waiting is None and not (flow.quiet == 3 and event.reason == CloseReason.RST):
+        if self._ask and flow.waiting is None and not (flow.quiet == 3 and reason == _RST):
             self._consider(flow, event.time_ns)
         if flow.waiting is None:
             self._finish(flow, event)
@@ -305,25 +313,19 @@ class Tracker:
         self._record_flow(flow, event)
 
     def _record_flow(self, flow: _Flow, event: Closed) -> None:
+        number, _, reason, first_ns, last_ns, to_server, to_client, bytes_to_server, bytes_to_client, *_ = event
         self.records.append(
             FlowRecord(
-                type=RecordType.FLOW,
-                time_ns=event.last_ns,
-                flow_id=flow.flow,
-                key=flow.key,
-                verdict=flow.verdict,
-                verdict_ms=flow.verdict_ms,
-                midstream=flow.midstream,
-                reason=_REASONS[CloseReason(event.reason)],
-                interface=self._interface(flow),
-                counters=FlowCounters(
-                    packets_toserver=event.packets_toserver,
-                    packets_toclient=event.packets_toclient,
-                    bytes_toserver=event.bytes_toserver,
-                    bytes_toclient=event.bytes_toclient,
-                    first_ns=event.first_ns,
-                    last_ns=event.last_ns,
-                ),
+                _FLOW,
+                last_ns,
+                number,
+                flow.key,
+                flow.verdict,
+                FlowCounters(to_server, to_client, bytes_to_server, bytes_to_client, first_ns, last_ns),
+                flow.verdict_ms,
+                flow.midstream,
+                _REASONS[reason],
+                self._interface(flow),
             )
         )
 
@@ -346,14 +348,14 @@ class Tracker:
         if verdict.service is None or _label(verdict) == _label(before):
             return
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
-        if report and self._live and verdict.confidence.rank >= Confidence.LIKELY.rank:
+        if report and self._live and verdict.confidence.rank >= _LIKELY:
             self.records.append(self._record(flow, now_ns))
         if self._cache is not None and self._live:
             self._learn(flow, now_ns)
 
     def _record(self, flow: _Flow, now_ns: int) -> FlowRecord:
         return FlowRecord(
-            type=RecordType.VERDICT,
+            type=_VERDICT,
             time_ns=now_ns,
             flow_id=flow.flow,
             key=flow.key,
@@ -374,7 +376,7 @@ class Tracker:
         pieces = []
         for piece in evidence:
             confidence = piece.confidence
-            if side is Side.INITIATOR and not flow.midstream and confidence is Confidence.CONFIRMED:
+            if side is Side.INITIATOR and not flow.midstream and confidence is _CONFIRMED:
                 signature: Signature | None = self._signatures.services.get(piece.service or "")
                 if signature is None or not signature.peers:
                     confidence = Confidence.LIKELY
@@ -454,11 +456,9 @@ class Tracker:
         said = [
             piece
             for piece in flow.evidence
-            if piece.kind is EvidenceKind.PAYLOAD
-            and piece.side is Side.RESPONDER
-            and piece.confidence is Confidence.CONFIRMED
+            if piece.kind is EvidenceKind.PAYLOAD and piece.side is Side.RESPONDER and piece.confidence is _CONFIRMED
         ]
-        if said and flow.verdict.confidence is Confidence.CONFIRMED and not flow.midstream:
+        if said and flow.verdict.confidence is _CONFIRMED and not flow.midstream:
             assert self._cache is not None
             verdict = fuse(said, self._signatures.traffic_class)
             if verdict.service == flow.verdict.service:
@@ -479,7 +479,7 @@ class Tracker:
     def _schedule(self, flow: _Flow, now_ns: int) -> None:
         """After a payload: ask now, or give the other side time for its word, or not at all."""
         verdict = flow.verdict
-        if verdict.confidence is Confidence.CONFIRMED and not self._opaque(verdict):
+        if verdict.confidence is _CONFIRMED and not self._opaque(verdict):
             return
         if self._opaque(verdict) or flow.quiet == 0 or verdict.service is None:
             if self._mixed_ns:
@@ -519,12 +519,12 @@ class Tracker:
         verdict = flow.verdict
         if not self._ask or key.transport not in (Transport.TCP, Transport.UDP):
             return
-        if verdict.confidence is Confidence.CONFIRMED and not self._opaque(verdict):
+        if verdict.confidence is _CONFIRMED and not self._opaque(verdict):
             return
         for endpoint in self._both_sides(flow):
             if endpoint in flow.asked:
                 continue
-            if flow.asked and verdict.confidence.rank >= Confidence.LIKELY.rank:
+            if flow.asked and verdict.confidence.rank >= _LIKELY:
                 return
             flow.asked = (*flow.asked, endpoint)
             if self._permits(endpoint) is not None:
