@@ -1,4 +1,5 @@
 import errno
+import gc
 import io
 import os
 import resource
@@ -76,3 +77,15 @@ def test_mending_leaves_streams_that_are_open() -> None:
     before = [os.fstat(number) for number in (0, 1, 2)]
     process.mend_streams()
     assert [os.fstat(number).st_ino for number in (0, 1, 2)] == [status.st_ino for status in before]
+
+
+def test_cycles_are_looked_for_rarely_and_not_among_what_is_loaded() -> None:
+    before = gc.get_threshold()
+    try:
+        process.collect_rarely()
+        assert gc.get_threshold()[0] >= 100 * before[0]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import io
 import os
 import resource
@@ -19,6 +20,7 @@ from flowsonar.errors import ConfigError, FlowsonarError
 __all__ = [
     "DESCRIPTORS",
     "ENDINGS",
+    "collect_rarely",
     "ending",
     "finish_output",
     "interruptible",
@@ -40,6 +42,16 @@ _LINE_BYTES: Final = 1 << 20
 """No flow record is as long."""
 
 ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def collect_rarely() -> None:
+    """Let Python look for reference cycles a hundred times less often: for commands that handle many flows.
+
+    What a flow makes has no cycles and goes when its last reference goes, yet Python would walk all open flows again
+    and again in search of them: a fifth of the time of `flowsonar read`. What is loaded already stays to the end.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def mend_streams() -> None:

@@ -53,6 +53,7 @@ def read(
             async for batch in reading.asking():
                 output.write(batch)
 
+        process.collect_rarely()
         with process.stopped_by_signals(reading.stop):
             if probe:
                 run(asking)
