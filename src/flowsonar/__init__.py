@@ -10,11 +10,12 @@ Records are `flowsonar.model.FlowRecord` and `EndpointRecord`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the parts are imported when they are used: `flowsonar --help` needs none of them
+if TYPE_CHECKING:  # what is needed is imported when it is used: `flowsonar --help` needs none of it
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
     from flowsonar.app import Watching
     from flowsonar.config import Settings
     from flowsonar.model import EndpointRecord, FlowRecord

@@ -27,6 +27,7 @@ class Running:
         *arguments: str | Path,
         environment: dict[str, str] | None = None,
         before: Callable[[], None] | None = None,
+        program: Sequence[str] = ("-m", "flowsonar"),
         **streams: Any,
     ) -> None:
         self.arguments = [str(argument) for argument in arguments]
@@ -34,7 +35,7 @@ class Running:
         self._open = set()
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flowsonar", *self.arguments],
+            [sys.executable, *program, *self.arguments],
             stdin=streams.pop("stdin", subprocess.DEVNULL),
             stdout=streams.pop("stdout", subprocess.PIPE),
             stderr=streams.pop("stderr", subprocess.PIPE),
@@ -87,16 +88,16 @@ class Running:
                 assert stream in self._open, (pattern, self._lines)
                 assert self._news.wait(max(0.0, deadline - time.monotonic())), (pattern, self._lines)
 
-    def await_capture(self) -> None:
-        """Wait until its packet socket stands in this network namespace: from then on no packet is missed."""
-        until(lambda: self.process.poll() is not None or self._captures(), "the packet socket of a capture")
+    def await_capture(self, interfaces: int = 1) -> None:
+        """Wait until its packet sockets stand in this network namespace: from then on no packet is missed."""
+        until(lambda: self.process.poll() is not None or self._captures() == interfaces, "packet sockets")
         assert self.process.poll() is None, self.errors
 
-    def _captures(self) -> bool:
+    def _captures(self) -> int:
         inodes = {_target(entry) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir()}
         table = Path("/proc/thread-self/net/packet").read_text(encoding="ascii").splitlines()[1:]
         rows = [line.split() for line in table]
-        return any(f"socket:[{row[8]}]" in inodes and row[5] == "1" for row in rows)
+        return sum(f"socket:[{row[8]}]" in inodes and row[5] == "1" for row in rows)
 
     def peak_mib(self) -> float:
         """The most memory it had so far; ask while it runs."""
@@ -166,12 +167,12 @@ def flowsonar(home: Path, *arguments: str | Path, **more: Any) -> Running:
         return running
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, *, every_s: float = 0.01) -> None:
     """Wait for something that gives no sign of itself."""
     deadline = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 def one_line(errors: bytes, *words: bytes) -> None:
