@@ -1,6 +1,6 @@
 from flowsonar.model import Confidence, RecordType, Verdict
 from flowsonar.outputs import tally as module
-from flowsonar.outputs.tally import Tally, counters_line, lost_line
+from flowsonar.outputs.tally import Tally, counters_line
 from tests.outputs.samples import FTP, HTTPS, endpoint, flow, hostile_verdict
 
 
@@ -72,10 +72,3 @@ def test_counters_line_of_a_capture_has_no_probes():
     line = counters_line({"frames": 1}, {})
     assert line.plain == "packets 1  dropped 0  flows 0"
     assert not any("red" in str(span.style) for span in line.spans)
-
-
-def test_every_drop_is_named():
-    assert lost_line({"frames": 9, "flows": 3, "frames_not_ip": 0}) == ""
-    counters = {"frames_not_ip": 2, "kernel_drops": 1, "flows_evicted": 3, "questions_dropped": 4, "frames": 9}
-    told = lost_line(counters)
-    assert told == "not counted or dropped: flows_evicted 3, frames_not_ip 2, kernel_drops 1, questions_dropped 4"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flowsonar.app.asking import Asking
 from flowsonar.app.parts import Parts
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
@@ -15,6 +14,9 @@ from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block, FlowRecord
 from flowsonar.passive import FOLLOW
 from flowsonar.verdicts.tracker import Tracker
+
+if TYPE_CHECKING:  # most runs ask nobody: sockets, TLS and their event loop are imported by those that do
+    from flowsonar.app.asking import Asking
 
 __all__ = ["Progress", "Reading"]
 
@@ -78,6 +80,8 @@ class Reading:
 
     async def __aiter__(self) -> AsyncIterator[FlowRecord]:
         """The same for asynchronous programs: gives way to other tasks after each block."""
+        import asyncio
+
         for batch in self.batches():
             for record in batch:
                 yield record
@@ -85,6 +89,10 @@ class Reading:
 
     async def asking(self) -> AsyncIterator[list[FlowRecord]]:
         """Like `batches`, but asks the endpoints that are still there. Flows are reported once their answers came."""
+        import asyncio
+
+        from flowsonar.app.asking import Asking
+
         asking = Asking(self.settings, self._parts)
         self._wake = asking.nudge
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import signal
@@ -19,6 +18,8 @@ from flowsonar.cli import process
 from flowsonar.errors import ConfigError, FlowsonarError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flowsonar.config import Settings
 
 __all__ = [
@@ -149,6 +150,8 @@ def run(main: Callable[[], Coroutine[object, object, T]], stop: Callable[[], Non
 
     Without `stop`, signals are left as they are.
     """
+    import asyncio
+
     process.need_descriptors()
     try:
         import uvloop

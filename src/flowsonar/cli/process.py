@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
 import io
@@ -96,6 +95,8 @@ async def lines_of_input() -> AsyncIterator[str]:
     """Lines of standard input as they come, while the event loop goes on. Raises ConfigError where it is closed."""
     if sys.stdin is None:
         raise ConfigError("standard input is closed: pipe targets into it, or name them")
+    import asyncio
+
     loop = asyncio.get_running_loop()
     waiting: asyncio.Queue[bytes] = asyncio.Queue()
     room = threading.BoundedSemaphore(_PIECES_AHEAD)

@@ -8,7 +8,6 @@ from typing import Protocol, cast
 from flowsonar import _native, limits
 from flowsonar.config import FlowSettings
 from flowsonar.errors import ConfigError
-from flowsonar.flows._reference import ReferenceTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.model import Block
 
@@ -82,6 +81,8 @@ def make_table(
     if native is None:
         native = hasattr(_native.core, "FlowTable")
     if not native:
+        from flowsonar.flows._reference import ReferenceTable
+
         return ReferenceTable(settings, follow)
     if _native.core is None:
         raise ConfigError(f"no native flow table: {_native.reason}")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import IO
-
-from rich.console import Console
-from rich.text import Text
 
 from flowsonar.errors import OutputError
 from flowsonar.model import EndpointRecord, FlowRecord
 from flowsonar.outputs.eve import encode
 from flowsonar.outputs.lines import LineWriter
+from flowsonar.outputs.lost import lost_line
 from flowsonar.outputs.progress import cleared
-from flowsonar.outputs.tally import lost_line
 from flowsonar.verdicts.visible import visible
 
 __all__ = ["JsonOutput"]
@@ -27,7 +25,6 @@ class JsonOutput:
         self._live = live
         self._data = data
         self._lines = LineWriter(stream or sys.stdout.buffer, before=cleared)
-        self._errors = Console(stderr=True, highlight=False)
         self._full: OutputError | None = None
 
     def __enter__(self) -> JsonOutput:
@@ -58,7 +55,8 @@ class JsonOutput:
 
     def problem(self, text: str) -> None:
         """Tell what went wrong without ending the run."""
-        self._errors.print(Text(f"flowsonar: {visible(text)}"), soft_wrap=True)
+        with suppress(OSError):  # nobody hears us
+            print(f"flowsonar: {visible(text)}", file=sys.stderr)
 
     def summary(self, counters: Mapping[str, int]) -> None:
         """Write what waits; what was dropped is told, on standard error."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, TextIO
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Final, TextIO
 
 from flowsonar.outputs.row import amount
 from flowsonar.verdicts.visible import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["ProgressBar", "cleared"]
 
@@ -39,8 +40,7 @@ class ProgressBar:
     """
 
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = Console(file=stream or sys.stderr)
-        self._shown = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._console = _terminal(stream or sys.stderr)
         self._clock = clock
         self._began_s = self._drawn_s = clock()
         self._name = ""
@@ -53,7 +53,7 @@ class ProgressBar:
 
     def __call__(self, name: str, position: int, size: int | None) -> None:
         """Show where the reading is."""
-        if not self._shown:
+        if self._console is None:
             return
         now_s = self._clock()
         if name != self._name:
@@ -61,7 +61,8 @@ class ProgressBar:
             self._began_s = now_s
         if now_s - self._drawn_s >= DRAW_S:
             self._drawn_s = now_s
-            self._write(_CLEAR + self._line(position, size, now_s - self._began_s))
+            line = self._line(position, size, now_s - self._began_s)
+            self._write(_CLEAR + line[: max(1, self._console.width - 1)])
             _drawn[:] = [self]
 
     def close(self) -> None:
@@ -80,11 +81,23 @@ class ProgressBar:
             bar = "#" * done + "-" * (BAR - done)
             left = f"  {max(0, size - position) / rate:.0f} s left" if rate else ""
             end = f"[{bar}] {share:4.0%}  {end}{left}"
-        return f"{name}  {end}"[: max(1, self._console.width - 1)]
+        return f"{name}  {end}"
 
     def _write(self, text: str) -> None:
+        if self._console is None:
+            return
         try:
             self._console.file.write(text)
             self._console.file.flush()
         except OSError:  # the terminal is gone: so is the bar
-            self._shown = False
+            self._console = None
+
+
+def _terminal(stream: TextIO) -> Console | None:
+    """The terminal behind a stream, where there is one that can go back to the beginning of a line."""
+    if not stream.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return console if console.is_terminal and not console.is_dumb_terminal else None

@@ -12,10 +12,11 @@ from rich.text import Text
 from flowsonar.errors import OutputError
 from flowsonar.model import EndpointRecord, FlowRecord
 from flowsonar.outputs.lines import LineWriter
+from flowsonar.outputs.lost import lost_line
 from flowsonar.outputs.progress import cleared
 from flowsonar.outputs.row import plain_heading, plain_line
 from flowsonar.outputs.screen import Screen
-from flowsonar.outputs.tally import Tally, counters_line, lost_line
+from flowsonar.outputs.tally import Tally, counters_line
 from flowsonar.verdicts.visible import visible
 
 __all__ = ["TableOutput"]

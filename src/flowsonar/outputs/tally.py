@@ -13,7 +13,7 @@ from flowsonar.outputs.row import amount, is_end
 from flowsonar.verdicts.explain import CONFIDENCE_STYLES
 from flowsonar.verdicts.visible import visible
 
-__all__ = ["Tally", "counters_line", "lost_line"]
+__all__ = ["Tally", "counters_line"]
 
 SERVICES: Final = 40
 """Lines of the summary; what is left is one more line."""
@@ -88,13 +88,3 @@ def counters_line(counters: Mapping[str, int], confidences: Mapping[Confidence, 
         sent = counters.get("connections", 0) + counters.get("datagrams", 0)
         text.append(f"  probes {amount(sent)}")
     return text
-
-
-def lost_line(counters: Mapping[str, int]) -> str:
-    """Name every drop and bound that was reached, by its counter; empty when there was none."""
-    told = [
-        f"{name} {count}"
-        for name, count in sorted(counters.items())
-        if count and (name.startswith("frames_") or "drop" in name or name in ("flows_evicted", "turned_away"))
-    ]
-    return f"not counted or dropped: {', '.join(told)}" if told else ""
