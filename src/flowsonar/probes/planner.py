@@ -150,8 +150,9 @@ def clamp(value: float, low: float, high: float) -> float:
 class Planner:
     """Says the next move. Holds nothing but the signatures and the bounds."""
 
-    def __init__(self, catalogue: Catalogue, *, max_probes: int, timeout_s: float) -> None:
+    def __init__(self, catalogue: Catalogue, *, max_probes: int, timeout_s: float, amplifying: bool = True) -> None:
         self._catalogue = catalogue
+        self._amplifying = amplifying  # whether datagrams with large answers may be sent there
         self._max_probes = max_probes
         self.timeout_s = timeout_s
 
@@ -358,6 +359,8 @@ class Planner:
         for probe in signature.probes:
             if probe.transport is not endpoint.transport or probe.special == "tls":
                 continue
+            if probe.amplifies and not self._amplifying and probe.transport is Transport.UDP:
+                continue  # it would not be let out; the others still may
             if probe.family is not None and probe.family != family:
                 continue
             if probe.over is not None and probe.over is not over:

@@ -225,6 +225,7 @@ class Prober:
                 settings=self._settings,
                 now_s=began_s,
                 prior=self._priors(talk.question),
+                amplifying=self._gate.permits(endpoint, amplifies=True) is None,
                 note=talk.note,
             )
             answer = await channel.run(session.talk())

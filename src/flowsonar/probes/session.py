@@ -41,6 +41,7 @@ class Session:
         settings: Settings,
         now_s: float,
         prior: Sequence[str] = (),
+        amplifying: bool = True,
         note: Callable[[Evidence], None] = lambda _evidence: None,
         pick: random.Random | None = None,
     ) -> None:
@@ -53,7 +54,7 @@ class Session:
         self._matcher = matcher
         self._max_probes = budget.max_probes
         timeout_s = budget.timeout_s - min(END_S, budget.timeout_s / 10)
-        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=timeout_s)
+        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=timeout_s, amplifying=amplifying)
         self._prior = prior
         self._pick = pick or random.Random()
         self._judge = Judge(matcher, signatures, own, note)
