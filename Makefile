@@ -45,14 +45,12 @@ lab-quick: $(VENV)/.ready ## the lab in a few minutes, as CI runs it
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)
 
-fuzz: ## the C core under libFuzzer with sanitizers, for FUZZ_SECONDS (needs clang)
+fuzz: $(VENV)/.ready ## the C core under libFuzzer with sanitizers, for FUZZ_SECONDS (needs clang)
 	sh fuzz/run.sh $(FUZZ_SECONDS)
 
 sanitize: ## the tests of the packet path on a build with address and undefined-behaviour sanitizers
 	test -d $(SANITIZED) || $(PYTHON) -m venv $(SANITIZED)
-	FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet --force-reinstall --no-deps --no-build-isolation . 2>/dev/null || \
-	{ $(SANITIZED)/bin/pip install --quiet 'setuptools>=77' && FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet --force-reinstall --no-deps --no-build-isolation . ; }
-	$(SANITIZED)/bin/pip install --quiet pytest hypothesis
+	FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet '.[dev]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	$(SANITIZED)/bin/python -m pytest tests/native tests/flows -p no:cacheprovider
 
