@@ -58,6 +58,7 @@ int main(int argc, char **argv) {
         .capacity = 1 << 18,
         .idle_ns = UINT64_C(120000000000),
         .active_ns = UINT64_C(1800000000000),
+        .half_open_ns = UINT64_C(30000000000),
         .budget_tcp = 3,
         .budget_udp = 5,
         .payload_bytes = 2048,

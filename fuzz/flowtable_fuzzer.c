@@ -18,7 +18,15 @@
         }                  \
     } while (0)
 
-enum { FRAMES_MAX = 512, INTERFACES = 2 };
+enum { FRAMES_MAX = 512, INTERFACES = 2, CAPACITY_MAX = 8 };
+
+/* What was said of the flow in a slot. */
+struct told {
+    uint64_t flow;
+    bool open;
+    bool tcp;
+    bool established;
+};
 
 struct watch {
     struct table *table;
@@ -26,8 +34,26 @@ struct watch {
     uint64_t opened;
     uint64_t closed;
     uint64_t last_flow;
+    struct told told[CAPACITY_MAX];
     volatile uint8_t touched; /* payload bytes are read, so that the sanitizer sees them */
 };
+
+/* A flow is opened once, established at most once where it is TCP, and silent after its close. */
+static void follow_life(struct watch *watch, const struct event *event) {
+    uint32_t slot = (uint32_t)event->flow;
+    REQUIRE(slot < watch->capacity);
+    struct told *told = &watch->told[slot];
+    if (event->kind == EVENT_OPENED) {
+        REQUIRE(!told->open && event->flow != told->flow);
+        *told = (struct told){.flow = event->flow, .open = true, .tcp = event->opened.protocol == 6};
+    }
+    REQUIRE(told->open && event->flow == told->flow);
+    if (event->kind == EVENT_ESTABLISHED) {
+        REQUIRE(told->tcp && !told->established);
+        told->established = true;
+    }
+    if (event->kind == EVENT_CLOSED && event->closed.reason != CLOSE_ACTIVE) told->open = false;
+}
 
 static void take(struct watch *watch, const uint8_t *data, size_t size) {
     size_t count;
@@ -35,11 +61,14 @@ static void take(struct watch *watch, const uint8_t *data, size_t size) {
     REQUIRE(count <= EVENTS);
     for (size_t i = 0; i < count; i++) {
         const struct event *event = &events[i];
+        follow_life(watch, event);
         switch (event->kind) {
         case EVENT_OPENED:
             watch->opened++;
             watch->last_flow = event->flow;
             REQUIRE(event->opened.address_size == 4 || event->opened.address_size == 16);
+            break;
+        case EVENT_ESTABLISHED:
             break;
         case EVENT_PAYLOAD:
             REQUIRE(event->payload.size >= 1 && event->payload.size <= 2048);
@@ -136,9 +165,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     uint8_t choice = data[0];
     struct table_settings settings = {
-        .capacity = 1 + (choice & 7),
+        .capacity = 1 + (choice & (CAPACITY_MAX - 1)),
         .idle_ns = UINT64_C(1000000000) << (choice >> 6) * 3,
         .active_ns = UINT64_C(3000000000),
+        .half_open_ns = UINT64_C(1000000000) << (choice >> 5 & 3),
         .budget_tcp = 3,
         .budget_udp = 5,
         .payload_bytes = 2048,

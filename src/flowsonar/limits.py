@@ -31,6 +31,10 @@ FLOW_CAPACITY: Final = 1 << 18
 IDLE_TIMEOUT_S: Final = 120.0
 """A flow without a packet for this long has ended (nDPI and NFStream use the same)."""
 
+HALF_OPEN_TIMEOUT_S: Final = 30.0
+"""The same for a TCP flow that nobody answered, where this is less: hosts repeat a SYN within half a minute or hardly
+at all, and floods and scans must not keep the table full for two."""
+
 ACTIVE_TIMEOUT_S: Final = 1800.0
 """A flow that lasts longer gets an interim record (NetFlow's usual value)."""
 

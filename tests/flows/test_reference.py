@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowsonar import limits
 from flowsonar.capture.capturefile import open_capture
 from flowsonar.config import FlowSettings
 from flowsonar.errors import CaptureError
 from flowsonar.flows import _reference
-from flowsonar.flows.events import FlowEvent, Opened
+from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened
 from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block
 from tests.flows.frames import (
+    CLIENT,
     CLIENT6,
     SECOND,
+    SERVER,
     SERVER6,
     START,
     Frame,
@@ -31,6 +34,7 @@ from tests.flows.test_reference_decode import LINKS
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 FOLLOW = (b"220", b"ab")
+SIDES = (CLIENT, SERVER)
 
 
 def pair(settings: FlowSettings) -> tuple[FlowTable, FlowTable]:
@@ -64,7 +68,7 @@ sequences = st.one_of(
     st.integers(2**32 - 30, 2**32 - 1),
     st.sampled_from([2**24, 2**24 + 10, 2**31 - 1, 2**31, 2**31 + 1]),
 )
-flags = st.one_of(st.sampled_from([2, 18, 16, 17, 20, 4, 24, 3, 0]), st.integers(0, 255))
+flags = st.one_of(st.sampled_from([2, 2, 18, 16, 17, 20, 4, 24, 3, 0]), st.integers(0, 255))
 
 
 @st.composite
@@ -134,7 +138,7 @@ def framed(draw: st.DrawFn) -> tuple[int, bytes]:
 steps = st.one_of(
     st.integers(0, 1000),
     st.integers(0, 3 * SECOND),
-    st.sampled_from([-1, -SECOND, 5 * SECOND, 10 * SECOND, 31 * SECOND, -4000 * SECOND, 2**62, -(2**62)]),
+    st.sampled_from([-1, -SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, 31 * SECOND, -4000 * SECOND, 2**62, -(2**62)]),
 )
 
 
@@ -180,12 +184,53 @@ def test_both_agree_on_frames(wanted: FlowSettings, lists: Sequence[list[Frame]]
             )
         chosen, action = data.draw(st.sampled_from(known)), data.draw(st.sampled_from(["follow", "release", "expire"]))
         if action == "expire":
-            later = frames[-1].time_ns + data.draw(st.sampled_from([0, SECOND, 60 * SECOND]))
+            later = min(frames[-1].time_ns + data.draw(st.sampled_from([0, SECOND, 60 * SECOND])), 2**64 - 1)
             assert both[0].expire(later) == both[1].expire(later)
         else:
             for table in both:
                 getattr(table, action)(chosen)
     finish_both(both)
+
+
+@st.composite
+def connection_lists(draw: st.DrawFn) -> list[Frame]:
+    """TCP alone, on many ports: what fills tables of half-open flows."""
+    time_ns = START
+    frames = []
+    for _ in range(draw(st.integers(1, 120))):
+        time_ns += draw(st.sampled_from([0, 1, SECOND // 10, SECOND, SECOND + 1, 4 * SECOND]))
+        ends = (draw(st.integers(1, 12)), 80)
+        back = draw(st.integers(0, 2)) == 0
+        kind = draw(st.sampled_from([2, 2, 2, 18, 16, 17, 20, 4, 0]))
+        header = tcp(kind, draw(st.integers(0, 3)), 1, b"", *(reversed(ends) if back else ends))
+        sides = reversed(SIDES) if back else SIDES
+        frames.append(Frame(ethernet(ipv4(header, 6, *sides)), time_ns))
+    return frames
+
+
+@needs_native()
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 9), st.sampled_from([2.0, 120.0]), connection_lists())
+def test_both_agree_on_connections(capacity: int, idle_s: float, frames: list[Frame]) -> None:
+    both = pair(FlowSettings(capacity=capacity, idle_timeout_s=idle_s))
+    events = feed_both(both, block(frames))
+    later = frames[-1].time_ns + 31 * SECOND
+    expected, got = (table.expire(later) for table in both)
+    assert got == expected
+    finish_both(both)
+    known: set[int] = set()
+    for event in events:
+        if isinstance(event, Opened):
+            assert event.flow not in known
+            known.add(event.flow)
+        elif isinstance(event, Established):  # once, after Opened, before Closed
+            known.remove(event.flow)
+            known.add(-event.flow)
+        elif isinstance(event, Closed):
+            known -= {event.flow, -event.flow}
+    evictions = sum(isinstance(event, Closed) and event.reason == CloseReason.EVICTED for event in events)
+    counters = both[0].counters()
+    assert evictions == counters["flows_evicted"] + counters["flows_evicted_halfopen"]
 
 
 @needs_native()
@@ -249,5 +294,7 @@ def test_both_agree_on_all_captures() -> None:
 
 def test_constants_are_in_order() -> None:
     """What is dropped late must not be waited for by what is dropped early."""
+    assert round(limits.HALF_OPEN_TIMEOUT_S * 1e9) > _reference.UNANSWERED_NS
+    assert limits.HALF_OPEN_TIMEOUT_S < limits.IDLE_TIMEOUT_S
     assert _reference.REOPEN_NS < _reference.LINGER_NS < _reference.FRAGMENT_TIMEOUT_NS < _reference.CLOCK_STEP_NS
     assert list(make_table(FlowSettings(capacity=1)).counters()) == list(_reference.COUNTERS)

@@ -9,7 +9,7 @@ import pytest
 from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.errors import ConfigError
-from flowsonar.flows.events import Closed, CloseReason, FlowEvent, Opened, Payload
+from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block
 from tests.flows.conftest import Make
@@ -84,8 +84,10 @@ def test_handshake_goodbye_and_linger(make: Make) -> None:
     talk.goodbye()
     talk.segment(1, ACK)  # late: no ghost
     events = feed(table, talk.frames)
-    assert [type(event) for event in events] == [Opened, Payload, Payload]
-    opened, request, reply = events
+    assert [type(event) for event in events] == [Opened, Established, Payload, Payload]
+    opened, established, request, reply = events
+    assert established == Established(1 << 32, START + 1_000_000, 1_000_000)
+    assert type(established) is Established
     assert isinstance(opened, Opened)
     assert (opened.initiator, opened.midstream) == (CLIENT, False)
     assert isinstance(request, Payload)
@@ -127,7 +129,8 @@ def test_the_receiver_of_a_syn_ack_is_the_initiator(make: Make) -> None:
     table, talk = make(), Conversation()
     talk.segment(1, SYN | ACK)
     talk.segment(1, ACK, b"hello")
-    opened, payload = feed(table, talk.frames)
+    opened, established, payload = feed(table, talk.frames)
+    assert established == Established(opened.flow, START, 0)
     assert isinstance(opened, Opened)
     assert (opened.initiator, opened.responder_port, opened.midstream) == (CLIENT, 80, False)
     assert isinstance(payload, Payload)
@@ -138,7 +141,8 @@ def test_midstream(make: Make) -> None:
     table, talk = make(), Conversation()
     talk.segment(1, ACK, b"middle")
     talk.segment(0, ACK)
-    opened, payload = feed(table, talk.frames)
+    opened, established, payload = feed(table, talk.frames)
+    assert established == Established(opened.flow, START, 0)
     assert isinstance(opened, Opened)
     assert (opened.initiator, opened.midstream) == (SERVER, True)
     assert isinstance(payload, Payload)
@@ -153,9 +157,9 @@ def test_a_new_connection_on_closed_ports_is_a_new_flow(make: Make) -> None:
     second.time_ns = first.time_ns
     second.segment(0, SYN)
     events = feed(table, [*first.frames, *second.frames])
-    assert [type(event) for event in events] == [Opened, Closed, Opened]
-    assert events[1].flow == events[0].flow
-    assert events[2].flow != events[0].flow
+    assert [type(event) for event in events] == [Opened, Established, Closed, Opened]
+    assert events[2].flow == events[0].flow
+    assert events[3].flow != events[0].flow
     (closed,) = of(Closed, events)
     assert closed.reason == CloseReason.FIN
 
@@ -174,7 +178,7 @@ def test_another_syn_after_silence_is_a_new_flow(make: Make) -> None:
     table, talk = make(), Conversation()
     talk.handshake()
     talk.segment(0, SYN, at=77)
-    assert len(feed(table, talk.frames)) == 1
+    assert len(of(Opened, feed(table, talk.frames))) == 1
     again = Conversation(client_start=77_000)
     again.time_ns = talk.time_ns + SECOND
     again.segment(0, SYN)
@@ -189,6 +193,65 @@ def test_identifiers_are_never_used_twice(make: Make) -> None:
     frames = [datagram(port=port) for port in range(1, 50)]
     flows = [event.flow for event in of(Opened, feed(table, frames))]
     assert len(set(flows)) == len(flows) == 49
+
+
+# -- connections that stand ---------------------------------------------------------------------------------------
+
+
+def established(make: Make, *segments: tuple[int, int]) -> list[int]:
+    """Numbers of the segments (direction, flags) at which the conversation was established."""
+    talk = Conversation()
+    for direction, kind in segments:
+        talk.segment(direction, kind)
+    return [(event.time_ns - START) // 1_000_000 for event in of(Established, feed(make(), talk.frames))]
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        pytest.param([(0, SYN), (0, SYN), (0, SYN)], [], id="never answered"),
+        pytest.param([(0, SYN), (1, RST | ACK), (0, SYN), (1, RST | ACK)], [], id="refused"),
+        pytest.param([(0, SYN), (1, RST | ACK), (1, SYN | ACK), (0, ACK)], [2], id="refused, then accepted"),
+        pytest.param([(0, SYN), (0, RST)], [], id="taken back"),
+        pytest.param([(0, SYN), (1, SYN | ACK | RST)], [], id="SYN-ACK-RST"),
+        pytest.param([(0, SYN), (1, SYN | ACK), (0, RST)], [1], id="SYN scan of an open port"),
+        pytest.param([(0, SYN), (1, SYN | ACK), (0, ACK), (1, SYN | ACK), (0, ACK)], [1], id="once"),
+        pytest.param([(0, SYN), (0, SYN), (0, ACK), (0, PSH | ACK)], [2], id="initiator's direction alone"),
+        pytest.param([(0, SYN), (1, PSH | ACK)], [1], id="SYN-ACK lost in the capture"),
+        pytest.param([(0, SYN), (0, SYN | ACK)], [], id="the initiator's own SYN-ACK"),
+        pytest.param([(0, SYN), (1, SYN), (0, SYN | ACK), (1, SYN | ACK)], [3], id="simultaneous open"),
+        pytest.param([(1, SYN | ACK), (0, ACK)], [0], id="SYN not seen"),
+        pytest.param([(0, ACK), (1, ACK)], [0], id="midstream"),
+        pytest.param([(0, RST), (1, ACK)], [], id="midstream reset"),
+        pytest.param([(0, FIN | ACK)], [0], id="midstream end"),
+        pytest.param([(0, FIN), (0, 0), (0, FIN | PSH)], [], id="FIN, null and Xmas scan"),
+    ],
+)
+def test_established(make: Make, segments: list[tuple[int, int]], expected: list[int]) -> None:
+    assert established(make, *segments) == expected
+
+
+def test_only_tcp_is_established(make: Make) -> None:
+    assert of(Established, feed(make(), [datagram(), datagram(back=True)])) == []
+
+
+def test_the_handshake_is_timed_from_the_last_syn(make: Make) -> None:
+    table, talk = make(), Conversation()
+    talk.segment(0, SYN, at=1000)
+    talk.time_ns += SECOND
+    talk.segment(0, SYN)
+    talk.segment(1, SYN | ACK)
+    assert of(Established, feed(table, talk.frames)) == [Established(1 << 32, START + SECOND + 2_000_000, 1_000_000)]
+
+
+def test_each_reuse_of_the_ports_is_established_anew(make: Make) -> None:
+    table, first, second = make(), Conversation(), Conversation(client_start=9000, server_start=70_000)
+    first.handshake()
+    first.goodbye()
+    second.time_ns = first.time_ns
+    second.handshake()
+    events = feed(table, [*first.frames, *second.frames])
+    assert [event.flow for event in of(Established, events)] == [event.flow for event in of(Opened, events)]
 
 
 # -- time -------------------------------------------------------------------------------------------------------
@@ -254,7 +317,7 @@ def test_packets_that_expire_ran_ahead_of_keep_their_times(make: Make) -> None:
     talk.handshake()
     talk.segment(0, ACK, b"x")
     table.expire(START + SECOND)
-    opened, payload = feed(table, talk.frames)
+    opened, _, payload = feed(table, talk.frames)
     assert opened.time_ns == START
     assert isinstance(payload, Payload)
     assert (payload.time_ns, payload.handshake_ns) == (START + 3_000_000, 1_000_000)
@@ -489,6 +552,101 @@ def test_a_full_table_gives_up_closed_flows_first(make: Make) -> None:
     assert isinstance(closed, Closed)
     assert closed.reason == CloseReason.RST
     assert table.counters()["flows_evicted"] == 0
+
+
+def syn(port: int, time_ns: int = START) -> Frame:
+    talk = Conversation(port=port)
+    talk.time_ns = time_ns
+    talk.segment(0, SYN)
+    return talk.frames[0]
+
+
+def answered(port: int, time_ns: int = START) -> list[Frame]:
+    talk = Conversation(port=port)
+    talk.time_ns = time_ns
+    talk.handshake()
+    return talk.frames
+
+
+def evicted(events: list[FlowEvent]) -> list[int]:
+    """Ports of the flows that were evicted."""
+    ports = {event.flow: event.initiator_port for event in of(Opened, events)}
+    assert all(event.reason == CloseReason.EVICTED for event in of(Closed, events))
+    return [ports[event.flow] for event in of(Closed, events)]
+
+
+def test_a_full_table_gives_up_what_nobody_answered_before_what_is_older(make: Make) -> None:
+    table = make(capacity=4)
+    frames = [
+        datagram(b"", port=1),
+        *answered(2),
+        syn(3, START + SECOND),
+        datagram(b"", port=4, time_ns=START + SECOND),
+    ]
+    events = feed(table, [*frames, syn(5, START + 2 * SECOND + 1)])
+    assert evicted(events) == [3]
+    counters = table.counters()
+    assert (counters["flows_evicted"], counters["flows_evicted_halfopen"]) == (0, 1)
+
+
+def test_a_syn_that_may_still_be_answered_is_kept(make: Make) -> None:
+    table = make(capacity=4)
+    frames = [
+        datagram(b"", port=1),
+        *answered(2),
+        syn(3, START + SECOND),
+        datagram(b"", port=4, time_ns=START + SECOND),
+    ]
+    events = feed(table, [*frames, syn(5, START + 2 * SECOND)])
+    assert evicted(events) == [1]
+    counters = table.counters()
+    assert (counters["flows_evicted"], counters["flows_evicted_halfopen"]) == (1, 0)
+
+
+def test_the_oldest_of_all_may_be_half_open(make: Make) -> None:
+    table = make(capacity=4)
+    frames = [syn(1), datagram(b"", port=2, time_ns=START + 1), *answered(3, START + 1), syn(4, START + 2)]
+    assert evicted(feed(table, [*frames, datagram(b"", port=5, time_ns=START + 9_000_000)])) == [1]
+
+
+def test_a_flood_of_syns_does_not_push_out_connections(make: Make) -> None:
+    """Faster than half-open flows get old."""
+    table = make(capacity=64)
+    talks = [frame for port in range(1, 21) for frame in answered(port)]
+    flood = [syn(1000 + number, START + SECOND + number) for number in range(5000)]
+    events = feed(table, [*talks, *flood])
+    assert min(evicted(events)) >= 1000
+    assert table.counters()["flows_evicted"] == 0
+    assert table.counters()["flows_evicted_halfopen"] == 5000 - 44
+    assert len(table) == 64
+
+
+def test_a_syn_ack_opens_a_flow_that_was_evicted_anew(make: Make) -> None:
+    table, talk = make(capacity=1), Conversation(port=7)
+    talk.handshake()
+    events = feed(table, [talk.frames[0], syn(8), *talk.frames[1:]])
+    assert evicted(events) == [7, 8]
+    again = of(Opened, events)[-1]
+    assert (again.initiator, again.initiator_port, again.midstream) == (CLIENT, 7, False)
+    assert [event.flow for event in of(Established, events)] == [again.flow]
+
+
+def test_half_open_flows_end_sooner(make: Make) -> None:
+    table = make()
+    frames = [syn(1), syn(2), syn(3), *answered(4), syn(2, START + 20 * SECOND)]
+    ports = {event.flow: event.initiator_port for event in of(Opened, feed(table, frames))}
+    due = START + round(limits.HALF_OPEN_TIMEOUT_S * SECOND)
+    assert table.expire(due - 1) == []
+    assert [ports[event.flow] for event in of(Closed, table.expire(due))] == [1, 3]
+    assert [ports[event.flow] for event in of(Closed, table.expire(due + 20 * SECOND))] == [2]
+    (closed,) = of(Closed, table.expire(due + 90 * SECOND + 2_000_000))
+    assert (ports[closed.flow], closed.reason) == (4, CloseReason.IDLE)
+
+
+def test_half_open_flows_do_not_outlive_the_others(make: Make) -> None:
+    table = make(idle_s=5)
+    feed(table, [datagram(), syn(1)])
+    assert len(table.expire(START + 5 * SECOND)) == 2
 
 
 def test_many_flows_at_once(make: Make) -> None:

@@ -39,8 +39,7 @@ def _read(path, signatures):
             _, flow, evidence = flows[event.flow]
             if type(event) is Payload:
                 evidence.extend(reader.payload(flow, event).evidence)
-            else:
-                assert type(event) is Closed
+            elif type(event) is Closed:
                 evidence.extend(reader.close(flow).evidence)
 
     with open_capture(path) as capture:

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from flowsonar.flows.events import Closed, CloseReason, Opened, Payload
+from flowsonar.flows.events import Closed, CloseReason, Established, Opened, Payload
 from flowsonar.model import (
     Announcement,
     Answer,
@@ -84,6 +84,10 @@ def opened(
     return Opened(flow, at, protocol, *ends, 0, 0, midstream)
 
 
+def stands(flow: int = 1, *, at: int = 0, handshake_ns: int = 0) -> Established:
+    return Established(flow, at, handshake_ns)
+
+
 def payload(data: bytes, *, flow: int = 1, at: int = MS, direction: int = 0, index: int = 0) -> Payload:
     return Payload(flow, at, direction, index, 0, data, len(data), 0)
 
@@ -106,7 +110,7 @@ def flow_records(tracker: Tracker) -> list[FlowRecord]:
 
 def test_what_shows_itself_is_not_asked(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1)])
+    tracker.feed([opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1)])
     tracker.due(1 << 62)
     assert not tracker.questions
     tracker.feed([closed()])
@@ -121,7 +125,7 @@ def test_unknown_bytes_are_asked_about_at_once_and_the_record_waits_for_the_answ
     make: Callable[..., Tracker],
 ) -> None:
     tracker = make()
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     assert [question.endpoint for question in tracker.questions] == [endpoint()]
     assert tracker.questions[0].hints.initiator_bytes == RANDOM
     tracker.feed([closed()])
@@ -137,18 +141,52 @@ def test_unknown_bytes_are_asked_about_at_once_and_the_record_waits_for_the_answ
 def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([opened()])
+    assert tracker.next_due_ns is None
+    tracker.feed([stands(at=20 * MS, handshake_ns=20 * MS)])
     assert not tracker.questions
     due = tracker.next_due_ns
-    assert due is not None
+    assert due == 20 * MS + 35 * MS
     tracker.due(due - 1)
     assert not tracker.questions
     tracker.due(due)
     assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    assert tracker.questions[0].hints.rtt_ms == 20.0
 
 
-def test_a_refused_connection_is_not_asked_about(make: Callable[..., Tracker]) -> None:
+@pytest.mark.parametrize("reason", list(CloseReason))
+@pytest.mark.parametrize("sent", [[], [payload(RANDOM)]], ids=["SYNs", "SYNs with data"])
+def test_connections_that_nobody_accepted_are_not_asked_about(
+    make: Callable[..., Tracker], reason: CloseReason, sent: list[Payload]
+) -> None:
+    """A port scan that passes by is not repeated, whatever the table has to say of its flows but `Established`."""
     tracker = make()
-    tracker.feed([opened(), closed(reason=CloseReason.RST)])
+    tracker.feed([opened(), *sent, closed(reason=CloseReason.ACTIVE)])
+    tracker.due(1 << 62)
+    tracker.feed([closed(reason=reason)])
+    tracker.due(1 << 63)
+    assert not tracker.questions
+    assert tracker.counts["questions"] == 0
+
+
+def test_data_within_a_syn_is_asked_about_once_the_connection_stands(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), payload(RANDOM)])
+    assert not tracker.questions
+    tracker.feed([stands(at=2 * MS, handshake_ns=2 * MS)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    assert tracker.questions[0].hints.initiator_bytes == RANDOM
+
+
+def test_a_connection_that_does_not_concern_us_is_no_trouble(make: Callable[..., Tracker]) -> None:
+    tracker = make(own=lambda _: True)
+    tracker.feed([opened(), stands(), stands(2)])
+    assert tracker.next_due_ns is None
+    assert len(tracker) == 0
+
+
+def test_a_connection_that_was_reset_at_once_is_not_asked_about(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), closed(reason=CloseReason.RST)])
     tracker.due(1 << 62)
     assert not tracker.questions
     assert len(flow_records(tracker)) == 1
@@ -159,7 +197,7 @@ def test_a_tls_hello_is_looked_into(make: Callable[..., Tracker], signatures: Si
     hello = next(
         example for example in signatures.services["tls"].examples if example.side is Side.INITIATOR and example.matches
     )
-    tracker.feed([opened(), payload(hello.data)])
+    tracker.feed([opened(), stands(), payload(hello.data)])
     assert [question.endpoint for question in tracker.questions] == [endpoint()]
     inside = Evidence(kind=EvidenceKind.REPLY, service="http", over="tls", confidence=Confidence.CONFIRMED)  # type: ignore[arg-type]
     tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 5 * MS)
@@ -170,7 +208,7 @@ def test_a_tls_hello_is_looked_into(make: Callable[..., Tracker], signatures: Si
 def test_flows_of_one_endpoint_share_one_question(make: Callable[..., Tracker]) -> None:
     tracker = make()
     for flow in (1, 2, 3):
-        tracker.feed([opened(flow, ports=(40000 + flow, 7777)), payload(RANDOM, flow=flow)])
+        tracker.feed([opened(flow, ports=(40000 + flow, 7777)), stands(flow), payload(RANDOM, flow=flow)])
     assert len(tracker.questions) == 1
     tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply(),)), 5 * MS)
     tracker.feed([closed(flow) for flow in (1, 2, 3)])
@@ -208,13 +246,13 @@ def test_what_the_initiator_serves_is_likely_at_most(make: Callable[..., Tracker
 
 def test_a_flow_from_the_middle_asks_the_side_that_serves(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(midstream=True, ports=(22, 51234)), payload(RANDOM)])
+    tracker.feed([opened(midstream=True, ports=(22, 51234)), stands(), payload(RANDOM)])
     assert [question.endpoint for question in tracker.questions] == [endpoint(22, CLIENT)]
 
 
 def test_outside_the_scope_nothing_is_asked(make: Callable[..., Tracker]) -> None:
     tracker = make(permits=lambda _: "outside the scope")
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     tracker.due(1 << 62)
     assert not tracker.questions
     assert tracker.counts["questions_not_permitted"] == 1
@@ -225,7 +263,7 @@ def test_own_probe_traffic_is_left_out(make: Callable[..., Tracker]) -> None:
         return key.initiator_port == 40000
 
     tracker = make(own=own)
-    tracker.feed([opened(), payload(RANDOM), closed()])
+    tracker.feed([opened(), stands(), payload(RANDOM), closed()])
     assert not tracker.records
     assert tracker.releases == [1]
     assert tracker.counts["own_flows"] == 1
@@ -236,7 +274,7 @@ def test_a_known_endpoint_labels_the_flow_at_its_first_packet(make: Callable[...
     cache = Memory()
     cache.known[endpoint()] = Verdict(service="ssh", confidence=Confidence.CONFIRMED, product="OpenSSH")
     tracker = make(cache=cache)
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     tracker.due(1 << 62)
     (record,) = tracker.records
     assert (record.verdict.service, record.verdict.product, record.verdict_ms) == ("ssh", "OpenSSH", 0.0)
@@ -247,7 +285,7 @@ def test_the_flows_own_bytes_drop_a_cached_verdict(make: Callable[..., Tracker])
     cache = Memory()
     cache.known[endpoint()] = Verdict(service="redis", confidence=Confidence.CONFIRMED)
     tracker = make(cache=cache)
-    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed()])
+    tracker.feed([opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed()])
     assert tracker.counts["cache_contradicted"] == 1
     assert flow_records(tracker)[0].verdict.service == "ssh"
     assert cache.known.get(endpoint(), Verdict()).service != "redis"
@@ -256,10 +294,10 @@ def test_the_flows_own_bytes_drop_a_cached_verdict(make: Callable[..., Tracker])
 def test_answers_and_silence_are_remembered(make: Callable[..., Tracker]) -> None:
     cache = Memory()
     tracker = make(cache=cache)
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply(),)), 5 * MS)
     assert cache.known[endpoint()].service == "ssh"
-    tracker.feed([opened(2, ports=(40001, 8888)), payload(RANDOM, flow=2)])
+    tracker.feed([opened(2, ports=(40001, 8888)), stands(2), payload(RANDOM, flow=2)])
     tracker.answer(Answer(endpoint=endpoint(8888), outcome=Outcome.SILENT), 5 * MS)
     assert cache.failures == [(endpoint(8888), Outcome.SILENT)]
 
@@ -268,7 +306,7 @@ def test_answers_and_silence_are_remembered(make: Callable[..., Tracker]) -> Non
 def test_what_was_not_asked_is_not_held_against_the_endpoint(make: Callable[..., Tracker], outcome: Outcome) -> None:
     cache = Memory()
     tracker = make(cache=cache)
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     tracker.answer(Answer(endpoint=endpoint(), outcome=outcome), 5 * MS)
     assert not cache.failures
 
@@ -278,10 +316,12 @@ def test_an_ftp_data_connection_is_announced(make: Callable[..., Tracker]) -> No
     tracker.feed(
         [
             opened(),
+            stands(),
             payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
             payload(b"PASV\r\n", at=2 * MS),
             payload(b"227 Entering Passive Mode (10,0,0,1,156,64).\r\n", direction=1, index=1, at=3 * MS),
             opened(2, at=4 * MS, ports=(40001, 156 * 256 + 64)),
+            stands(2, at=4 * MS),
             payload(RANDOM, flow=2, at=5 * MS),
         ]
     )
@@ -296,7 +336,15 @@ def test_an_ftp_data_connection_is_announced(make: Callable[..., Tracker]) -> No
 def test_an_announcement_that_comes_late_labels_the_flow(make: Callable[..., Tracker]) -> None:
     """Packets of two interfaces are not in one order."""
     tracker = make()
-    tracker.feed([opened(2, ports=(40001, 40000)), opened(), payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1)])
+    tracker.feed(
+        [
+            opened(2, ports=(40001, 40000)),
+            stands(2),
+            opened(),
+            stands(),
+            payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
+        ]
+    )
     tracker.feed([payload(b"229 Entering Extended Passive Mode (|||40000|).\r\n", direction=1, index=1, at=3 * MS)])
     tracker.feed([closed(2)])
     assert [record.verdict.service for record in flow_records(tracker)] == ["ftp"]
@@ -317,7 +365,16 @@ def test_announcements_are_bounded_and_age(make: Callable[..., Tracker], monkeyp
         )
     assert tracker.counts["announcements_dropped"] == 1
     late = 3600 * 1000 * MS
-    tracker.feed([opened(1, ports=(40000, 1001)), opened(2, ports=(40000, 1003)), opened(3, at=late, ports=(5, 1002))])
+    tracker.feed(
+        [
+            opened(1, ports=(40000, 1001)),
+            stands(1),
+            opened(2, ports=(40000, 1003)),
+            stands(2),
+            opened(3, at=late, ports=(5, 1002)),
+            stands(3, at=late),
+        ]
+    )
     tracker.feed([closed(1), closed(2), closed(3)])
     assert {record.flow_id: record.verdict.service for record in flow_records(tracker)} == {1: None, 2: "ftp", 3: None}
 
@@ -326,23 +383,25 @@ def test_questions_are_bounded(make: Callable[..., Tracker], monkeypatch: pytest
     monkeypatch.setattr("flowsonar.limits.QUESTIONS_WAITING", 3)
     tracker = make()
     for flow in range(10):
-        tracker.feed([opened(flow, ports=(40000, 2000 + flow)), payload(RANDOM, flow=flow)])
+        tracker.feed([opened(flow, ports=(40000, 2000 + flow)), stands(flow), payload(RANDOM, flow=flow)])
     assert len(tracker.questions) == 3
     assert tracker.counts["questions_dropped"] == 7
 
 
 def test_the_active_timeout_gives_a_record_and_the_flow_goes_on(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed(reason=CloseReason.ACTIVE)])
+    tracker.feed(
+        [opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed(reason=CloseReason.ACTIVE)]
+    )
     tracker.feed([closed(reason=CloseReason.IDLE)])
     assert [record.reason for record in flow_records(tracker)] == ["active", "idle"]
 
 
 def test_after_stop_asking_flows_end_with_what_is_known(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(), payload(RANDOM)])
+    tracker.feed([opened(), stands(), payload(RANDOM)])
     tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.CANCELLED), 5 * MS)
     tracker.stop_asking()
-    tracker.feed([opened(2, ports=(40001, 9999)), payload(RANDOM, flow=2), closed(2), closed(1)])
+    tracker.feed([opened(2, ports=(40001, 9999)), stands(2), payload(RANDOM, flow=2), closed(2), closed(1)])
     assert len(flow_records(tracker)) == 2
     assert len(tracker) == 0

@@ -129,12 +129,14 @@ static PyObject *core_render_pcapng(PyObject *module, PyObject *args) {
 
 /* -- flow table --------------------------------------------------------------------------------------------------- */
 
+enum { EVENT_KINDS = EVENT_CLOSED + 1 };
+
 typedef struct {
     PyObject ob_base;
     /* NULL until __new__ is done. */
     struct table *table;
-    /* The classes Opened, Payload and Closed, by enum event_kind: subclasses of tuple. */
-    PyObject *classes[3];
+    /* The classes Opened, Established, Payload and Closed, by enum event_kind: subclasses of tuple. */
+    PyObject *classes[EVENT_KINDS];
     /* Set while a call is inside; it may have released the interpreter lock. */
     int busy;
 } FlowTable;
@@ -161,6 +163,10 @@ static int fill_opened(PyObject *tuple, const struct event *event) {
            put_u64(tuple, 8, event->opened.interface) || put(tuple, 9, PyBool_FromLong(event->opened.midstream));
 }
 
+static int fill_established(PyObject *tuple, const struct event *event) {
+    return put_u64(tuple, 2, event->established.handshake_ns);
+}
+
 static int fill_payload(PyObject *tuple, const struct event *event) {
     return put_u64(tuple, 2, event->payload.direction) || put_u64(tuple, 3, event->payload.index) ||
            put_u64(tuple, 4, event->payload.offset) ||
@@ -178,9 +184,13 @@ static int fill_closed(PyObject *tuple, const struct event *event) {
 
 /* The named tuples are made in place, without their Python-level constructor. */
 static PyObject *event_object(const FlowTable *self, const struct event *event) {
-    static const Py_ssize_t sizes[] = {[EVENT_OPENED] = 10, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
+    static const Py_ssize_t sizes[] = {[EVENT_OPENED] = 10, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
     static int (*const fill[])(PyObject *, const struct event *) = {
-        [EVENT_OPENED] = fill_opened, [EVENT_PAYLOAD] = fill_payload, [EVENT_CLOSED] = fill_closed};
+        [EVENT_OPENED] = fill_opened,
+        [EVENT_ESTABLISHED] = fill_established,
+        [EVENT_PAYLOAD] = fill_payload,
+        [EVENT_CLOSED] = fill_closed,
+    };
     PyObject *tuple = PyType_GenericAlloc((PyTypeObject *)self->classes[event->kind], sizes[event->kind]);
     if (!tuple) return NULL;
     if (put_u64(tuple, 0, event->flow) || put_u64(tuple, 1, event->time_ns) || fill[event->kind](tuple, event)) {
@@ -330,10 +340,12 @@ static int take_prefixes(PyObject *follow, struct table_settings *settings) {
 static int check_settings(const struct table_settings *settings, Py_ssize_t seed_size, PyObject *const *classes) {
     const char *wrong = NULL;
     if (settings->capacity < 1 || settings->capacity > 1u << 24) wrong = "capacity is out of range";
-    if (settings->idle_ns > UINT64_C(1) << 57 || settings->active_ns > UINT64_C(1) << 57) wrong = "timeout too long";
+    if (settings->idle_ns > UINT64_C(1) << 57 || settings->active_ns > UINT64_C(1) << 57 ||
+        settings->half_open_ns > UINT64_C(1) << 57)
+        wrong = "timeout too long";
     if (settings->followed_packets < 1 || settings->followed_packets > UINT16_MAX) wrong = "followed_packets";
     if (seed_size != 16) wrong = "seed is not 16 bytes";
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < EVENT_KINDS; i++)
         if (!PyType_Check(classes[i]) || !PyType_IsSubtype((PyTypeObject *)classes[i], &PyTuple_Type))
             wrong = "an event class is not a tuple";
     if (wrong) PyErr_SetString(PyExc_ValueError, wrong);
@@ -341,20 +353,24 @@ static int check_settings(const struct table_settings *settings, Py_ssize_t seed
 }
 
 static PyObject *table_py_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"capacity", "idle_ns", "active_ns", "follow", "seed", "events", "budget", NULL};
+    static char *names[] = {"capacity", "idle_ns", "active_ns", "half_open_ns", "follow",
+                            "seed",     "events",  "budget",    NULL};
     struct table_settings settings = {0};
-    unsigned long long idle_ns, active_ns;
+    unsigned long long idle_ns, active_ns, half_open_ns;
     unsigned int capacity, budget[5];
     const char *seed;
     Py_ssize_t seed_size;
-    PyObject *follow, *classes[3];
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "IKKO!y#(OOO)(IIIII):FlowTable", names, &capacity, &idle_ns,
-                                     &active_ns, &PyTuple_Type, &follow, &seed, &seed_size, &classes[0], &classes[1],
-                                     &classes[2], &budget[0], &budget[1], &budget[2], &budget[3], &budget[4]))
+    PyObject *follow, *classes[EVENT_KINDS];
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "IKKKO!y#(OOOO)(IIIII):FlowTable", names, &capacity, &idle_ns,
+                                     &active_ns, &half_open_ns, &PyTuple_Type, &follow, &seed, &seed_size,
+                                     &classes[EVENT_OPENED], &classes[EVENT_ESTABLISHED], &classes[EVENT_PAYLOAD],
+                                     &classes[EVENT_CLOSED], &budget[0], &budget[1], &budget[2], &budget[3],
+                                     &budget[4]))
         return NULL;
     settings.capacity = capacity;
     settings.idle_ns = idle_ns;
     settings.active_ns = active_ns;
+    settings.half_open_ns = half_open_ns;
     settings.budget_tcp = budget[0];
     settings.budget_udp = budget[1];
     settings.payload_bytes = budget[2];
@@ -364,7 +380,7 @@ static PyObject *table_py_new(PyTypeObject *type, PyObject *args, PyObject *keyw
     memcpy(settings.seed, seed, sizeof settings.seed);
     FlowTable *self = (FlowTable *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
-    for (int i = 0; i < 3; i++) self->classes[i] = Py_NewRef(classes[i]);
+    for (int i = 0; i < EVENT_KINDS; i++) self->classes[i] = Py_NewRef(classes[i]);
     self->table = table_new(&settings);
     if (!self->table) {
         Py_DECREF(self);
@@ -377,7 +393,7 @@ static void table_py_free(PyObject *object) {
     FlowTable *self = (FlowTable *)object;
     PyTypeObject *type = Py_TYPE(object);
     table_free(self->table);
-    for (int i = 0; i < 3; i++) Py_XDECREF(self->classes[i]);
+    for (int i = 0; i < EVENT_KINDS; i++) Py_XDECREF(self->classes[i]);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);

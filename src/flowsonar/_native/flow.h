@@ -21,6 +21,7 @@ enum {
     STATUS_SYN_SEEN = 1 << 8,        /* two bits: the stream starts after a SYN */
     STATUS_FIN_SEEN = 1 << 10,       /* two bits: fin_end means something */
     STATUS_FIN_ACKED = 1 << 12,      /* two bits */
+    STATUS_HALF_OPEN = 1 << 14,      /* TCP without a sign that the responder accepted; excludes LINGERS */
 };
 
 /* Sides in the order of (address, port), so that both directions have one key. No padding: compared as bytes. */

@@ -10,6 +10,7 @@
 #include "fragments.h"
 #include "hash.h"
 #include "index.h"
+#include "list.h"
 #include "memory.h"
 #include "stream.h"
 
@@ -17,6 +18,7 @@
 
 static const uint64_t LINGER_NS = 5 * SECOND_NS;            /* late packets of a closed flow open no ghost */
 static const uint64_t REOPEN_NS = SECOND_NS;                /* silence before a SYN that is not the first one's copy */
+static const uint64_t UNANSWERED_NS = SECOND_NS;            /* a SYN older than this is hardly answered any more */
 static const int64_t CLOCK_STEP_NS = 3600 * (int64_t)SECOND_NS; /* further back is a clock that was set */
 static const uint64_t TIME_MAX = UINT64_C(1) << 62;
 
@@ -27,12 +29,6 @@ enum {
 
 static_assert(sizeof(struct flow) + BUCKETS_PER_FLOW_MAX * sizeof(struct bucket) <= FLOW_BYTES_MAX,
               "a flow and its part of the index keep to the bound");
-
-/* Flows in the order of `since`. */
-struct list {
-    uint32_t oldest;
-    uint32_t newest;
-};
 
 /* A frame on its way through a batch. */
 struct staged {
@@ -61,11 +57,13 @@ struct table {
     uint64_t now_ns;
 
     struct flow *flows;  /* settings.capacity slots */
-    uint32_t size;       /* flows in the table; each is in the index and in one of the two lists */
+    uint32_t size;       /* flows in the table; each is in the index and in one of the three lists */
+    uint32_t half_opens; /* flows in `half_open` */
     uint32_t fresh;      /* slots below were used at least once */
     uint32_t free_slot;  /* stack of used slots that are free again; NONE when empty */
     struct list active;
-    struct list lingering;
+    struct list half_open; /* those with STATUS_HALF_OPEN */
+    struct list lingering; /* those with STATUS_LINGERS */
 
     struct index index;
     struct fragments fragments;
@@ -76,29 +74,19 @@ struct table {
     struct staged batch[BATCH];
 };
 
-/* -- lists -------------------------------------------------------------------------------------------------------- */
+/* -- lists ------------------------------------------------------------------------------------------------------- */
 
-static inline void list_add(struct table *t, struct list *list, uint32_t slot) {
-    struct flow *flow = &t->flows[slot];
-    flow->older = list->newest;
-    flow->newer = NONE;
-    if (list->newest == NONE)
-        list->oldest = slot;
-    else
-        t->flows[list->newest].newer = slot;
-    list->newest = slot;
+static inline struct list *list_of(struct table *t, const struct flow *flow) {
+    if (flow->status & STATUS_HALF_OPEN) return &t->half_open;
+    return flow->status & STATUS_LINGERS ? &t->lingering : &t->active;
 }
 
-static inline void list_remove(struct table *t, struct list *list, uint32_t slot) {
+/* Take a flow out of its list, with the status that put it there. */
+static inline void list_leave(struct table *t, uint32_t slot) {
     struct flow *flow = &t->flows[slot];
-    if (flow->older == NONE)
-        list->oldest = flow->newer;
-    else
-        t->flows[flow->older].newer = flow->newer;
-    if (flow->newer == NONE)
-        list->newest = flow->older;
-    else
-        t->flows[flow->newer].older = flow->older;
+    list_remove(t->flows, list_of(t, flow), slot);
+    if (flow->status & STATUS_HALF_OPEN) t->half_opens--;
+    flow->status = (uint16_t)(flow->status & ~STATUS_HALF_OPEN);
 }
 
 /* -- events ------------------------------------------------------------------------------------------------------- */
@@ -135,7 +123,7 @@ static void close_flow(struct table *t, uint32_t slot, enum close_reason reason)
     if (flow->status & STATUS_LINGERS) reason = flow->status & STATUS_CLOSED_FIN ? CLOSE_FIN : CLOSE_RST;
     report(t, slot, reason);
     index_remove(&t->index, hash_key(t->seed, &flow->key, key_is_ipv4(&flow->key)), slot);
-    list_remove(t, flow->status & STATUS_LINGERS ? &t->lingering : &t->active, slot);
+    list_leave(t, slot);
     flow->older = t->free_slot;
     t->free_slot = slot;
     t->size--;
@@ -143,32 +131,42 @@ static void close_flow(struct table *t, uint32_t slot, enum close_reason reason)
 
 static void linger(struct table *t, uint32_t slot, uint16_t reason) {
     struct flow *flow = &t->flows[slot];
-    list_remove(t, &t->active, slot);
+    list_leave(t, slot);
     flow->status |= reason;
     flow->since = t->clock;
-    list_add(t, &t->lingering, slot);
+    list_add(t->flows, &t->lingering, slot);
 }
 
 /* -- clock -------------------------------------------------------------------------------------------------------- */
 
 static inline bool events_fit(const struct table *t) { return t->event_count + EVENTS_PER_FRAME < EVENTS; }
 
+static inline uint64_t age_of(const struct table *t, uint32_t slot) { return t->clock - t->flows[slot].since; }
+
+/* For how long a list's oldest flow has been due, plus one; 0 for not yet. */
+static inline uint64_t due_for(const struct table *t, const struct list *list, uint64_t timeout_ns) {
+    if (list->oldest == NONE) return 0;
+    uint64_t age = age_of(t, list->oldest);
+    return age >= timeout_ns ? age - timeout_ns + 1 : 0;
+}
+
 /* Close what is due, in the order in which it became due; false when the events do not fit. */
 static bool close_due(struct table *t) {
     for (;;) {
-        uint32_t slot;
-        uint64_t closed_for = 0, idle_for = 0; /* how long ago it was due, plus one; 0 for not yet */
-        if (t->lingering.oldest != NONE) {
-            uint64_t age = t->clock - t->flows[t->lingering.oldest].since;
-            if (age >= LINGER_NS) closed_for = age - LINGER_NS + 1;
+        uint64_t longest = due_for(t, &t->lingering, LINGER_NS);
+        uint64_t half_open_for = due_for(t, &t->half_open, t->settings.half_open_ns);
+        uint64_t idle_for = due_for(t, &t->active, t->settings.idle_ns);
+        uint32_t slot = t->lingering.oldest;
+        if (half_open_for > longest) {
+            longest = half_open_for;
+            slot = t->half_open.oldest;
         }
-        if (t->active.oldest != NONE) {
-            uint64_t age = t->clock - t->flows[t->active.oldest].since;
-            if (age >= t->settings.idle_ns) idle_for = age - t->settings.idle_ns + 1;
+        if (idle_for > longest) {
+            longest = idle_for;
+            slot = t->active.oldest;
         }
-        if (closed_for == 0 && idle_for == 0) return true;
+        if (!longest) return true;
         if (!events_fit(t)) return false;
-        slot = idle_for > closed_for ? t->active.oldest : t->lingering.oldest;
         close_flow(t, slot, CLOSE_IDLE);
     }
 }
@@ -211,6 +209,17 @@ static void tcp_open(struct table *t, struct flow *flow, int direction, const st
         flow->handshake = t->now_ns > flow->handshake ? t->now_ns - flow->handshake : 0;
         flow->status = (uint16_t)(flow->status & ~STATUS_SYN_TIMED);
     }
+}
+
+/* A sign that the responder accepted: its SYN-ACK; or that the connection stands: a segment of one that is
+   synchronized, which has an ACK (RFC 9293 section 3.10.7.4) and no SYN. */
+static void tcp_establish(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
+    struct flow *flow = &t->flows[slot];
+    if ((packet->flags & (TCP_ACK | TCP_RST)) != TCP_ACK) return;
+    if (packet->flags & TCP_SYN && direction == 0) return;
+    list_leave(t, slot);
+    list_add(t->flows, &t->active, slot);
+    event_new(t, EVENT_ESTABLISHED, slot)->established.handshake_ns = handshake_ns(flow);
 }
 
 static void tcp_close(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
@@ -285,6 +294,20 @@ static void count_payload(struct table *t, uint32_t slot, int direction, const s
 
 /* -- flows -------------------------------------------------------------------------------------------------------- */
 
+/* Make room. First goes what ended already. Then what nobody answered, where it waited long or fills half of the
+   table: a flood of SYNs must not push out connections, and a SYN-ACK opens its flow anew. Then what is oldest. */
+static void evict(struct table *t) {
+    uint32_t slot = t->lingering.oldest, half_open = t->half_open.oldest, active = t->active.oldest;
+    if (slot == NONE) {
+        bool unanswered = half_open != NONE && (active == NONE || age_of(t, half_open) > UNANSWERED_NS ||
+                                                t->half_opens > t->settings.capacity / 2 ||
+                                                age_of(t, half_open) > age_of(t, active));
+        slot = unanswered ? half_open : active;
+        t->counters[unanswered ? COUNT_flows_evicted_halfopen : COUNT_flows_evicted]++;
+    }
+    close_flow(t, slot, CLOSE_EVICTED);
+}
+
 /* Both sides are one endpoint (a LAND packet): there is but one direction. */
 static inline bool to_itself(const struct key *key) {
     return key->low_port == key->high_port && memcmp(key->low, key->high, sizeof key->low) == 0;
@@ -292,11 +315,7 @@ static inline bool to_itself(const struct key *key) {
 
 static uint32_t open_flow(struct table *t, const struct staged *s) {
     const struct packet *packet = &s->packet;
-    if (t->size == t->settings.capacity) {
-        bool lingers = t->lingering.oldest != NONE;
-        if (!lingers) t->counters[COUNT_flows_evicted]++;
-        close_flow(t, lingers ? t->lingering.oldest : t->active.oldest, CLOSE_EVICTED);
-    }
+    if (t->size == t->settings.capacity) evict(t);
     uint32_t slot = t->free_slot;
     struct flow *flow;
     uint32_t generation = 0;
@@ -314,9 +333,13 @@ static uint32_t open_flow(struct table *t, const struct staged *s) {
     flow->key = s->key;
     flow->generation = generation + 1;
     flow->status = s->from_high != swapped ? STATUS_INITIATOR_HIGH : 0;
+    if (packet->protocol == PROTOCOL_TCP) {
+        flow->status |= STATUS_HALF_OPEN;
+        t->half_opens++;
+    }
     flow->since = flow->active_since = t->clock;
     flow->first_ns = flow->last_ns = t->now_ns;
-    list_add(t, &t->active, slot);
+    list_add(t->flows, list_of(t, flow), slot);
     index_add(&t->index, s->hash, slot);
     t->size++;
     t->counters[COUNT_flows]++;
@@ -342,9 +365,10 @@ static inline void count_packet(struct table *t, uint32_t slot, int direction, c
             flow->active_since = t->clock;
         }
         flow->since = t->clock;
-        if (t->active.newest != slot) {
-            list_remove(t, &t->active, slot);
-            list_add(t, &t->active, slot);
+        struct list *list = list_of(t, flow);
+        if (list->newest != slot) {
+            list_remove(t->flows, list, slot);
+            list_add(t->flows, list, slot);
         }
     }
     t->counters[COUNT_packets]++;
@@ -386,6 +410,7 @@ static void process(struct table *t, const struct staged *s) {
     if (packet->fragment == FRAGMENT_LATER) return;
     bool tcp = packet->protocol == PROTOCOL_TCP;
     if (tcp && packet->flags & TCP_SYN) tcp_open(t, &t->flows[slot], direction, packet);
+    if (t->flows[slot].status & STATUS_HALF_OPEN) tcp_establish(t, slot, direction, packet);
     if (packet->payload_wire) count_payload(t, slot, direction, packet);
     if (tcp) tcp_close(t, slot, direction, packet);
 }
@@ -492,7 +517,10 @@ bool table_finish(struct table *t) {
     t->event_count = 0;
     while (t->size) {
         if (!events_fit(t)) return false;
-        close_flow(t, t->lingering.oldest != NONE ? t->lingering.oldest : t->active.oldest, CLOSE_END);
+        uint32_t slot = t->lingering.oldest;
+        if (slot == NONE) slot = t->half_open.oldest;
+        if (slot == NONE) slot = t->active.oldest;
+        close_flow(t, slot, CLOSE_END);
     }
     return true;
 }
@@ -547,7 +575,7 @@ struct table *table_new(const struct table_settings *settings) {
     t->seed[0] = le64(settings->seed);
     t->seed[1] = le64(settings->seed + 8);
     t->free_slot = NONE;
-    t->active = t->lingering = (struct list){NONE, NONE};
+    t->active = t->half_open = t->lingering = list_empty();
     t->flows = memory_new(settings->capacity * sizeof *t->flows);
     bool index = index_new(&t->index, settings->capacity), fragments = fragments_new(&t->fragments, t->seed);
     if (t->flows && index && fragments) return t;

@@ -9,7 +9,7 @@
 enum {
     FRAME_SIZE = 24,          /* bytes per entry of Block.frames */
     EVENTS = 1024,            /* events kept before feed returns to have them taken */
-    EVENTS_PER_FRAME = 4,     /* of a frame itself: a flow closed, one opened, an interim record, a payload */
+    EVENTS_PER_FRAME = 5,     /* of a frame itself: a flow closed, one opened, an interim record, established, a payload */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
     FLOW_BYTES_MAX = 256,     /* what a flow may take in the table, its part of the index included */
@@ -31,6 +31,7 @@ enum {
     X(frames_other_interface) \
     X(fragments_displaced)    \
     X(flows_evicted)          \
+    X(flows_evicted_halfopen) \
     X(follows_ended)          \
     X(payloads_cut)           \
     X(tcp_lost_place)         \
@@ -45,7 +46,7 @@ enum counter {
 
 enum close_reason { CLOSE_IDLE, CLOSE_FIN, CLOSE_RST, CLOSE_ACTIVE, CLOSE_EVICTED, CLOSE_END };
 
-enum event_kind { EVENT_OPENED, EVENT_PAYLOAD, EVENT_CLOSED };
+enum event_kind { EVENT_OPENED, EVENT_ESTABLISHED, EVENT_PAYLOAD, EVENT_CLOSED };
 
 /* See flows/events.py for the meaning of the fields. */
 struct event {
@@ -64,6 +65,9 @@ struct event {
             uint8_t protocol;
             bool midstream;
         } opened;
+        struct {
+            uint64_t handshake_ns;
+        } established;
         struct {
             const uint8_t *data; /* in the block that is being fed */
             uint64_t offset;
@@ -89,6 +93,7 @@ struct table_settings {
     uint32_t capacity; /* 1 to 2^24 */
     uint64_t idle_ns;  /* at most 2^57, so that ages never overflow */
     uint64_t active_ns;
+    uint64_t half_open_ns; /* the idle time of half-open flows, at most 2^57 */
     uint8_t seed[16];
     uint32_t budget_tcp;
     uint32_t budget_udp;

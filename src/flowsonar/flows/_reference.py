@@ -13,7 +13,7 @@ from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows._reference_decode import ACK, FIN, RST, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
 from flowsonar.flows._reference_stream import Stream
-from flowsonar.flows.events import Closed, CloseReason, FlowEvent, Opened, Payload
+from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.model import FRAME_SIZE, Block
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "FRAGMENT_TIMEOUT_NS",
     "LINGER_NS",
     "REOPEN_NS",
+    "UNANSWERED_NS",
     "ReferenceTable",
 ]
 
@@ -31,6 +32,9 @@ LINGER_NS = 5_000_000_000
 
 REOPEN_NS = 1_000_000_000
 """A SYN with another sequence number opens a new flow on a key that was silent for this long."""
+
+UNANSWERED_NS = 1_000_000_000
+"""A SYN without an answer for longer is hardly answered any more: what its flow knows is given up first."""
 
 CLOCK_STEP_NS = 3600 * 1_000_000_000
 """Time that goes back less than this ages no flow until it is made up for; more is a clock that was set."""
@@ -56,6 +60,7 @@ COUNTERS = (
     "frames_other_interface",
     "fragments_displaced",
     "flows_evicted",
+    "flows_evicted_halfopen",
     "follows_ended",
     "payloads_cut",
     "tcp_lost_place",
@@ -90,6 +95,7 @@ class _Flow:
         "first_ns",
         "followed",
         "following",
+        "half_open",
         "handshake_ns",
         "identifier",
         "initiator",
@@ -132,6 +138,8 @@ class _Flow:
         self.syn_at: int | None = None
         # 0 until the SYN-ACK.
         self.handshake_ns = 0
+        # TCP without a sign that the responder accepted; excludes a `reason`.
+        self.half_open = key[0] == TCP
         # Set once the flow is closed and lingers.
         self.reason: CloseReason | None = None
         # All short payloads are reported; and how many were because of it, < FOLLOWED_PACKETS.
@@ -141,16 +149,23 @@ class _Flow:
         self.released = False
 
 
+def _oldest(flows: OrderedDict[int, _Flow]) -> _Flow:
+    return next(iter(flows.values()))
+
+
 class ReferenceTable:
     """See `flows.table.FlowTable`."""
 
     def __init__(self, settings: FlowSettings, follow: tuple[bytes, ...]) -> None:
         self._idle_ns = round(settings.idle_timeout_s * 1e9)
         self._active_ns = round(settings.active_timeout_s * 1e9)
+        self._half_open_ns = round(min(limits.HALF_OPEN_TIMEOUT_S, settings.idle_timeout_s) * 1e9)
+        self._capacity = settings.capacity
         self._follow = follow
-        # Every flow is in `_flows` and in exactly one of the two lists, which are ordered by `since`.
+        # Every flow is in `_flows` and in exactly one of the three lists, which are ordered by `since`.
         self._flows: dict[_Key, _Flow] = {}
         self._active: OrderedDict[int, _Flow] = OrderedDict()
+        self._half_open: OrderedDict[int, _Flow] = OrderedDict()
         self._lingering: OrderedDict[int, _Flow] = OrderedDict()
         # Slots without a flow, the next one last; generation of each slot's last flow.
         self._free = list(range(settings.capacity - 1, -1, -1))
@@ -201,25 +216,28 @@ class ReferenceTable:
 
     def finish(self) -> list[FlowEvent]:
         """See `flows.table.FlowTable`."""
-        while self._lingering or self._active:
-            self._close(next(iter((self._lingering or self._active).values())), CloseReason.END)
+        while self._flows:
+            self._close(_oldest(self._lingering or self._half_open or self._active), CloseReason.END)
         return self._take()
 
     def follow(self, flow: int) -> None:
         """See `flows.table.FlowTable`."""
-        found = self._active.get(flow) or self._lingering.get(flow)
+        found = self._find(flow)
         if found is not None:
             found.following, found.released, found.followed = True, False, 0
 
     def release(self, flow: int) -> None:
         """See `flows.table.FlowTable`."""
-        found = self._active.get(flow) or self._lingering.get(flow)
+        found = self._find(flow)
         if found is not None:
             found.following, found.released = False, True
 
     def counters(self) -> dict[str, int]:
         """See `flows.table.FlowTable`."""
         return dict(self._counters)
+
+    def _find(self, flow: int) -> _Flow | None:
+        return self._active.get(flow) or self._half_open.get(flow) or self._lingering.get(flow)
 
     def _take(self) -> list[FlowEvent]:
         events, self._events = self._events, []
@@ -235,20 +253,13 @@ class ReferenceTable:
             elif step < -CLOCK_STEP_NS:
                 self._shift = self._clock - time_ns
                 self._counters["clock_steps"] += 1
+        lists = (self._lingering, LINGER_NS), (self._half_open, self._half_open_ns), (self._active, self._idle_ns)
         while True:
-            closed = next(iter(self._lingering.values()), None)
-            idle = next(iter(self._active.values()), None)
-            closed_due = closed is not None and self._clock - closed.since >= LINGER_NS
-            idle_due = idle is not None and self._clock - idle.since >= self._idle_ns
-            if closed is not None and closed_due:
-                if idle is not None and idle_due and idle.since + self._idle_ns < closed.since + LINGER_NS:
-                    self._close(idle, CloseReason.IDLE)
-                else:
-                    self._close(closed, CloseReason.END)
-            elif idle is not None and idle_due:
-                self._close(idle, CloseReason.IDLE)
-            else:
+            oldest = [(flows, _oldest(flows).since + timeout_ns) for flows, timeout_ns in lists if flows]
+            flows, due = min(oldest, key=lambda pair: pair[1], default=(self._active, self._clock + 1))
+            if due > self._clock:
                 return
+            self._close(_oldest(flows), CloseReason.IDLE)
 
     def _assign_fragment(self, packet: Packet) -> bool:
         """Remember a first fragment's ports, give them to a later one; False when they are not known."""
@@ -296,6 +307,7 @@ class ReferenceTable:
             return
         if packet.protocol == TCP:
             self._tcp_open(flow, direction, packet)
+            self._tcp_establish(flow, direction, packet)
         if packet.payload_wire and packet.protocol in _BUDGET:
             self._payload(flow, direction, packet)
         if packet.protocol == TCP:
@@ -308,16 +320,14 @@ class ReferenceTable:
 
     def _open(self, packet: Packet, key: _Key, source: _Side, destination: _Side, interface: int) -> _Flow:
         if not self._free:
-            oldest = next(iter((self._lingering or self._active).values()))
-            self._counters["flows_evicted"] += oldest.reason is None
-            self._close(oldest, CloseReason.EVICTED)
+            self._evict()
         if packet.flags & (SYN | ACK) == SYN | ACK:  # the SYN was missed: who it answers is the initiator
             source, destination = destination, source
         slot = self._free.pop()
         self._generations[slot] = self._generations[slot] + 1 & 0xFFFFFFFF
         flow = _Flow(self._generations[slot] << 32 | slot, key, source, self._clock, self._now_ns)
         self._flows[key] = flow
-        self._active[flow.identifier] = flow
+        self._list_of(flow)[flow.identifier] = flow
         self._counters["flows"] += 1
         self._events.append(
             Opened(
@@ -335,13 +345,36 @@ class ReferenceTable:
         )
         return flow
 
+    def _evict(self) -> None:
+        """Make room: first goes what ended already, then what nobody answered, then what is oldest.
+
+        What nobody answered goes where it waited long or fills half of the table: a flood of SYNs must not push out
+        connections, and a SYN-ACK opens its flow anew.
+        """
+        if self._lingering:
+            self._close(_oldest(self._lingering), CloseReason.EVICTED)
+            return
+        unanswered = bool(self._half_open) and (
+            not self._active
+            or self._clock - _oldest(self._half_open).since > UNANSWERED_NS
+            or len(self._half_open) > self._capacity // 2
+            or _oldest(self._half_open).since < _oldest(self._active).since
+        )
+        self._counters["flows_evicted_halfopen" if unanswered else "flows_evicted"] += 1
+        self._close(_oldest(self._half_open if unanswered else self._active), CloseReason.EVICTED)
+
+    def _list_of(self, flow: _Flow) -> OrderedDict[int, _Flow]:
+        if flow.half_open:
+            return self._half_open
+        return self._active if flow.reason is None else self._lingering
+
     def _count(self, flow: _Flow, direction: int, packet: Packet, interface: int) -> None:
         if flow.reason is None:
             if self._clock - flow.active_since >= self._active_ns:
                 self._report(flow, CloseReason.ACTIVE)
                 flow.active_since = self._clock
             flow.since = self._clock
-            self._active.move_to_end(flow.identifier)
+            self._list_of(flow).move_to_end(flow.identifier)
         self._counters["packets"] += 1
         flow.interface[direction] = interface
         flow.packet_count[direction] += 1
@@ -361,6 +394,20 @@ class ReferenceTable:
         elif direction == 1 and packet.flags & ACK and flow.syn_at is not None:
             flow.handshake_ns = max(self._now_ns - flow.syn_at, 0)
             flow.syn_at = None
+
+    def _tcp_establish(self, flow: _Flow, direction: int, packet: Packet) -> None:
+        """Look for a sign that the responder accepted, its SYN-ACK, or that the connection stands.
+
+        That is a segment of a synchronized connection, which has an ACK (RFC 9293 section 3.10.7.4) and no SYN.
+        """
+        if not flow.half_open or packet.flags & (ACK | RST) != ACK:
+            return
+        if packet.flags & SYN and direction == 0:
+            return
+        del self._half_open[flow.identifier]
+        flow.half_open = False
+        self._active[flow.identifier] = flow
+        self._events.append(Established(flow.identifier, self._now_ns, flow.handshake_ns))
 
     def _tcp_close(self, flow: _Flow, direction: int, packet: Packet) -> None:
         back = 1 - direction
@@ -412,14 +459,15 @@ class ReferenceTable:
                 self._counters["follows_ended"] += 1
 
     def _linger(self, flow: _Flow, reason: CloseReason) -> None:
-        flow.reason, flow.since = reason, self._clock
-        self._lingering[flow.identifier] = self._active.pop(flow.identifier)
+        del self._list_of(flow)[flow.identifier]
+        flow.reason, flow.since, flow.half_open = reason, self._clock, False
+        self._lingering[flow.identifier] = flow
 
     def _close(self, flow: _Flow, reason: CloseReason) -> None:
         """A flow that lingers has its own reason."""
         self._report(flow, reason if flow.reason is None else flow.reason)
         del self._flows[flow.key]
-        del (self._active if flow.reason is None else self._lingering)[flow.identifier]
+        del self._list_of(flow)[flow.identifier]
         self._free.append(flow.identifier & 0xFFFFFFFF)
 
     def _report(self, flow: _Flow, reason: CloseReason) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ["CloseReason", "Closed", "FlowEvent", "Opened", "Payload"]
+__all__ = ["CloseReason", "Closed", "Established", "FlowEvent", "Opened", "Payload"]
 
 
 class CloseReason(IntEnum):
@@ -17,7 +17,7 @@ class CloseReason(IntEnum):
     ACTIVE = 3
     """The active timeout: a record of the counters so far; the flow stays and its counters go on growing."""
     EVICTED = 4
-    """The table was full and this was the flow longest without a packet."""
+    """The table was full and this was the flow longest without a packet, or longest without an answer to its SYN."""
     END = 5
     """The capture ended."""
 
@@ -40,6 +40,21 @@ class Opened(NamedTuple):
     interface: int
     midstream: bool
     """TCP without a SYN or SYN-ACK: who is initiator is not known, the sender of this packet stands in."""
+
+
+class Established(NamedTuple):
+    """The first sign that a TCP connection stands: nobody need be asked about a flow before it.
+
+    Once a flow: at the responder's SYN-ACK; where that was not seen, at the first segment with an ACK and neither SYN
+    nor RST, of either side; for a flow picked up in the middle, that is right after `Opened`. SYNs that nobody
+    answered or that a RST answered never bring it. `Payload` comes after it, but for data within a SYN (RFC 7413) or
+    in segments that no connection has: those with RST or without ACK.
+    """
+
+    flow: int
+    time_ns: int
+    handshake_ns: int
+    """SYN to SYN-ACK, the round trip between here and the responder; 0 where not both were seen."""
 
 
 class Payload(NamedTuple):
@@ -81,4 +96,4 @@ class Closed(NamedTuple):
     handshake_ns: int
 
 
-FlowEvent = Opened | Payload | Closed
+FlowEvent = Opened | Established | Payload | Closed

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from flowsonar import _native, limits
 from flowsonar.config import FlowSettings
 from flowsonar.errors import ConfigError
-from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
+from flowsonar.flows.events import Closed, Established, FlowEvent, Opened, Payload
 from flowsonar.model import Block
 
 __all__ = ["CAPACITY_MAX", "FOLLOW_PREFIXES", "FOLLOW_PREFIX_BYTES", "TIMEOUT_MAX_S", "FlowTable", "make_table"]
@@ -90,9 +90,10 @@ def make_table(
         capacity=settings.capacity,
         idle_ns=round(settings.idle_timeout_s * 1e9),
         active_ns=round(settings.active_timeout_s * 1e9),
+        half_open_ns=round(min(limits.HALF_OPEN_TIMEOUT_S, settings.idle_timeout_s) * 1e9),
         follow=follow,
         seed=os.urandom(16) if seed is None else seed,
-        events=(Opened, Payload, Closed),
+        events=(Opened, Established, Payload, Closed),
         budget=(
             limits.PAYLOAD_PACKETS_TCP,
             limits.PAYLOAD_PACKETS_UDP,

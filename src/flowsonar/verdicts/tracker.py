@@ -5,7 +5,8 @@ and when, is decided here:
 
 - what the flow's own bytes confirm is not asked;
 - what they leave open is asked after a grace that gives the flow time to show itself (`_grace_ns`);
-- TCP: the responder; the other side only where the flow was picked up in the middle and roles are a guess;
+- TCP: the responder, once the connection stands (a scan that passes by is not repeated); the other side only where
+  the flow was picked up in the middle and roles are a guess;
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
 - an endpoint that is cached is not asked, and what the flow's own bytes contradict leaves the cache.
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from flowsonar import limits
-from flowsonar.flows.events import Closed, CloseReason, FlowEvent, Opened, Payload
+from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.model import (
     UNKNOWN,
     Announcement,
@@ -95,6 +96,7 @@ class _Flow:
     __slots__ = (
         "asked",
         "closed",
+        "established",
         "evidence",
         "first_ns",
         "flow",
@@ -125,6 +127,7 @@ class _Flow:
         self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
         self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
+        self.established = opened.protocol != _TCP  # may be asked about
         self.handshake_ns = 0
         self.quiet = 3  # bit 0: the initiator said nothing yet; bit 1: nor did the responder
         self.settled = False  # nothing more is expected of the flow's own bytes
@@ -199,6 +202,9 @@ class Tracker:
                     self._payload(flow, event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
             elif kind is Opened:
                 self._opened(event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
+            elif kind is Established:
+                if self._ask:
+                    self._established(event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
             else:
                 self._closed(event)  # type: ignore[arg-type]
 
@@ -266,7 +272,16 @@ class Tracker:
             return
         if self._cache is not None and protocol in _WITH_PORTS:
             self._from_cache(flow, now_ns)
-        if self._ask and protocol == _TCP and flow.verdict.confidence is not _CONFIRMED:
+
+    def _established(self, event: Established, now_ns: int) -> None:
+        flow = self._flows.get(event.flow)
+        if flow is None:
+            return
+        flow.established = True
+        flow.handshake_ns = event.handshake_ns
+        if flow.quiet != 3:  # data came within the SYN
+            self._schedule(flow, now_ns)
+        elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
             heapq.heappush(self._due, (now_ns + self._grace_ns(flow), flow.flow))
 
     def _payload(self, flow: _Flow, event: Payload, now_ns: int) -> None:
@@ -286,7 +301,7 @@ class Tracker:
             if done:
                 flow.settled = True
                 self.releases.append(flow.flow)
-        if self._ask and flow.waiting is None:
+        if self._ask and flow.waiting is None and flow.established:
             self._schedule(flow, now_ns)
 
     def _closed(self, event: Closed) -> None:
@@ -517,7 +532,7 @@ class Tracker:
         """Ask the next endpoint of a flow that is still unsure."""
         key = flow.key
         verdict = flow.verdict
-        if not self._ask or key.transport not in (Transport.TCP, Transport.UDP):
+        if not self._ask or not flow.established or key.transport not in (Transport.TCP, Transport.UDP):
             return
         if verdict.confidence is _CONFIRMED and not self._opaque(verdict):
             return
