@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -99,6 +102,19 @@ class Running:
         rows = [line.split() for line in table]
         return sum(f"socket:[{row[8]}]" in inodes and row[5] == "1" for row in rows)
 
+    def await_reading(self) -> None:
+        """Wait until it has read all of its standard input that there is, and waits for more."""
+        assert self.process.stdin is not None
+        pipe = self.process.stdin.fileno()
+        until(
+            lambda: self.process.poll() is not None or (not _unread(pipe) and self._sleeps_in_read()),
+            "the end of the pipe",
+        )
+
+    def _sleeps_in_read(self) -> bool:
+        call = Path(f"/proc/{self.process.pid}/syscall").read_text(encoding="ascii").split()
+        return call[:2] == ["0", "0x0"]
+
     def peak_mib(self) -> float:
         """The most memory it had so far; ask while it runs."""
         text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -123,6 +139,8 @@ class Running:
         return code
 
     def kill(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(LIMIT_S)
@@ -134,6 +152,12 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+def _unread(pipe: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def _target(link: Path) -> str:

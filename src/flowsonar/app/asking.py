@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
@@ -69,7 +70,7 @@ class Asking:
                 continue
             task = asyncio.get_running_loop().create_task(self._one(question))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, question, time.monotonic()))
 
     def take(self) -> list[Answer]:
         """Answers since the last call."""
@@ -94,13 +95,7 @@ class Asking:
         await self._prober.close()
 
     async def _one(self, question: Question) -> None:
-        started = time.monotonic()
-        try:
-            self._put(await self._prober.ask(question))
-        except asyncio.CancelledError:
-            took_ms = (time.monotonic() - started) * 1000
-            self._put(Answer(endpoint=question.endpoint, outcome=Outcome.CANCELLED, took_ms=took_ms))
-            raise
+        self._put(await self._prober.ask(question))
 
     def _put(self, answer: Answer) -> None:
         self._answers.append(answer)
@@ -108,10 +103,15 @@ class Asking:
         if self._wake is not None:
             self._wake()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, question: Question, began_s: float, task: asyncio.Task[None]) -> None:
+        """Every question gets its answer, also when its task was cancelled before it began."""
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            took_ms = (time.monotonic() - began_s) * 1000
+            self._put(Answer(endpoint=question.endpoint, outcome=Outcome.CANCELLED, took_ms=took_ms))
+        if error is not None:
+            task.get_loop().call_exception_handler({"message": "asking an endpoint failed", "exception": error})
         self._news.set()
         if self._wake is not None:
             self._wake()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            task.get_loop().call_exception_handler({"message": "asking an endpoint failed", "exception": error})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flowsonar.app.parts import Parts
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
+from flowsonar.errors import CaptureError
 from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block, FlowRecord
 from flowsonar.passive import FOLLOW
@@ -63,7 +64,7 @@ class Reading:
             raise KeyboardInterrupt
 
     def batches(self) -> Iterator[list[FlowRecord]]:
-        """Records as they come, some at a time; asks nobody. Raises CaptureError where a capture cannot be opened."""
+        """Records as they come, some at a time; asks nobody. Raises CaptureError where its only capture is none."""
         for name, capture in self._opened():
             with capture:
                 table, tracker = self._wire(capture)
@@ -72,7 +73,7 @@ class Reading:
                     yield self._taken(name, capture, table, tracker)
                 tracker.feed(table.finish())
                 yield self._taken(name, capture, table, tracker)
-                self._sum_up(name, capture, table, tracker)
+                self._sum_up(capture, table, tracker)
 
     def __iter__(self) -> Iterator[FlowRecord]:
         for batch in self.batches():
@@ -118,20 +119,22 @@ class Reading:
                         await self._leave(asking, tracker)
                     tracker.feed(table.finish())
                     yield self._taken(name, capture, table, tracker)
-                    self._sum_up(name, capture, table, tracker)
+                    self._sum_up(capture, table, tracker)
         finally:
             self._wake = None
             await asking.close()
 
     async def _leave(self, asking: Asking, tracker: Tracker) -> None:
         """Answers under way end as `cancelled`; flows are recorded with what is known."""
+        asking.ask(tracker.questions)  # they too are to be cancelled: flows wait for their answers
+        tracker.questions.clear()
         await asking.close()
         tracker.stop_asking()
         for answer in asking.take():
             tracker.answer(answer, time.time_ns())
 
     def _opened(self) -> Iterator[tuple[str, CaptureFile]]:
-        """The captures, one after the other, until `stop`."""
+        """The captures, one after the other, until `stop`. Of several, one that cannot be opened is passed over."""
         for name in self._captures:
             if self._stopping:
                 return
@@ -141,6 +144,11 @@ class Reading:
             except KeyboardInterrupt:
                 self._interrupted()
                 return
+            except CaptureError as error:
+                if len(self._captures) == 1:
+                    raise
+                self.problems.append(str(error))
+                continue
             finally:
                 self._waiting = False
             yield name, capture
@@ -191,8 +199,8 @@ class Reading:
             table.release(flow)
         tracker.releases.clear()
 
-    def _sum_up(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> None:
+    def _sum_up(self, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> None:
         if capture.problem is not None:
-            self.problems.append(f"{name}: {capture.problem}")
+            self.problems.append(capture.problem)
         for key, count in (table.counters() | tracker.counts).items():
             self.counters[key] = self.counters.get(key, 0) + count

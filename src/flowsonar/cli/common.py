@@ -39,6 +39,9 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
+WARNING_LIMIT = 4096
+"""Characters of one message: a path may be as long."""
+
 ScopeOption = Annotated[
     list[str] | None,
     typer.Option("--scope", metavar="CIDR", help="Also ask endpoints of this network (may be repeated)."),
@@ -101,8 +104,10 @@ def _guarded(call: Callable[[], int]) -> int:
 
 def warn(text: str) -> None:
     """One line for people on standard error."""
+    from flowsonar.verdicts.visible import visible
+
     with suppress(OSError):  # nobody hears us
-        print(f"flowsonar: {text}", file=sys.stderr)
+        print(f"flowsonar: {visible(text, WARNING_LIMIT)}", file=sys.stderr)
 
 
 def settings_from(
