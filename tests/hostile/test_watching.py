@@ -321,3 +321,36 @@ def test_hostile_servers_while_watching(tmp_path: Path, network: None) -> None:
             if record["app_proto"] not in ({"tls"} if name.startswith("tls") else {"http", "echo", "ssh"})
         }
         assert not wrong
+
+
+def test_a_reader_that_has_enough_ends_it(tmp_path: Path, wire: tuple[str, str], far: Wire) -> None:
+    kept, given = os.pipe()
+    with Running(tmp_path, "watch", "-i", wire[0], "--json", "--passive", stdout=given) as running:
+        os.close(given)
+        running.await_capture()
+        os.close(kept)
+        far.send([marker(4500)])
+        assert running.end() == 0
+        assert not running.errors
+
+
+def test_a_reader_that_sleeps_does_not_keep_it_from_ending(tmp_path: Path, wire: tuple[str, str], far: Wire) -> None:
+    kept, given = os.pipe()
+    pause = threading.Event()
+    with Running(tmp_path, "watch", "-i", wire[0], "--json", "--passive", stdout=given) as running:
+        os.close(given)
+        running.await_capture()
+        far.send(marker(5000 + number) for number in range(3000))
+        until(lambda: stuck(running), "a full pipe")
+        for _ in range(20):
+            running.signal(signal.SIGTERM)
+            if running.process.poll() is not None or pause.wait(0.2):
+                break
+        assert running.end() == 130
+    os.close(kept)
+
+
+def stuck(running: Running) -> bool:
+    """Whether it waits in write(1, ...)."""
+    call = Path(f"/proc/{running.process.pid}/syscall").read_text(encoding="ascii").split()
+    return call[:2] == ["1", "0x1"]

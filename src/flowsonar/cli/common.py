@@ -171,14 +171,12 @@ def run(main: Callable[[], Coroutine[object, object, T]], stop: Callable[[], Non
         loop = asyncio.get_running_loop()
         numbers = [number for number in process.ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
 
-        def once() -> None:
-            stop()
-            for number in numbers:
-                loop.remove_signal_handler(number)
+        def once(*_: object) -> None:
+            loop.call_soon_threadsafe(stop)
             process.interruptible()
 
-        for number in numbers:
-            loop.add_signal_handler(number, once)
+        for number in numbers:  # not the loop's own handlers: they would wait while an output does not take its bytes
+            signal.signal(number, once)
         return await main()
 
     with asyncio.Runner(loop_factory=factory) as runner:
