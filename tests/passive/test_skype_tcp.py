@@ -104,6 +104,12 @@ def test_handshake_lengths_of_a_proven_host(proven):
         (NOISE[:57], b"", NOISE[100:117]),  # nobody answered
         (b"LOGIN some user name please\n", b"OK you are in now, welcome\n", b"LIST all of it\n"),
         (b"\x00\x01" * 12, b"\x00\x02" * 12, b"\x00\x03" * 6),
+        (b"good morning\r\n", NOISE[60:124], b"good morning\r\n"),  # lines answered with random bytes
+        (b"good morning\r\n", NOISE[60:124], NOISE[100:114]),
+        (NOISE[:57], b"welcome to this server\r\n", NOISE[100:114]),
+        (NOISE[:57], NOISE[60:124], b"good morning\r\n"),
+        (NOISE[:57], NOISE[60:124], b"\x00\x01" * 5),
+        (NOISE[:14], NOISE[60:124], NOISE[:14]),  # says it again
     ],
 )
 def test_other_protocols_of_a_host_that_runs_skype(proven, first, answer, second):
@@ -111,6 +117,24 @@ def test_other_protocols_of_a_host_that_runs_skype(proven, first, answer, second
     if answer:
         talk.answer(answer)
     assert talk.send(second).close().best is None
+
+
+@pytest.mark.parametrize("second", [NOISE[100:117], b"good morning\r\n"])
+def test_lengths_and_random_bytes_of_unknown_hosts_are_nothing(reader, second):
+    talk = Conversation(reader, server_port=18767).send(NOISE[:14]).answer(NOISE[60:124]).send(second)
+    assert talk.close().best is None
+
+
+def test_lengths_and_random_bytes_need_a_confirmed_port(reader):
+    port = _flow(reader).send(PROBE).answer(PROBE[:2] + b"\x25" + bytes([10, 1, 2, 3]) + b"tokn")
+    assert port.best == ("skype", "likely")
+    talk = Conversation(reader, server_port=18767).send(NOISE[:57]).answer(NOISE[60:95]).send(NOISE[100:117])
+    assert talk.close().best is None
+
+
+def test_text_to_the_port_of_a_node_is_not_skype(proven):
+    talk = Conversation(proven, server=CLIENT, server_port=PORT).send(b"good morning\r\n").answer(NOISE[60:124])
+    assert talk.close().best is None
 
 
 def test_a_known_service_stays_what_it_is(proven):

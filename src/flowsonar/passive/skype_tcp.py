@@ -10,7 +10,9 @@
 | handshake | 14 bytes, then a message whose first bytes can be read (see `protocols.skype`) | likely; confirmed |
 | known port | unexplained bytes to the port number of a proven UDP node or of its peer | likely |
 | known server | unexplained bytes to a server that showed the constants, or to its ports from a proven host | likely |
-| shape | from a proven host: random-looking messages of the handshake's lengths | likely |
+| shape | from a host with a confirmed UDP port: every message random by itself, of the handshake's lengths | likely |
+
+Lengths and a random look are no sign without a host that is proven by other means; text is never Skype's.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.passive.skype_udp import MAX_PORTS, SkypePorts
 from flowsonar.protocols import skype, tls
+from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["SkypeServers", "SkypeStream", "known_endpoint", "starts_like_login"]
 
@@ -147,6 +150,8 @@ def known_endpoint(flow: PassiveFlow, ports: SkypePorts, servers: SkypeServers) 
     if skype.answers_handshake(firsts[1], seconds[1]):
         what = "TCP handshake with a node, its second message is readable"
         return _readable(what, flow, _CONFIRMED if known else Confidence.LIKELY)
+    if _is_text(firsts[0]) or _is_text(firsts[1]):
+        return None  # all that Skype says is enciphered
     if known:
         own = ports.port_rank(opened.responder, opened.responder_port) >= _LIKELY
         where = "TCP to a node's port" if own else "TCP to a super node or peer"
@@ -160,7 +165,8 @@ def known_endpoint(flow: PassiveFlow, ports: SkypePorts, servers: SkypeServers) 
         return _behaviour(f"TCP to {_article(kind)} (port {opened.responder_port}) from a host that runs Skype", flow)
     if ours and servers.is_address(opened.responder):
         return _behaviour("TCP to a server that showed Skype's constants on another port", flow)
-    if ours and not opened.midstream and _is_handshake(firsts, seconds) and opened.responder_port >= 1024:
+    sure = ports.host_rank(opened.initiator) == _CONFIRMED.rank
+    if sure and not opened.midstream and _is_handshake(firsts, seconds) and opened.responder_port >= 1024:
         return _behaviour("TCP from a host that runs Skype, messages of the handshake's lengths", flow)
     return None
 
@@ -170,19 +176,28 @@ def _article(noun: str) -> str:
 
 
 def _is_handshake(firsts: tuple[bytes, bytes], seconds: tuple[bytes, bytes]) -> bool:
-    """Whether both first messages are short and look random, and the client's second one is 8 to 18 bytes.
+    """Whether both first messages are short, the client's second one is 8 to 18 bytes, and each looks random by itself.
 
-    E06 and A09 give 14 to 30 bytes for older clients; the recorded client of 2013 pads to 26 to 112.
+    E06 and A09 give 14 to 30 bytes for older clients; the recorded client of 2013 pads to 26 to 112. Judged together,
+    one random message would hide that the other one is text.
     """
-    both = firsts[0][:24] + firsts[1][:24]
     return (
         14 <= len(firsts[0]) <= 120
         and 14 <= len(firsts[1]) <= 120
         and 8 <= len(seconds[0]) <= 18
-        and len(set(both)) * 10 >= len(both) * 7
-        and both.count(0) <= 3
-        and sum(32 <= byte < 127 for byte in both) * 10 < len(both) * 7
+        and looks_random(firsts[0])
+        and looks_random(firsts[1])
+        and not _is_text(seconds[0])
+        and len(set(seconds[0])) * 4 >= len(seconds[0]) * 3
+        and seconds[0] != firsts[0][: len(seconds[0])]
     )
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether nearly all bytes are printable: of eight random ones that are seven or more once in 150 times."""
+    data = data[:64]
+    printable = sum(32 <= byte < 127 or byte in {9, 10, 13} for byte in data)
+    return len(data) >= 8 and printable * 8 >= len(data) * 7
 
 
 def _readable(detail: str, flow: PassiveFlow, confidence: Confidence) -> Evidence:
