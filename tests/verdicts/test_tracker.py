@@ -5,6 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from flowsonar.config import FlowSettings
+from flowsonar.flows import make_table
 from flowsonar.flows.events import Closed, CloseReason, Established, Opened, Payload
 from flowsonar.model import (
     Announcement,
@@ -24,6 +26,7 @@ from flowsonar.model import (
 from flowsonar.passive import PassiveReader
 from flowsonar.signatures import Matcher, SignatureSet, load_signatures
 from flowsonar.verdicts.tracker import Tracker
+from tests.flows.frames import ACK, RST, SYN, Conversation, Frame, block
 
 CLIENT, SERVER = "10.0.0.2", "10.0.0.1"
 MS = 1_000_000
@@ -166,6 +169,28 @@ def test_connections_that_nobody_accepted_are_not_asked_about(
     tracker.due(1 << 63)
     assert not tracker.questions
     assert tracker.counts["questions"] == 0
+
+
+def test_a_port_scan_that_passes_by_is_not_repeated(make: Callable[..., Tracker]) -> None:
+    """Through the table: of a hundred ports that are scanned, one accepts."""
+    frames: list[Frame] = []
+    for port in range(1000, 1100):
+        talk = Conversation(port=port)
+        talk.segment(0, SYN)
+        talk.segment(0, SYN, at=1000)
+        if port % 2:
+            talk.segment(1, RST | ACK)
+        elif port == 1042:
+            talk.segment(1, SYN | ACK)
+            talk.segment(0, RST)
+        frames += talk.frames
+    tracker, table = make(), make_table(FlowSettings(capacity=128))
+    tracker.feed(table.feed(block(frames)))
+    tracker.due(1 << 62)
+    tracker.feed(table.finish())
+    tracker.due(1 << 63)
+    assert [question.hints.rtt_ms for question in tracker.questions] == [1.0]
+    assert tracker.counts["flows"] == 100
 
 
 def test_data_within_a_syn_is_asked_about_once_the_connection_stands(make: Callable[..., Tracker]) -> None:

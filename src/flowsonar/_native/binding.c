@@ -184,7 +184,8 @@ static int fill_closed(PyObject *tuple, const struct event *event) {
 
 /* The named tuples are made in place, without their Python-level constructor. */
 static PyObject *event_object(const FlowTable *self, const struct event *event) {
-    static const Py_ssize_t sizes[] = {[EVENT_OPENED] = 10, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
+    static const Py_ssize_t sizes[] = {
+        [EVENT_OPENED] = 10, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
     static int (*const fill[])(PyObject *, const struct event *) = {
         [EVENT_OPENED] = fill_opened,
         [EVENT_ESTABLISHED] = fill_established,

@@ -531,7 +531,8 @@ static struct flow *flow_of(struct table *t, uint64_t flow) {
     uint32_t slot = (uint32_t)flow;
     if (slot >= t->fresh || identifier(t, slot) != flow) return NULL;
     struct flow *found = &t->flows[slot];
-    return index_find(&t->index, t->flows, &found->key, hash_key(t->seed, &found->key, key_is_ipv4(&found->key))) == slot ? found : NULL;
+    uint64_t hash = hash_key(t->seed, &found->key, key_is_ipv4(&found->key));
+    return index_find(&t->index, t->flows, &found->key, hash) == slot ? found : NULL;
 }
 
 void table_follow(struct table *t, uint64_t flow) {

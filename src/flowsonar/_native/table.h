@@ -9,7 +9,7 @@
 enum {
     FRAME_SIZE = 24,          /* bytes per entry of Block.frames */
     EVENTS = 1024,            /* events kept before feed returns to have them taken */
-    EVENTS_PER_FRAME = 5,     /* of a frame itself: a flow closed, one opened, an interim record, established, a payload */
+    EVENTS_PER_FRAME = 5,     /* of one frame: a flow closed, opened, its interim record, established, a payload */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
     FLOW_BYTES_MAX = 256,     /* what a flow may take in the table, its part of the index included */
