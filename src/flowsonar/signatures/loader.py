@@ -162,6 +162,8 @@ def _read_folder(path: Path) -> list[File]:
 
 
 def _read(path: Path) -> File:
+    if path.exists() and not path.is_file():  # opening a named pipe would wait for its other end
+        raise SignatureError(f"{path}:1: is not a file: put files of signatures there, and nothing else of that name")
     with path.open("rb") as file:
         content = file.read(FILE_BYTES + 1)
     if len(content) > FILE_BYTES:
