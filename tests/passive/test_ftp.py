@@ -1,6 +1,6 @@
 """FTP's dialogue: what proves it, what it announces, when it ends."""
 
-from flowsonar.model import Confidence, Layer
+from flowsonar.model import Confidence, Layer, Side
 from flowsonar.passive.ftp import FOLLOW, could_be_control
 
 from .fakes import CLIENT, SERVER, Conversation, opened
@@ -73,6 +73,45 @@ def test_auth_tls(reader):
     assert talk.evidence[-1].over is Layer.TLS
     assert talk.evidence[-1].confidence is Confidence.CONFIRMED
     assert talk.done
+
+
+HELLO = bytes.fromhex("160303007a020000760303") + bytes(range(112))
+
+
+def test_auth_tls_in_one_direction(reader):
+    asked = Conversation(reader, server_port=2121).send(b"FEAT\r\n").send(b"AUTH TLS\r\n").send(HELLO)
+    answered = _greeted(reader).answer(b"234 Proceed with negotiation.\r\n").answer(HELLO)
+    for talk, side in ((asked, Side.INITIATOR), (answered, Side.RESPONDER)):
+        assert (talk.best, talk.evidence[-1].over, talk.evidence[-1].side) == (("ftp", "confirmed"), Layer.TLS, side)
+        assert talk.done
+
+
+def test_a_234_without_tls_after_it_proves_nothing(reader):
+    talk = _greeted(reader).answer(b"234 apples\r\n").answer(b"221 bye\r\n")
+    assert talk.best == ("ftp", "likely")
+
+
+LONG = b"211-Features:\r\n EPRT\r\n EPSV\r\n PASV\r\nTVFS\r\nHELO\r\n211 End\r\n"
+
+
+def test_lines_within_a_long_reply_are_no_commands(reader):
+    known = _greeted(reader).answer(LONG).answer(b"227 ok (198,51,100,9,195,80)\r\n")
+    assert _told(known) == [("198.51.100.9", 50000, "192.0.2.1", Confidence.CONFIRMED)]
+    middle = Conversation(reader, start=opened(midstream=True)).answer(b"220 FTP\r\n").answer(LONG)
+    assert len(_told(middle.answer(b"229 ok (|||50001|)\r\n"))) == 1
+
+
+def test_a_client_that_asks_for_features_first(reader):
+    talk = Conversation(reader, server_port=2121).send(b"FEAT\r\n").send(b"OPTS UTF8 ON\r\n").send(b"USER ftp\r\n")
+    assert _told(talk.send(b"PORT 192,0,2,1,195,80\r\n")) == [
+        ("192.0.2.1", 50000, "198.51.100.9", Confidence.CONFIRMED)
+    ]
+    assert talk.followed
+
+
+def test_who_connects_is_the_client(reader):
+    talk = Conversation(reader).send(b"220 FTP\r\n").send(b"227 ok (192,0,2,1,195,80)\r\n")
+    assert not talk.announcements
 
 
 def test_lines_in_pieces_and_many_at_once(reader):

@@ -8,13 +8,22 @@ from flowsonar.errors import MalformedError
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Announcement, Confidence, Evidence, EvidenceKind, Layer, Side, Transport
 from flowsonar.passive.addresses import address_text
+from flowsonar.passive.tls import starts_like_tls
 from flowsonar.protocols import ftp
 
 __all__ = ["FOLLOW", "FtpControl", "could_be_control"]
 
-FOLLOW: Final = (b"220", b"USER ", b"AUTH ", b"PASV", b"EPSV", b"PORT ", b"EPRT ", b"227 ", b"229 ")
-"""First bytes of flows that may be FTP control connections: the flow table follows them from the start."""
+FOLLOW: Final = (
+    *(b"220", b"227 ", b"229 "),
+    *(b"USER ", b"AUTH ", b"FEAT", b"HOST ", b"CLNT ", b"OPTS ", b"SYST"),
+    *(b"PASV", b"EPSV", b"PORT ", b"EPRT "),
+)
+"""First bytes of flows that may be FTP control connections: the flow table follows them from the start.
 
+A greeting, what clients say first (lftp asks for features before it logs in), and what announces.
+"""
+
+_SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _MAX_LINE: Final = 1024
 """A line that is longer is not FTP's; the dialogue is given up."""
 _MAX_ANNOUNCED: Final = 4096
@@ -53,8 +62,8 @@ class FtpControl:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._buffers: list[bytes] = [b"", b""]
-        self._client = -1
-        """The direction that sends commands, -1 before it is known."""
+        self._client = -1 if opened.midstream else 0
+        """The direction that sends commands, -1 before it is known. Who connects is the client."""
         self._command = b""
         """The verb that waits for its reply."""
         self._proven = False
@@ -74,6 +83,8 @@ class FtpControl:
         evidence: list[Evidence] = []
         announcements: list[Announcement] = []
         direction = event.direction
+        if self._command == b"AUTH" and starts_like_tls(event.data):  # the other direction was not seen
+            self._agreed(_proof(_SIDES[direction], event.data[:16], "AUTH, then TLS", Layer.TLS), evidence)
         data = self._buffers[direction] + event.data
         if self.over_tls or len(data) > 4 * _MAX_LINE:
             self.ended = True
@@ -108,21 +119,29 @@ class FtpControl:
 
     def _reply(self, direction: int, line: bytes, evidence: list[Evidence], announcements: list[Announcement]) -> None:
         code = ftp.read_reply_code(line)
+        if code:
+            self._client = 1 - direction  # the lines within a long reply look like anything
         if not code or line[3:4] == b"-":
             return
-        side = Side.RESPONDER if direction else Side.INITIATOR
+        side = _SIDES[direction]
         command, self._command = self._command, b""
         if code == 227 or (code == 229 and b"|" in line):
             self._announce(line[:3], line[4:], direction, announcements)
             if announcements and not command:
                 command = b"PASV" if code == 227 else b"EPSV"  # picked up between command and reply
         if command == b"AUTH" and code == 234:
-            self.over_tls = True
-            self._proven = True
-            evidence.append(_proof(side, line, "AUTH accepted: TLS from here on", Layer.TLS))
+            self._agreed(_proof(side, line, "AUTH accepted: TLS from here on", Layer.TLS), evidence)
+        elif not command and code == 234:
+            self._command = b"AUTH"  # nothing else is answered like this (RFC 4217); TLS after it will prove that
         elif not self._proven and code in _ANSWERS.get(command, ()):
             self._proven = True
             evidence.append(_proof(side, line, f"{command.decode()} answered with {code}", None))
+
+    def _agreed(self, proof: Evidence, evidence: list[Evidence]) -> None:
+        """Both sides go on in TLS."""
+        self.over_tls = True
+        self._proven = True
+        evidence.append(proof)
 
     def _announce(self, what: bytes, argument: bytes, direction: int, announcements: list[Announcement]) -> None:
         """The party that sends the line listens; the other one connects."""
