@@ -179,7 +179,10 @@ def test_flows_that_are_watched_open_nothing(
     options += [] if way == "watch" else [f"--{way}"]
     sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sender.bind((wire[1], 0x0003))
-    with sender, Running(tmp_path, "watch", "-i", wire[0], *options, "--duration", "3.5") as running:
+    with (
+        sender,
+        Running(tmp_path, "watch", "-i", wire[0], *options, "--duration", "3" if way == "watch" else "1.5") as running,
+    ):
         running.await_capture()
         for frame in flows():
             sender.send(frame)

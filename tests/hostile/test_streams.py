@@ -56,14 +56,14 @@ def test_closed_streams_end_nothing_by_force(tmp_path: Path, capture: Path, name
     assert bool(result.output) == (1 not in closed)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["list", "read", "help"])
 def test_standard_output_that_is_closed_is_told_in_one_line(tmp_path: Path, capture: Path, name: str) -> None:
     result = flowsonar(tmp_path, *arguments(name, capture), before=closing(1))
     assert result.process.returncode == 1
     one_line(result.errors, b"standard output", b"Bad file descriptor")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["doctor", "probe", "probe --json", "help"])
 def test_a_full_disk_under_standard_output_is_told_in_one_line(tmp_path: Path, capture: Path, name: str) -> None:
     with Path("/dev/full").open("wb") as full:
         result = flowsonar(tmp_path, *arguments(name, capture), stdout=full)

@@ -115,7 +115,7 @@ def test_a_syn_flood(tmp_path: Path, wire: tuple[str, str], far: Wire) -> None:
 
     def flood() -> Iterator[bytes]:
         frame = bytearray(packets.tcp(("10.3.0.1", 1), ("10.3.0.2", 80), flags=SYN))
-        for _ in range(60_000):
+        for _ in range(30_000):
             frame[26:30] = chance.randbytes(4)
             frame[34:36] = chance.randbytes(2)
             yield bytes(frame)
@@ -172,7 +172,7 @@ def test_a_signal_while_it_starts(tmp_path: Path, network: None) -> None:
     """From the moment at which the program itself decides; Python's own start is not ours."""
     flowsonar(tmp_path, "watch", "-i", "lo", "--duration", "0")  # fills the cache
     pause = threading.Event()
-    for delay_s in (0, 0.05, 0.1, 0.2, 0.3, 0.5):
+    for delay_s in (0, 0.1, 0.25, 0.5):
         with Running(tmp_path, "watch", "-i", "lo", "--json") as running:
             until(lambda: catches_interrupts(running), "Python's handler", every_s=0.001)
             until(lambda: not catches_interrupts(running), "the program's", every_s=0.001)
@@ -249,7 +249,6 @@ def test_two_instances_share_a_store(tmp_path: Path, network: None) -> None:
 
 CORRUPT = {
     "text": b"this is no database\n" * 100,
-    "cut": b"SQLite format 3\0" + bytes(50),
     "empty pages": b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20" + bytes(4096 * 3),
 }
 
@@ -318,7 +317,7 @@ def test_hostile_servers_while_watching(tmp_path: Path, network: None) -> None:
             for record in running.records()
             for name, port in ports.items()
             if record["dest_port"] == port and record["flowsonar"]["confidence"] == "confirmed"
-            if record["app_proto"] not in ({"tls"} if name.startswith("tls") else {"http", "echo", "ssh"})
+            if record["app_proto"] not in ({"tls"} if "tls" in name else {"http", "echo", "ssh"})
         }
         assert not wrong
 
