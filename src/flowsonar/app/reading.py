@@ -11,6 +11,7 @@ from flowsonar.app.parts import Parts
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
 from flowsonar.errors import CaptureError
+from flowsonar.flows.events import FlowEvent
 from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block, FlowRecord
 from flowsonar.passive import FOLLOW
@@ -23,6 +24,10 @@ __all__ = ["Progress", "Reading"]
 
 Progress = Callable[[str, int, int | None], None]
 """Called now and then with the capture's name, the bytes read of it and its size (None where not known)."""
+
+
+_PART = 1024
+"""Events at a time when a capture ends: their records are written while they are still in the processor's cache."""
 
 
 class Reading:
@@ -71,8 +76,9 @@ class Reading:
                 for block in self._blocks(capture):
                     tracker.feed(table.feed(block))
                     yield self._taken(name, capture, table, tracker)
-                tracker.feed(table.finish())
-                yield self._taken(name, capture, table, tracker)
+                for events in _in_parts(table.finish()):
+                    tracker.feed(events)
+                    yield self._taken(name, capture, table, tracker)
                 self._sum_up(capture, table, tracker)
 
     def __iter__(self) -> Iterator[FlowRecord]:
@@ -204,3 +210,10 @@ class Reading:
             self.problems.append(capture.problem)
         for key, count in (table.counters() | tracker.counts).items():
             self.counters[key] = self.counters.get(key, 0) + count
+
+
+def _in_parts(events: list[FlowEvent]) -> Iterator[list[FlowEvent]]:
+    """The events some at a time, letting go of them: the last ones of a long capture are many."""
+    while events:
+        yield events[:_PART]
+        del events[:_PART]

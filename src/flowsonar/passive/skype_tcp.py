@@ -32,12 +32,12 @@ _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _LIKELY: Final = Confidence.LIKELY.rank
 _CONFIRMED: Final = Confidence.CONFIRMED
 
+_CONSTANTS: Final = (skype.LOGIN_HELLO, skype.LOGIN_ANSWER, skype.TLS_CLIENT_HELLO, skype.TLS_SERVER_HELLO)
+
 
 def starts_like_login(data: bytes) -> bool:
     """Whether first bytes are one of the constants."""
-    return data[:5] in {skype.LOGIN_HELLO, skype.LOGIN_ANSWER} or data.startswith(
-        (skype.TLS_CLIENT_HELLO, skype.TLS_SERVER_HELLO)
-    )
+    return data.startswith(_CONSTANTS)
 
 
 class SkypeServers:

@@ -39,6 +39,9 @@ UPGRADES: Final = frozenset(
 _CARRIERS: Final = {"tls": Layer.TLS, "dtls": Layer.DTLS, "quic": Layer.QUIC}
 
 _GUESS, _LIKELY, _CONFIRMED = 1, 2, 3
+_NONE: Final = Confidence.UNKNOWN
+_INITIATOR: Final = Side.INITIATOR  # at hand: looking into an enumeration is slow in Python 3.11
+_PAYLOAD: Final = EvidenceKind.PAYLOAD
 _BY_RANK: Final = (Confidence.UNKNOWN, Confidence.GUESS, Confidence.LIKELY, Confidence.CONFIRMED)
 
 _CAPS: Final = {
@@ -80,6 +83,7 @@ _STRENGTH: Final = {
     for side in (None, Side.INITIATOR, Side.RESPONDER)
 }
 _SIGNS: Final = frozenset({EvidenceKind.REPLY, EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED, EvidenceKind.BEHAVIOUR})
+_HINTS: Final = frozenset({EvidenceKind.NAME, EvidenceKind.PORT})
 _OWN: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED})
 
 _SPECIFICITY_BITS: Final = 20  # far more than pattern lengths make; strength stands above
@@ -96,12 +100,16 @@ def fuse(
         return UNKNOWN if name is None else Verdict(name=name)
     own: list[Evidence] = []
     service = None
+    decided = False
     for piece in items:
-        if piece.service is None or piece.confidence is Confidence.UNKNOWN:
+        if piece.service is None or piece.confidence is _NONE:
             continue
         if service is None:
             service = piece.service
+            decided = _STRENGTH[piece.side][piece.kind][piece.confidence] >> 4 >= _LIKELY
         elif piece.service != service:
+            if decided and piece.kind in _HINTS:
+                continue  # a guess that never rises: it neither wins nor is a conflict
             return _contest(items, traffic_class, name)
         own.append(piece)
     if service is None:
@@ -229,8 +237,10 @@ def _product(own: list[Evidence]) -> tuple[str | None, str | None, str | None]:
         piece
         for piece in own
         if (piece.product or piece.version or piece.cpe)
-        and (piece.side is not Side.INITIATOR or piece.kind is not EvidenceKind.PAYLOAD)
+        and (piece.side is not _INITIATOR or piece.kind is not _PAYLOAD)
     ]
+    if not told:
+        return None, None, None
     if len(told) == 1:
         piece = told[0]
         return piece.product or None, piece.version or None, piece.cpe or None
