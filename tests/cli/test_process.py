@@ -21,12 +21,14 @@ def same_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_inside_signals_stop_and_afterwards_they_interrupt() -> None:
+def test_inside_signals_stop_and_afterwards_they_end_the_process() -> None:
     stopped: list[bool] = []
     with process.stopped_by_signals(lambda: stopped.append(True)):
         for number in process.ENDINGS:
             signal.raise_signal(number)
     assert stopped == [True] * len(process.ENDINGS)
+    assert {signal.getsignal(number) for number in process.ENDINGS} == {signal.SIG_DFL}
+    process.interruptible()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
 

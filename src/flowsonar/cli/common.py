@@ -77,7 +77,6 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
 
 
 def _guarded(call: Callable[[], int]) -> int:
-    process.interruptible()
     code = 1
     try:
         code = call()
@@ -172,12 +171,16 @@ def run(main: Callable[[], Coroutine[object, object, T]], stop: Callable[[], Non
         numbers = [number for number in process.ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
 
         def once(*_: object) -> None:
+            process.leave_to_signals()
             loop.call_soon_threadsafe(stop)
-            process.interruptible()
 
         for number in numbers:  # not the loop's own handlers: they would wait while an output does not take its bytes
             signal.signal(number, once)
         return await main()
 
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(with_signals())
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(with_signals())
+    finally:
+        if stop is not None:
+            process.leave_to_signals()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flowsonar.cli import process
 from flowsonar.cli.common import JsonOption, exits
 
 __all__ = ["demo"]
@@ -27,4 +28,5 @@ def demo(
     """
     from flowsonar import demo as demonstration
 
+    process.interruptible()
     return demonstration.run(json=json, keep_capture=keep_capture, seconds=seconds)

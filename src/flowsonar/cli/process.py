@@ -23,6 +23,7 @@ __all__ = [
     "ending",
     "finish_output",
     "interruptible",
+    "leave_to_signals",
     "lines_of_input",
     "mend_streams",
     "need_descriptors",
@@ -71,8 +72,18 @@ def mend_streams() -> None:
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace")
 
 
+def leave_to_signals() -> None:
+    """Signals end the process at once, without a word: as long as there is nothing to save, or when told twice.
+
+    KeyboardInterrupt, Python's way, may strike inside an import, and come out as another error or as a crash.
+    """
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def interruptible() -> None:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does; who started us may have turned SIGHUP off (nohup)."""
+    """Signals raise KeyboardInterrupt; who started us may have turned SIGHUP off (nohup)."""
     for number in ENDINGS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -81,14 +92,13 @@ def interruptible() -> None:
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Inside, the signals that end a command call `stop`, which may raise KeyboardInterrupt."""
-    interruptible()
     numbers = [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in numbers:
         signal.signal(number, lambda *_: stop())
     try:
         yield
     finally:
-        interruptible()
+        leave_to_signals()
 
 
 async def lines_of_input() -> AsyncIterator[str]:
