@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import io
@@ -52,6 +53,7 @@ def collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    atexit.register(gc.freeze)  # nor at the end: what is left goes with the process
 
 
 def mend_streams() -> None:
