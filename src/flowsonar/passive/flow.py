@@ -111,6 +111,11 @@ class PassiveFlow:
         """Whether some service has evidence of at least `likely`."""
         return self.rank >= _LIKELY
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether some service is sure."""
+        return self.rank > _LIKELY
+
     def note(self, evidence: Evidence) -> None:
         """Remember a service and how sure it is."""
         service = evidence.service

@@ -41,6 +41,8 @@ _LONG_ECHO: Final = 64
 _MULTICAST_NAMES: Final = frozenset({5353, 5355, 137})
 """mDNS, LLMNR and NetBIOS names: DNS's format, other services."""
 _LIKELY: Final = Confidence.LIKELY.rank
+_PLAIN_ANSWERS: Final = frozenset({"redis/value"})
+"""Answers that say little alone (`+OK`, `:1`), and all after a question in the same framing."""
 _DONE: Final = Findings(done=True)
 
 
@@ -295,7 +297,7 @@ class PassiveReader:
             others: tuple[Evidence, ...] = ()
             if not control.proven:  # SMTP's EHLO ends it, and fits the greeting
                 others = self._match(flow, event.direction, event.data) or ()
-            ended = control.proven or flow.likely
+            ended = control.proven or flow.confirmed  # the answer to EHLO is still to come
             if ended:
                 flow.finish()
             return Findings((*found, *others), tuple(announcements), done=ended)
@@ -400,7 +402,7 @@ def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | 
 
 def _fit(one: Evidence, other: Evidence) -> bool:
     """Whether a question and an answer of one service, each at least likely, prove it together."""
-    return one.confidence.rank >= _LIKELY and other.confidence.rank >= _LIKELY
+    return (one.confidence.rank >= _LIKELY or one.signature in _PLAIN_ANSWERS) and other.confidence.rank >= _LIKELY
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from flowsonar.model import Confidence, Endpoint, Layer, Question, Side, Transport
+from flowsonar.model import Confidence, Endpoint, Hints, Layer, Question, Side, Transport
 from flowsonar.probes.special.tls import looks_like_tls
 from flowsonar.probes.traits import is_http2, is_random, is_text
 from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
@@ -22,6 +22,11 @@ __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "
 
 LISTEN_FLOOR_S: Final = 0.03
 """A local server greets within this; a few round trips are added where the path is longer."""
+GREETING_TRIPS: Final = 1.25
+"""Round trips from our connection to its greeting: one, and a little. One that comes later is still known for what
+it is when it comes after our question."""
+LISTEN_NO_ALPN_S: Final = 0.2
+"""Added inside TLS where the flow's client offered no ALPN: it is no browser, and the server may well speak first."""
 LISTEN_CEILING_S: Final = 1.0
 """Longest first listen, where flow or port say that the server speaks first."""
 REPLY_FLOOR_S: Final = 0.15
@@ -29,6 +34,8 @@ REPLY_FLOOR_S: Final = 0.15
 REPLY_CEILING_S: Final = 1.2
 DATAGRAM_FLOOR_S: Final = 0.1
 RTT_UNKNOWN_S: Final = 0.08
+RANDOM_BYTES: Final = 24
+"""Fewer bytes from the middle of a flow tell nothing of how random they are."""
 RETRY_AFTER_S: Final = 1.2
 """A datagram may be lost: the best one is sent once more this long after the beginning."""
 LEAST_S: Final = 0.02
@@ -85,6 +92,10 @@ class Seen:
     """What the standing connection runs inside."""
     alpn: str | None = None
     tls: TlsState = TlsState.UNKNOWN
+    handshake_s: float = 0.0
+    """How long TLS took to come through."""
+    alpn_offered: bool = False
+    """TLS was opened with ALPN names."""
     listened_s: dict[Layer | None, float] = field(default_factory=dict)
     """How long the first listening took, per layer."""
     tried: list[tuple[ProbeSpec, Layer | None]] = field(default_factory=list)
@@ -173,6 +184,8 @@ class Planner:
             return Stop("out of connections")
         if self._wants_tls(question, seen):
             return Secure() if seen.spent < self._max_probes else Stop("out of connections")
+        if self._wants_alpn(seen):
+            return Secure()
         over = Layer.TLS if seen.tls is TlsState.OPEN else None
         listen_s = self._listen_s(question, seen, over)
         if listen_s > 0:
@@ -188,6 +201,17 @@ class Planner:
         hung_up = seen.last is Heard.CLOSED and bool(seen.tried) and not seen.silences and not seen.heard
         # most that hang up on a plain question want a ClientHello
         return seen.tls is TlsState.SUGGESTED or (seen.tls is TlsState.UNKNOWN and hung_up)
+
+    def _wants_alpn(self, seen: Seen) -> bool:
+        """Whether to open TLS once more, with ALPN: gRPC's servers hang up on who does not name HTTP/2 in it."""
+        return (
+            seen.tls is TlsState.OPEN
+            and seen.last is Heard.CLOSED
+            and not seen.alpn_offered
+            and seen.best is Confidence.UNKNOWN
+            and not seen.candidates
+            and seen.spent < self._max_probes
+        )
 
     def _question(self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]) -> Move | None:
         """The best question that is left and affordable, or None."""
@@ -236,8 +260,10 @@ class Planner:
         hints, port = question.hints, question.endpoint.port
         if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes) or hints.alpn:
             return True
-        if hints.candidates or hints.initiator_bytes or hints.responder_bytes:
-            return hints.candidates[:1] == ("tls",)
+        if hints.candidates:
+            return hints.candidates[0] == "tls"
+        if hints.initiator_bytes or hints.responder_bytes:
+            return hints.midstream and _in_a_record(hints)
         named = self._catalogue.by_port(Transport.TCP, port)
         return bool(named) and not self._plain_services(Transport.TCP, port)
 
@@ -268,7 +294,13 @@ class Planner:
                 return patient_s
             if signature.speaks_first is Speaker.CLIENT:
                 return 0.0
-        return clamp(2 * self._rtt_s(seen) + LISTEN_FLOOR_S, LISTEN_FLOOR_S, LISTEN_CEILING_S)
+        rtt_s = self._rtt_s(seen)
+        listen_s = GREETING_TRIPS * rtt_s + LISTEN_FLOOR_S
+        if over is Layer.TLS:
+            listen_s += max(0.0, seen.handshake_s - 2 * rtt_s)  # who thinks long in the handshake is slow to greet too
+            if looks_like_tls(hints.initiator_bytes) and not hints.alpn:
+                listen_s += LISTEN_NO_ALPN_S  # who speaks HTTP would have offered it
+        return clamp(listen_s, LISTEN_FLOOR_S, LISTEN_CEILING_S)
 
     # -- UDP ----------------------------------------------------------------------------------------------------
 
@@ -402,3 +434,9 @@ class Planner:
     def _datagram_s(self, seen: Seen, *, strong: bool) -> float:
         floor_s = 2 * DATAGRAM_FLOOR_S if strong else DATAGRAM_FLOOR_S
         return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
+
+
+def _in_a_record(hints: Hints) -> bool:
+    """Whether the middle of a flow looks encrypted. Most that is so is TLS; who is not says so at once."""
+    shown = [data for data in (hints.initiator_bytes, hints.responder_bytes) if len(data) >= RANDOM_BYTES]
+    return bool(shown) and all(map(looks_random, shown))

@@ -25,6 +25,8 @@ __all__ = ["Session"]
 
 END_S: Final = 0.05
 """Kept of the time allowed, for timers that fire late: the answer is there when the time is over."""
+_ALPN: Final = ("h2", "http/1.1")
+"""Offered to servers that ask for a name (RFC 7301): HTTP/2 and HTTP/1.1."""
 _SAME_REQUEST: Final = 12
 """Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
 
@@ -144,20 +146,24 @@ class Session:
 
     def _secure(self) -> Talk[None]:
         """Open TLS; once more without what the server says it does not like."""
-        hints, exchange = self._question.hints, self._exchange
+        hints, exchange, seen = self._question.hints, self._exchange, self.seen
         name, alpn = hints.server_name, _offered(hints.alpn)
+        if seen.tls is TlsState.OPEN:  # it hung up inside: perhaps for want of ALPN
+            alpn = _ALPN
+            seen.tried = [(probe, over) for probe, over in seen.tried if over is None]
         for _ in range(2):
             line = yield from exchange.open(None, "tls")
             if line is None:
                 return
+            seen.alpn_offered = seen.alpn_offered or bool(alpn)
             client = yield from exchange.secure(line, name, alpn)
             if client.alert == NO_APPLICATION_PROTOCOL:
-                alpn = () if alpn else ("h2", "http/1.1")
+                alpn = () if alpn else _ALPN
             elif client.alert == UNRECOGNIZED_NAME and name:
                 name = None
             else:
                 return
-            if client.done or self.seen.spent >= self._max_probes:
+            if client.done or seen.spent >= self._max_probes:
                 return
 
     def _ask(self, move: Ask) -> Talk[None]:

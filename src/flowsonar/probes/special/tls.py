@@ -38,6 +38,9 @@ _TOLD = re.compile(
 )
 """How web servers say, in plain HTTP, that this port wants TLS (nginx, Apache httpd, Go, Tomcat and kin)."""
 
+_BROKEN = re.compile(rb"(?:421|5[0-9]{2})[ -][^\r\n]*\b(?:TLS|SSL) (?:handshake|negotiation)", re.IGNORECASE)
+"""How FTP and mail servers on a port for TLS turn away what is no hello: ProFTPD `421 TLS handshake failed`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFacts:
@@ -193,7 +196,9 @@ def looks_like_tls(data: bytes) -> bool:
 
 def suggests_tls(data: bytes) -> bool:
     """Whether a reply to a plain question tells that the port speaks TLS."""
-    return looks_like_tls(data) or (data[:5] == b"HTTP/" and _TOLD.search(data[:4096]) is not None)
+    if data[:5] == b"HTTP/":
+        return _TOLD.search(data[:4096]) is not None
+    return looks_like_tls(data) or _BROKEN.match(data[:256]) is not None
 
 
 @lru_cache(maxsize=64)
