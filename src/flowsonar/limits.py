@@ -50,6 +50,12 @@ ANNOUNCEMENT_TTL_S: Final = 60
 ANNOUNCED_EARLY_S: Final = 2
 """How long before its announcement a flow may have been seen, where packets of several interfaces are mixed."""
 
+CONTROL_CONNECTIONS: Final = 4096
+"""Open FTP control connections remembered; the oldest is forgotten first."""
+
+COMPANION_WAIT_MS: Final = 250
+"""How long a flow may wait until it is known whether an older one between its hosts is FTP inside TLS."""
+
 RECENT_FLOWS: Final = 4096
 """Responders whose latest flow is remembered for announcements that come late."""
 

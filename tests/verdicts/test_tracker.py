@@ -7,7 +7,7 @@ import pytest
 
 from flowsonar.config import FlowSettings
 from flowsonar.flows import make_table
-from flowsonar.flows.events import Closed, CloseReason, Established, Opened, Payload
+from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.model import (
     Announcement,
     Answer,
@@ -17,6 +17,7 @@ from flowsonar.model import (
     EvidenceKind,
     FlowKey,
     FlowRecord,
+    Layer,
     Outcome,
     RecordType,
     Side,
@@ -373,6 +374,164 @@ def test_an_announcement_that_comes_late_labels_the_flow(make: Callable[..., Tra
     tracker.feed([payload(b"229 Entering Extended Passive Mode (|||40000|).\r\n", direction=1, index=1, at=3 * MS)])
     tracker.feed([closed(2)])
     assert [record.verdict.service for record in flow_records(tracker)] == ["ftp"]
+
+
+def test_a_control_connection_that_the_cache_labels_announces_too(make: Callable[..., Tracker]) -> None:
+    """Seen to the client only, with a long reply before the announcement."""
+    cache = Memory()
+    cache.known[endpoint()] = Verdict(service="ftp", confidence=Confidence.CONFIRMED)
+    tracker = make(cache=cache)
+    features = b"211-Features:\r\n EPRT\r\n EPSV\r\n PASV\r\n211 End\r\n"
+    tracker.feed(
+        [
+            opened(),
+            stands(),
+            payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
+            payload(features, direction=1, index=1, at=2 * MS),
+            payload(b"227 Entering Passive Mode (10,0,0,1,156,64).\r\n", direction=1, index=2, at=3 * MS),
+            opened(2, at=4 * MS, ports=(40001, 156 * 256 + 64)),
+            stands(2, at=4 * MS),
+            closed(2),
+        ]
+    )
+    data = next(record for record in flow_records(tracker) if record.flow_id == 2)
+    assert (data.verdict.service, data.verdict.confidence) == ("ftp", Confidence.CONFIRMED)
+    assert not tracker.questions
+
+
+DATA = 39999
+HELLO = bytes.fromhex("160303002d0100002903031e" + "5a" * 31 + "00" + "0002c02f" + "0100")
+
+
+def auth_tls() -> list[FlowEvent]:
+    return [
+        opened(),
+        stands(),
+        payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
+        payload(b"AUTH TLS\r\n", at=2 * MS),
+        payload(b"234 Proceed with negotiation.\r\n", direction=1, index=1, at=3 * MS),
+    ]
+
+
+def data_connection(flow: int = 2, *, port: int = DATA) -> list[FlowEvent]:
+    return [opened(flow, at=4 * MS, ports=(40001, port)), stands(flow, at=4 * MS)]
+
+
+def asked_beside(tracker: Tracker) -> list[int]:
+    """Ports asked but for the control connection's, which has not said all yet."""
+    return [question.endpoint.port for question in tracker.questions if question.endpoint != endpoint()]
+
+
+def data_label(tracker: Tracker) -> tuple[object, ...]:
+    (record,) = [record for record in flow_records(tracker) if record.flow_id == 2]
+    verdict = record.verdict
+    return verdict.service, verdict.over, verdict.confidence.value
+
+
+@pytest.mark.parametrize(
+    ("said", "over"),
+    [
+        ([], None),
+        ([payload(RANDOM, flow=2, at=5 * MS)], None),
+        ([payload(RANDOM, flow=2, at=5 * MS, direction=1)], None),
+        ([payload(HELLO, flow=2, at=5 * MS)], "tls"),
+    ],
+    ids=["silent", "upload", "download", "inside TLS"],
+)
+def test_a_data_connection_beside_an_encrypted_control_connection_is_not_asked(
+    make: Callable[..., Tracker], said: list[FlowEvent], over: str | None
+) -> None:
+    tracker = make()
+    tracker.feed([*auth_tls(), *data_connection(), *said])
+    tracker.due(1 << 62)
+    tracker.feed([closed(2)])
+    assert not asked_beside(tracker)
+    assert data_label(tracker) == ("ftp", over, "likely")
+
+
+def test_the_same_without_asking(make: Callable[..., Tracker]) -> None:
+    tracker = make(ask=False, live=False)
+    tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS), closed(2)])
+    assert data_label(tracker) == ("ftp", "tls", "likely")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [*auth_tls(), *data_connection(port=6379), payload(RANDOM, flow=2, at=5 * MS)],
+        [
+            *(*auth_tls(), *data_connection()),
+            payload(RANDOM, flow=2, at=5 * MS),
+            payload(RANDOM[::-1], flow=2, at=5 * MS, direction=1),
+        ],
+        [*auth_tls(), closed(at=4 * MS), *data_connection(), payload(RANDOM, flow=2, at=5 * MS)],
+    ],
+    ids=["to a service's port", "both sides speak", "after the control connection"],
+)
+def test_what_is_no_data_connection_is_asked_about(make: Callable[..., Tracker], events: list[FlowEvent]) -> None:
+    tracker = make()
+    tracker.feed(events)
+    (port,) = [event.responder_port for event in events if isinstance(event, Opened) and event.flow == 2]
+    assert asked_beside(tracker) == [port]
+
+
+def test_a_data_connection_that_comes_before_its_control_connection_is_known_waits(
+    make: Callable[..., Tracker],
+) -> None:
+    """Implicit TLS: the control connection is only TLS until its endpoint has answered."""
+    inside = reply("ftp")._replace(over=Layer.TLS)
+    for ends_early in (False, True):
+        tracker = make()
+        tracker.feed([opened(), stands(), payload(HELLO)])
+        tracker.feed([*data_connection(), payload(HELLO, flow=2, at=5 * MS)])
+        if ends_early:
+            tracker.feed([closed(2)])
+        tracker.due(16 * MS)
+        assert [question.endpoint for question in tracker.questions] == [endpoint()]
+        tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 20 * MS)
+        tracker.due(30 * MS)
+        if not ends_early:
+            tracker.feed([closed(2)])
+        assert len(tracker.questions) == 1
+        assert data_label(tracker) == ("ftp", "tls", "likely")
+
+
+def test_it_waits_only_so_long(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), payload(HELLO), *data_connection(), payload(HELLO, flow=2, at=5 * MS)])
+    for now in range(10, 400, 10):
+        tracker.due(now * MS)
+    assert [question.endpoint.port for question in tracker.questions] == [7777, DATA]
+
+
+def test_what_turns_out_to_be_no_ftp_is_asked_about(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), payload(HELLO), *data_connection(), payload(HELLO, flow=2, at=5 * MS)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply("http"),)), 20 * MS)
+    tracker.due(30 * MS)
+    assert [question.endpoint.port for question in tracker.questions] == [7777, DATA]
+
+
+def test_a_flow_that_waits_at_the_end_is_recorded(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), payload(HELLO), *data_connection(), payload(HELLO, flow=2, at=5 * MS)])
+    tracker.feed([closed(2)])
+    assert not flow_records(tracker)
+    tracker.stop_asking()
+    assert data_label(tracker) == ("tls", None, "likely")
+
+
+def test_beside_a_control_connection_in_clear_the_announcement_is_waited_for(make: Callable[..., Tracker]) -> None:
+    tracker = make(interfaces=("a", "b"))
+    tracker.feed([opened(), stands(), payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1)])
+    tracker.feed([*data_connection(), payload(RANDOM, flow=2, at=5 * MS)])
+    tracker.due(20 * MS)
+    assert not asked_beside(tracker)
+    tracker.feed([payload(b"229 ok (|||39999|)\r\n", direction=1, index=1, at=21 * MS)])
+    tracker.due(1 << 62)
+    tracker.feed([closed(2)])
+    assert not asked_beside(tracker)
+    assert data_label(tracker) == ("ftp", None, "confirmed")
 
 
 def test_announcements_are_bounded_and_age(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:

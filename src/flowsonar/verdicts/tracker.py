@@ -8,6 +8,7 @@ and when, is decided here:
 - TCP: the responder, once the connection stands (a scan that passes by is not repeated); the other side only where
   the flow was picked up in the middle and roles are a guess;
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
+- FTP's data connections are not asked where their control connection shows that they are (`companions`);
 - an endpoint that is cached is not asked, and what the flow's own bytes contradict leaves the cache.
 """
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from flowsonar import limits
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
@@ -42,9 +42,11 @@ from flowsonar.model import (
 from flowsonar.passive import NOTHING, PassiveFlow, PassiveReader
 from flowsonar.passive.addresses import address_text
 from flowsonar.signatures import Signature, SignatureSet
+from flowsonar.verdicts.cache import Cache
+from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.fusion import contradicts, fuse
 
-__all__ = ["Cache", "Tracker"]
+__all__ = ["Tracker"]
 
 _MS = 1_000_000
 
@@ -66,30 +68,6 @@ _LIKELY = Confidence.LIKELY.rank
 _REASONS = {int(reason): reason.name.lower() for reason in CloseReason}
 
 
-class Cache(Protocol):
-    """What the tracker needs of the verdict store."""
-
-    def verdict(self, endpoint: Endpoint, now_s: float) -> Verdict | None:
-        """The cached verdict while it is valid."""
-        ...
-
-    def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
-        """Whether earlier failures allow to ask again."""
-        ...
-
-    def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
-        """An endpoint was identified."""
-        ...
-
-    def failed(self, endpoint: Endpoint, outcome: Outcome | None, now_s: float, verdict: Verdict | None = None) -> None:
-        """Asking gave no label; `verdict` may bring what the endpoint answered."""
-        ...
-
-    def forget(self, endpoint: Endpoint) -> None:
-        """A flow's own bytes contradict the cached verdict."""
-        ...
-
-
 class _Flow:
     """State of one flow while it lives."""
 
@@ -106,6 +84,7 @@ class _Flow:
         "key",
         "midstream",
         "passive",
+        "postponed",
         "quiet",
         "settled",
         "verdict",
@@ -127,6 +106,7 @@ class _Flow:
         self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
         self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
+        self.postponed = False  # nobody is asked before it is known whether it is FTP data (`companions`)
         self.established = opened.protocol != _TCP  # may be asked about
         self.handshake_ns = 0
         self.quiet = 3  # bit 0: the initiator said nothing yet; bit 1: nor did the responder
@@ -174,6 +154,8 @@ class Tracker:
         # Responder to its latest flow; the fuller half is let go as a whole, which costs a flow less than one by one.
         self._recent: dict[tuple[Transport, str, int], int] = {}
         self._recent_before: dict[tuple[Transport, str, int], int] = {}
+        self._companions = Companions(self._served)
+        self._hidden = self._companions.hidden  # empty unless FTP inside TLS is under way
         self.records: list[FlowRecord] = []
         self.questions: list[Question] = []
         self.releases: list[int] = []
@@ -224,10 +206,11 @@ class Tracker:
             if flow is None:
                 continue
             flow.waiting = None
+            self._companions.answered(flow)
             self._inherit(flow, endpoint, answer.evidence, now_ns)
             if answer.outcome is not Outcome.CANCELLED:
                 self._consider(flow, now_ns)
-            if flow.closed is not None and flow.waiting is None:
+            if flow.closed is not None and flow.waiting is None and not flow.postponed:
                 self._finish(flow, flow.closed)
 
     def due(self, now_ns: int) -> None:
@@ -236,12 +219,16 @@ class Tracker:
             _, number = heapq.heappop(self._due)
             flow = self._flows.get(number)
             if flow is not None and flow.waiting is None:
+                flow.postponed = False
                 self._consider(flow, now_ns)
+                if flow.closed is not None and flow.waiting is None and not flow.postponed:
+                    self._finish(flow, flow.closed)
 
     def stop_asking(self) -> None:
         """The end is near: flows are recorded with what is known."""
         self._ask = False
-        self._due.clear()
+        self._due = [(0, flow.flow) for flow in self._flows.values() if flow.postponed]
+        self.due(0)
 
     @property
     def next_due_ns(self) -> int | None:
@@ -305,6 +292,8 @@ class Tracker:
             if done:
                 flow.settled = True
                 self.releases.append(flow.flow)
+        elif self._hidden:
+            self._add(flow, (), now_ns)
         if self._ask and flow.waiting is None and flow.established:
             self._schedule(flow, now_ns)
 
@@ -322,7 +311,8 @@ class Tracker:
         flow.settled = True
         if self._ask and flow.waiting is None and not (flow.quiet == 3 and reason == _RST):
             self._consider(flow, event.time_ns)
-        if flow.waiting is None:
+        self._companions.ended(flow.flow)
+        if flow.waiting is None and not flow.postponed:
             self._finish(flow, event)
         else:
             flow.closed = event
@@ -361,9 +351,13 @@ class Tracker:
                 self.counts["flow_evidence_dropped"] += 1
         if flow.from_cache is not None:
             self._check_cache(flow)
+        if self._hidden:
+            self._companions.weigh(flow)
         before = flow.verdict
         verdict = fuse(flow.evidence, self._signatures.traffic_class, flow.passive.name)
         flow.verdict = verdict
+        if verdict.service == "ftp" and flow.closed is None and verdict.confidence.rank >= _LIKELY:
+            self._companions.note(flow)
         if verdict.service is None or _label(verdict) == _label(before):
             return
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
@@ -502,7 +496,8 @@ class Tracker:
             return
         if self._opaque(verdict) or flow.quiet == 0 or verdict.service is None:
             if self._mixed_ns:
-                heapq.heappush(self._due, (now_ns + self._mixed_ns, flow.flow))
+                wait_ns = self._mixed_ns * 4 if self._companions.announces(flow.key) else self._mixed_ns
+                heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
             else:
                 self._consider(flow, now_ns)
         else:
@@ -518,19 +513,18 @@ class Tracker:
         if key.transport is Transport.TCP:
             if not flow.midstream:
                 return (key.responder,)
-            responder, initiator = self._served(key, Side.RESPONDER), self._served(key, Side.INITIATOR)
+            responder, initiator = self._served(key.responder), self._served(key.initiator)
             if initiator and not responder:
                 return (key.initiator, key.responder)
             if not responder and key.initiator_port < key.responder_port:
                 return (key.initiator, key.responder)
             return (key.responder, key.initiator)
-        if self._served(key, Side.RESPONDER) or key.initiator_port == 0:
+        if self._served(key.responder) or key.initiator_port == 0:
             return (key.responder,)
         return (key.responder, key.initiator)
 
-    def _served(self, key: FlowKey, side: Side) -> bool:
-        endpoint = key.endpoint(side)
-        return endpoint.port < 1024 or bool(self._signatures.by_port(key.transport, endpoint.port))
+    def _served(self, endpoint: Endpoint) -> bool:
+        return endpoint.port < 1024 or bool(self._signatures.by_port(endpoint.transport, endpoint.port))
 
     def _consider(self, flow: _Flow, now_ns: int) -> None:
         """Ask the next endpoint of a flow that is still unsure."""
@@ -540,6 +534,9 @@ class Tracker:
             return
         if verdict.confidence is _CONFIRMED and not self._opaque(verdict):
             return
+        if self._is_data(flow, now_ns):
+            return
+        verdict = flow.verdict
         for endpoint in self._both_sides(flow):
             if endpoint in flow.asked:
                 continue
@@ -552,7 +549,20 @@ class Tracker:
             if self._cache is not None and not self._cache.may_ask(endpoint, now_ns / 1e9):
                 continue
             self._question(flow, endpoint)
+            if flow.waiting is not None and self._opaque(verdict):
+                self._companions.asking(flow, endpoint)
             return
+
+    def _is_data(self, flow: _Flow, now_ns: int) -> bool:
+        """Whether a flow is taken for FTP data whose announcement is hidden, or waits until that can be told."""
+        if self._hidden:
+            self._add(flow, (), now_ns)
+            if BESIDE in flow.evidence:
+                return True
+        flow.postponed = self._live and self._companions.postpones(flow, now_ns)
+        if flow.postponed:
+            heapq.heappush(self._due, (now_ns + 10 * _MS, flow.flow))
+        return flow.postponed
 
     def _question(self, flow: _Flow, endpoint: Endpoint) -> None:
         waiting = self._waiting.get(endpoint)

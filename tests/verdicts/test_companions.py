@@ -1,0 +1,180 @@
+"""Control connections by their hosts, and which flows beside them are taken for data."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import pytest
+
+from flowsonar import limits
+from flowsonar.flows.events import Opened
+from flowsonar.model import Confidence, Endpoint, Evidence, EvidenceKind, FlowKey, Layer, Transport
+from flowsonar.passive import PassiveFlow
+from flowsonar.verdicts.companions import BESIDE, Companions
+
+CLIENT, SERVER, OTHER = "10.0.0.2", "10.0.0.1", "10.0.0.3"
+SERVED = {21, 990, 6379}
+
+
+def key(
+    source: str = CLIENT, port: int = 50000, *, target: str = SERVER, own: int = 40001, over: Transport = Transport.TCP
+) -> FlowKey:
+    return FlowKey(over, source, own, target, port)
+
+
+@dataclass
+class Flow:
+    """What the tracker keeps of a flow, as far as it matters here."""
+
+    flow: int = 2
+    key: FlowKey = field(default_factory=key)
+    first_ns: int = 100
+    midstream: bool = False
+    established: bool = True
+    evidence: list[Evidence] = field(default_factory=list)
+    passive: PassiveFlow = field(
+        default_factory=lambda: PassiveFlow(Opened(2, 0, 6, b"", 40001, b"", 50000, 0, 0, False))
+    )
+
+
+def piece(service: str | None, kind: EvidenceKind = EvidenceKind.PAYLOAD, over: Layer | None = None) -> Evidence:
+    return Evidence(kind=kind, service=service, confidence=Confidence.LIKELY, over=over)
+
+
+AUTH = [piece("ftp", over=Layer.TLS)]
+
+
+@pytest.fixture
+def companions() -> Companions:
+    return Companions(lambda endpoint: endpoint.port in SERVED)
+
+
+@pytest.fixture
+def beside(companions: Companions) -> Companions:
+    """An encrypted control connection is open."""
+    companions.note(Flow(flow=1, first_ns=50, key=key(port=2121), evidence=list(AUTH)))
+    return companions
+
+
+def claimed(companions: Companions, flow: Flow) -> bool:
+    companions.weigh(flow)
+    return BESIDE in flow.evidence
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        Flow(),
+        Flow(key=key(SERVER, 40000, target=CLIENT, own=20)),
+        Flow(midstream=True, first_ns=1),
+        Flow(midstream=True, key=key(own=989)),
+        Flow(evidence=[piece("tls")]),
+        Flow(evidence=[piece(None), piece("gopher", EvidenceKind.PORT)]),
+        Flow(evidence=[piece("tls", EvidenceKind.ENDPOINT)]),
+    ],
+    ids=["passive", "active", "middle", "middle, active", "inside TLS", "nothing named", "cached TLS"],
+)
+def test_what_is_taken_for_data(beside: Companions, flow: Flow) -> None:
+    assert claimed(beside, flow)
+    beside.ended(1)
+    assert claimed(beside, flow)
+    assert flow.evidence.count(BESIDE) == 1
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        Flow(flow=1),
+        Flow(key=key(OTHER)),
+        Flow(key=key(port=6379)),
+        Flow(key=key(over=Transport.UDP)),
+        Flow(midstream=True, key=key(own=6379)),
+        Flow(first_ns=49),
+        Flow(established=False),
+        Flow(evidence=[piece("redis")]),
+        Flow(evidence=[piece("http", EvidenceKind.ENDPOINT, Layer.TLS)]),
+        Flow(evidence=[piece("tls"), piece("http", EvidenceKind.NAME, Layer.TLS)]),
+        Flow(evidence=[piece(None)] * limits.EVIDENCE_ITEMS),
+    ],
+    ids=[
+        *("the control connection", "another host", "a service's port", "UDP", "a service's port, middle", "older"),
+        *("no connection", "its own bytes", "cached", "ALPN", "full"),
+    ],
+)
+def test_what_is_not(beside: Companions, flow: Flow) -> None:
+    assert not claimed(beside, flow)
+
+
+def test_beside_a_control_connection_in_clear_nothing_is_claimed(companions: Companions) -> None:
+    for evidence in ([piece("ftp")], [piece("ftp", EvidenceKind.ENDPOINT, Layer.TLS), piece("ftp")]):
+        companions.note(Flow(flow=1, first_ns=50, evidence=evidence))
+        assert not companions.hidden
+        assert companions.announces(key())
+        assert not claimed(companions, Flow())
+    companions.ended(1)
+    assert not companions.announces(key())
+
+
+def test_a_control_connection_that_changes_to_tls(companions: Companions) -> None:
+    companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp")]))
+    companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]))
+    assert not companions.announces(key())
+    assert claimed(companions, Flow())
+
+
+def test_a_data_connection_is_no_control_connection(companions: Companions) -> None:
+    companions.note(Flow(evidence=[piece("ftp", EvidenceKind.ANNOUNCED)]))
+    companions.note(Flow(evidence=[BESIDE, piece("tls")]))
+    assert not companions.hidden
+    assert not companions.announces(key())
+
+
+def test_a_claim_is_withdrawn(beside: Companions) -> None:
+    both, named, offers = Flow(), Flow(), Flow()
+    assert all(claimed(beside, flow) for flow in (both, named, offers))
+    both.passive.count(0, b"hello")
+    both.passive.count(1, b"hello yourself")
+    named.evidence.append(piece("redis"))
+    offers.passive.alpn = ("h2",)
+    assert not any(claimed(beside, flow) for flow in (both, named, offers))
+
+
+def test_control_connections_are_bounded(companions: Companions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS", 3)
+    for number in range(10):
+        address = str(ip_address("10.1.0.0") + number)
+        companions.note(Flow(flow=number, key=key(address), evidence=list(AUTH)))
+        companions.asking(Flow(flow=number, key=key(address)), Endpoint(Transport.TCP, SERVER, 2121))
+    assert len(companions.hidden) == 3
+    waiting = [companions.postpones(Flow(key=key(f"10.1.0.{number}"), first_ns=101), 102) for number in range(10)]
+    assert waiting == [False] * 7 + [True] * 3
+
+
+def test_waiting_for_an_older_flow(companions: Companions) -> None:
+    suspect = Flow(flow=1, first_ns=50, key=key(port=2121))
+    companions.asking(suspect, suspect.key.responder)
+    younger = Flow()
+    assert companions.postpones(younger, 200)
+    assert not companions.postpones(younger, 100 + (limits.COMPANION_WAIT_MS + 1) * 1_000_000)
+    assert not companions.postpones(Flow(first_ns=50), 200)
+    assert not companions.postpones(Flow(key=key(OTHER)), 200)
+    assert not companions.postpones(Flow(key=key(port=2121)), 200)
+    assert not companions.postpones(Flow(evidence=[piece("redis")]), 200)
+    companions.answered(suspect)
+    companions.answered(suspect)
+    assert not companions.postpones(younger, 200)
+
+
+def test_who_offers_something_else_is_not_waited_for(companions: Companions) -> None:
+    web = Flow(flow=1, first_ns=50, key=key(port=8443))
+    web.passive.alpn = ("h2", "http/1.1")
+    companions.asking(web, web.key.responder)
+    assert not companions.postpones(Flow(), 200)
+
+
+def test_of_two_hosts_only_some_are_waited_for(companions: Companions) -> None:
+    suspects = [Flow(flow=number, first_ns=50, key=key(port=3000 + number)) for number in range(20)]
+    for suspect in suspects:
+        companions.asking(suspect, suspect.key.responder)
+    for suspect in suspects[:8]:
+        companions.answered(suspect)
+    assert not companions.postpones(Flow(), 200)
