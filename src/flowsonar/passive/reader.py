@@ -248,10 +248,15 @@ class PassiveReader:
     def _end_of_segments(self, flow: PassiveFlow) -> Findings:
         if flow.counts[0] >= _TRIES and flow.counts[1] >= _TRIES:
             return _DONE  # told, but not finished: the end may still tell something
-        if flow.likely and self._both_spoke(flow) and "skype" not in flow.services:
+        if flow.likely and self._answered(flow) and "skype" not in flow.services:
             flow.finish()
             return _DONE
         return NOTHING
+
+    @staticmethod
+    def _answered(flow: PassiveFlow) -> bool:
+        """Both spoke; an answer that proves nothing may come line by line, so its second piece is read too."""
+        return bool(flow.counts[0] and flow.counts[1] > (not flow.confirmed))
 
     @staticmethod
     def _both_spoke(flow: PassiveFlow) -> bool:

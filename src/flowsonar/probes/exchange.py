@@ -256,9 +256,14 @@ class Exchange:
     def _gap_s(self, data: bytearray) -> float:
         """How long a reply may pause before it counts as over."""
         rtt_s = self.seen.rtt_s or 0.0
-        if data.endswith(b"\n"):
+        if data.endswith(b"\n") and not _is_open_head(data):
             return clamp(rtt_s / 2, GAP_LINE_S, GAP_CEILING_S)
         return clamp(rtt_s, GAP_FLOOR_S, GAP_CEILING_S)
+
+
+def _is_open_head(data: bytearray) -> bool:
+    """Whether headers of HTTP or its kin are still to come: some servers send them line by line."""
+    return data.startswith((b"HTTP/", b"RTSP/", b"SIP/")) and b"\r\n\r\n" not in data and b"\n\n" not in data
 
 
 def _is_text(data: bytes) -> bool:
