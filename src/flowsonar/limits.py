@@ -53,6 +53,10 @@ ANNOUNCED_EARLY_S: Final = 2
 CONTROL_CONNECTIONS: Final = 4096
 """Open FTP control connections remembered; the oldest is forgotten first."""
 
+CONTROL_SPOKE_MS: Final = 500
+"""How long after the last word of an FTP control connection inside TLS a data connection may begin: a client's
+thought and a round trip."""
+
 COMPANION_WAIT_MS: Final = 250
 """How long a flow may wait until it is known whether an older one between its hosts is FTP inside TLS."""
 

@@ -30,6 +30,7 @@ class Flow:
     first_ns: int = 100
     midstream: bool = False
     established: bool = True
+    beside: bool = True
     evidence: list[Evidence] = field(default_factory=list)
     passive: PassiveFlow = field(
         default_factory=lambda: PassiveFlow(Opened(2, 0, 6, b"", 40001, b"", 50000, 0, 0, False))
@@ -51,7 +52,7 @@ def companions() -> Companions:
 @pytest.fixture
 def beside(companions: Companions) -> Companions:
     """An encrypted control connection is open."""
-    companions.note(Flow(flow=1, first_ns=50, key=key(port=2121), evidence=list(AUTH)))
+    companions.note(Flow(flow=1, first_ns=50, key=key(port=2121), evidence=list(AUTH)), 60)
     return companions
 
 
@@ -90,6 +91,7 @@ def test_what_is_taken_for_data(beside: Companions, flow: Flow) -> None:
         Flow(midstream=True, key=key(own=6379)),
         Flow(first_ns=49),
         Flow(established=False),
+        Flow(beside=False),
         Flow(evidence=[piece("redis")]),
         Flow(evidence=[piece("http", EvidenceKind.ENDPOINT, Layer.TLS)]),
         Flow(evidence=[piece("tls"), piece("http", EvidenceKind.NAME, Layer.TLS)]),
@@ -97,7 +99,7 @@ def test_what_is_taken_for_data(beside: Companions, flow: Flow) -> None:
     ],
     ids=[
         *("the control connection", "another host", "a service's port", "UDP", "a service's port, middle", "older"),
-        *("no connection", "its own bytes", "cached", "ALPN", "full"),
+        *("no connection", "the control connection was quiet", "its own bytes", "cached", "ALPN", "full"),
     ],
 )
 def test_what_is_not(beside: Companions, flow: Flow) -> None:
@@ -106,7 +108,7 @@ def test_what_is_not(beside: Companions, flow: Flow) -> None:
 
 def test_beside_a_control_connection_in_clear_nothing_is_claimed(companions: Companions) -> None:
     for evidence in ([piece("ftp")], [piece("ftp", EvidenceKind.ENDPOINT, Layer.TLS), piece("ftp")]):
-        companions.note(Flow(flow=1, first_ns=50, evidence=evidence))
+        assert not companions.note(Flow(flow=1, first_ns=50, evidence=evidence), 60)
         assert not companions.hidden
         assert companions.announces(key())
         assert not claimed(companions, Flow())
@@ -115,15 +117,16 @@ def test_beside_a_control_connection_in_clear_nothing_is_claimed(companions: Com
 
 
 def test_a_control_connection_that_changes_to_tls(companions: Companions) -> None:
-    companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp")]))
-    companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]))
+    assert not companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp")]), 60)
+    assert companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]), 60)
+    assert not companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]), 70)
     assert not companions.announces(key())
     assert claimed(companions, Flow())
 
 
 def test_a_data_connection_is_no_control_connection(companions: Companions) -> None:
-    companions.note(Flow(evidence=[piece("ftp", EvidenceKind.ANNOUNCED)]))
-    companions.note(Flow(evidence=[BESIDE, piece("tls")]))
+    assert not companions.note(Flow(evidence=[piece("ftp", EvidenceKind.ANNOUNCED)]), 60)
+    assert not companions.note(Flow(evidence=[BESIDE, piece("tls")]), 60)
     assert not companions.hidden
     assert not companions.announces(key())
 
@@ -142,7 +145,7 @@ def test_control_connections_are_bounded(companions: Companions, monkeypatch: py
     monkeypatch.setattr(limits, "CONTROL_CONNECTIONS", 3)
     for number in range(10):
         address = str(ip_address("10.1.0.0") + number)
-        companions.note(Flow(flow=number, key=key(address), evidence=list(AUTH)))
+        companions.note(Flow(flow=number, key=key(address), evidence=list(AUTH)), 60)
         companions.asking(Flow(flow=number, key=key(address)), Endpoint(Transport.TCP, SERVER, 2121))
     assert len(companions.hidden) == 3
     waiting = [companions.postpones(Flow(key=key(f"10.1.0.{number}"), first_ns=101), 102) for number in range(10)]
@@ -178,3 +181,45 @@ def test_of_two_hosts_only_some_are_waited_for(companions: Companions) -> None:
     for suspect in suspects[:8]:
         companions.answered(suspect)
     assert not companions.postpones(Flow(), 200)
+
+
+MS = 1_000_000
+REPLY = bytes.fromhex("1703030030") + bytes(48)
+
+
+def test_data_is_expected_when_the_control_connection_has_spoken(beside: Companions) -> None:
+    window = limits.CONTROL_SPOKE_MS * MS
+    assert beside.expects(key(), 60 + window, midstream=False)
+    assert not beside.expects(key(), 61 + window, midstream=False)
+    assert beside.expects(key(), 61 + window, midstream=True)
+    beside.spoke(1, REPLY, 100 * MS)
+    assert beside.expects(key(SERVER, 40000, target=CLIENT, own=20), 100 * MS + window, midstream=False)
+    assert not beside.expects(key(OTHER), 100 * MS, midstream=False)
+
+
+def test_the_one_of_several_that_spoke_last_counts(beside: Companions) -> None:
+    beside.note(Flow(flow=3, first_ns=70, key=key(port=2122), evidence=list(AUTH)), 80)
+    beside.spoke(1, REPLY, 10_000 * MS)
+    assert beside.expects(key(), 10_100 * MS, midstream=False)
+    beside.ended(1)
+    assert not beside.expects(key(), 10_100 * MS, midstream=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "ends"),
+    [
+        (bytes.fromhex("1703030013") + bytes(19), True),
+        (bytes.fromhex("150303001a") + bytes(26), True),
+        (REPLY + bytes.fromhex("1703030013") + bytes(19), True),
+        (bytes.fromhex("1703030013") + bytes(19) + REPLY, False),
+        (REPLY, False),
+        (b"", False),
+        (b"226 done\r\n", False),
+        (bytes.fromhex("1703030000"), False),
+    ],
+)
+def test_a_control_connection_that_says_that_it_ends(beside: Companions, data: bytes, ends: bool) -> None:
+    beside.spoke(1, data, 100)
+    beside.spoke(7, data, 100)  # no control connection
+    assert beside.is_hidden(1) is not ends
+    assert bool(beside.hidden) is not ends

@@ -449,6 +449,24 @@ def test_a_data_connection_beside_an_encrypted_control_connection_is_not_asked(
     assert data_label(tracker) == ("ftp", over, "likely")
 
 
+def test_a_control_connection_inside_tls_is_followed(make: Callable[..., Tracker]) -> None:
+    """So that a flow is taken for its data only where it has just spoken, and not after it said that it ends."""
+    end = bytes.fromhex("1703030013") + bytes(19)
+    for said, asked in (
+        ([], [DATA]),
+        ([payload(HELLO, at=890 * MS, index=2)], []),
+        ([payload(end, at=890 * MS)], [DATA]),
+    ):
+        tracker = make()
+        tracker.feed([*auth_tls(), *said])
+        assert 1 in tracker.follows
+        assert 1 not in tracker.releases
+        tracker.feed(
+            [opened(2, at=900 * MS, ports=(40001, DATA)), stands(2, at=900 * MS), payload(HELLO, flow=2, at=901 * MS)]
+        )
+        assert asked_beside(tracker) == asked
+
+
 def test_the_same_without_asking(make: Callable[..., Tracker]) -> None:
     tracker = make(ask=False, live=False)
     tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS), closed(2)])

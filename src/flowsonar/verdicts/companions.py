@@ -2,7 +2,8 @@
 
 Where PASV, EPSV, PORT and EPRT are enciphered, nothing announces a data connection, and its port takes one connection
 only: a question to it may take the transfer's place. So a flow between the two hosts of such a control connection, to
-a port that is no known service's, is taken for a data connection while it acts like one:
+a port that is no known service's, is taken for a data connection where it begins just after the control connection
+has spoken, and while it acts like one:
 
 - in clear only one side speaks, and neither patterns nor the cache know it;
 - inside TLS neither ALPN nor the cache speaks of something else.
@@ -14,17 +15,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Endpoint, Evidence, EvidenceKind, FlowKey, Layer, Transport
 from flowsonar.passive import PassiveFlow
+from flowsonar.protocols import tls
 
 __all__ = ["BESIDE", "Companions", "Observed"]
 
 _MS: Final = 1_000_000
 _SUSPECTS: Final = 8
 """Between two hosts; who opens more connections at a time does not wait for the answers."""
+_CLOSE_NOTIFY: Final = 19
+"""RFC 8446 sections 5.2 and 6.1, with ciphers of 16 bytes of tag; no line of FTP is that short."""
 _DATA_PORTS: Final = frozenset({20, 989})
 """Where servers connect from in active mode: RFC 959 section 3.2, IANA for FTP over TLS."""
 
@@ -38,6 +42,14 @@ BESIDE: Final = Evidence(
 )
 
 _Hosts = tuple[str, str]
+_NO_CONTROL: Final = (("", ""), False)
+
+
+class _Hidden(NamedTuple):
+    """A control connection inside TLS, by times in ns."""
+
+    first_ns: int
+    spoke_ns: int
 
 
 class Observed(Protocol):
@@ -48,6 +60,8 @@ class Observed(Protocol):
     first_ns: int
     midstream: bool
     established: bool
+    beside: bool
+    """It began when a data connection was to be expected."""
     passive: PassiveFlow
     evidence: list[Evidence]
 
@@ -62,39 +76,60 @@ class Companions:
         """Whether a port is a known service's."""
         self._controls: OrderedDict[int, tuple[_Hosts, bool]] = OrderedDict()
         """By flow: its hosts, and whether it is inside TLS."""
-        self.hidden: dict[_Hosts, dict[int, int]] = {}
-        """Those inside TLS with their first packets' times, oldest first. Empty nearly always: look before calling."""
-        self._clear: dict[_Hosts, dict[int, int]] = {}
+        self.hidden: dict[_Hosts, dict[int, _Hidden]] = {}
+        """Those inside TLS, the one that spoke last at the end. Empty nearly always: look before calling."""
+        self._clear: dict[_Hosts, set[int]] = {}
         self._suspects: OrderedDict[_Hosts, dict[int, tuple[int, Endpoint]]] = OrderedDict()
         """Flows that may turn out to be FTP inside TLS, while their endpoints are asked."""
 
     # -- control connections ------------------------------------------------------------------------------------
 
-    def note(self, flow: Observed) -> None:
-        """Remember a flow that was labelled `ftp`, if it is a control connection."""
-        hidden = False
+    def note(self, flow: Observed, now_ns: int) -> bool:
+        """Remember a flow that was labelled `ftp`; True where it turns out to be a control connection inside TLS."""
+        inside = False
         for piece in flow.evidence:
             if piece.kind is EvidenceKind.ANNOUNCED or piece == BESIDE:
-                return
+                return False
             if piece.kind is EvidenceKind.PAYLOAD:
-                hidden = hidden or piece.over is Layer.TLS or piece.service == "tls"
-        self.ended(flow.flow)
+                inside = inside or piece.over is Layer.TLS or piece.service == "tls"
         hosts = _hosts(flow.key)
-        self._controls[flow.flow] = (hosts, hidden)
-        (self.hidden if hidden else self._clear).setdefault(hosts, {})[flow.flow] = flow.first_ns
+        if self._controls.get(flow.flow) == (hosts, inside):
+            return False
+        self.ended(flow.flow)
+        self._controls[flow.flow] = (hosts, inside)
+        if inside:
+            self.hidden.setdefault(hosts, {})[flow.flow] = _Hidden(flow.first_ns, now_ns)
+        else:
+            self._clear.setdefault(hosts, set()).add(flow.flow)
         if len(self._controls) > limits.CONTROL_CONNECTIONS:
             self.ended(next(iter(self._controls)))
+        return inside
+
+    def is_hidden(self, flow: int) -> bool:
+        """Whether a flow is a control connection inside TLS."""
+        return self._controls.get(flow, _NO_CONTROL)[1]
+
+    def spoke(self, flow: int, data: bytes, now_ns: int) -> None:
+        """A control connection inside TLS said something: a command or reply, or that it ends."""
+        if not self.is_hidden(flow):
+            return
+        if _closes(data):
+            self.ended(flow)
+            return
+        controls = self.hidden[self._controls[flow][0]]
+        controls[flow] = controls.pop(flow)._replace(spoke_ns=now_ns)
 
     def ended(self, flow: int) -> None:
         """Forget a flow that has ended."""
-        found = self._controls.pop(flow, None)
-        if found is None:
-            return
-        hosts, hidden = found
-        where = self.hidden if hidden else self._clear
-        del where[hosts][flow]
-        if not where[hosts]:
-            del where[hosts]
+        hosts, inside = self._controls.pop(flow, _NO_CONTROL)
+        if inside:
+            del self.hidden[hosts][flow]
+            if not self.hidden[hosts]:
+                del self.hidden[hosts]
+        elif hosts in self._clear:
+            self._clear[hosts].discard(flow)
+            if not self._clear[hosts]:
+                del self._clear[hosts]
 
     def announces(self, key: FlowKey) -> bool:
         """Whether an FTP control connection in clear is open between the hosts: an announcement may be under way."""
@@ -109,18 +144,27 @@ class Companions:
             if not self._acts_like_data(flow):
                 flow.evidence.remove(BESIDE)
         elif (
-            (flow.established or flow.passive.first_speaker >= 0)
+            flow.beside
+            and (flow.established or flow.passive.first_speaker >= 0)
             and len(flow.evidence) < limits.EVIDENCE_ITEMS
-            and self._has_hidden_control(flow)
+            and self._has_older_control(flow)
             and self._acts_like_data(flow)
         ):
             flow.evidence.append(BESIDE)
 
-    def _has_hidden_control(self, flow: Observed) -> bool:
+    def expects(self, key: FlowKey, now_ns: int, *, midstream: bool) -> bool:
+        """Whether a flow that begins now may be a data connection: a control connection has just spoken."""
+        controls = self.hidden.get(_hosts(key))
+        if not controls:
+            return False
+        latest = next(reversed(controls.values()))
+        return midstream or now_ns - latest.spoke_ns <= limits.CONTROL_SPOKE_MS * _MS
+
+    def _has_older_control(self, flow: Observed) -> bool:
         controls = self.hidden.get(_hosts(flow.key))
         if not controls or flow.flow in controls:
             return False
-        return flow.midstream or next(iter(controls.values())) <= flow.first_ns
+        return flow.midstream or next(reversed(controls.values())).first_ns <= flow.first_ns
 
     def _acts_like_data(self, flow: Observed) -> bool:
         key, passive = flow.key, flow.passive
@@ -128,17 +172,17 @@ class Companions:
             return False
         if flow.midstream and key.initiator_port not in _DATA_PORTS and self._served(key.initiator):
             return False
-        tls = passive.tls is not None
+        inside = passive.tls is not None
         for piece in flow.evidence:
             if piece.kind is EvidenceKind.PORT or piece == BESIDE:
                 continue
             if piece.service == "tls":
-                tls = True
+                inside = True
             elif piece.service is not None:
                 return False
         if not set(passive.alpn) <= {"ftp"}:
             return False
-        return tls or not (passive.counts[0] and passive.counts[1])
+        return inside or not (passive.counts[0] and passive.counts[1])
 
     # -- control connections that are not known yet ---------------------------------------------------------------
 
@@ -169,6 +213,17 @@ class Companions:
         own = (flow.key.responder, flow.key.initiator)
         older = any(first_ns < flow.first_ns and endpoint not in own for first_ns, endpoint in suspects.values())
         return older and self._acts_like_data(flow)
+
+
+def _closes(data: bytes) -> bool:
+    """Whether a segment ends with a TLS alert: close_notify, in TLS 1.3 enciphered (two bytes, type and tag: 19)."""
+    at = 0
+    while at + 5 <= len(data):
+        kind, size = data[at], data[at + 3] << 8 | data[at + 4]
+        if at + 5 + size >= len(data):
+            return kind == tls.ALERT or (kind == tls.APPLICATION_DATA and size == _CLOSE_NOTIFY)
+        at += 5 + size
+    return False
 
 
 def _hosts(key: FlowKey) -> _Hosts:

@@ -73,6 +73,7 @@ class _Flow:
 
     __slots__ = (
         "asked",
+        "beside",
         "closed",
         "established",
         "evidence",
@@ -106,7 +107,8 @@ class _Flow:
         self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
         self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
-        self.postponed = False  # nobody is asked before it is known whether it is FTP data (`companions`)
+        self.beside = False  # began when FTP data was to be expected (`companions`)
+        self.postponed = False  # nobody is asked before it is known whether it is FTP data
         self.established = opened.protocol != _TCP  # may be asked about
         self.handshake_ns = 0
         self.quiet = 3  # bit 0: the initiator said nothing yet; bit 1: nor did the responder
@@ -182,8 +184,12 @@ class Tracker:
             kind = type(event)
             if kind is Payload:
                 flow = self._flows.get(event.flow)
-                if flow is not None and not flow.settled:
+                if flow is None:
+                    continue
+                if not flow.settled:
                     self._payload(flow, event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
+                elif self._hidden:
+                    self._companions.spoke(flow.flow, event.data, event.time_ns)  # type: ignore[union-attr]
             elif kind is Opened:
                 self._opened(event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
             elif kind is Established:
@@ -255,6 +261,8 @@ class Tracker:
         flow = self._flows[number] = _Flow(number, key, event, self._reader.open(event))
         if protocol not in _WITH_PORTS:
             return
+        if self._hidden:
+            flow.beside = self._companions.expects(key, event.time_ns, midstream=flow.midstream)
         place = (key.transport, key.responder_address, responder_port)
         self._recent[place] = number
         if len(self._recent) >= limits.RECENT_FLOWS:
@@ -291,7 +299,8 @@ class Tracker:
                 self.follows.append(flow.flow)
             if done:
                 flow.settled = True
-                self.releases.append(flow.flow)
+                if not self._companions.is_hidden(flow.flow):
+                    self.releases.append(flow.flow)
         elif self._hidden:
             self._add(flow, (), now_ns)
         if self._ask and flow.waiting is None and flow.established:
@@ -356,8 +365,9 @@ class Tracker:
         before = flow.verdict
         verdict = fuse(flow.evidence, self._signatures.traffic_class, flow.passive.name)
         flow.verdict = verdict
-        if verdict.service == "ftp" and flow.closed is None and verdict.confidence.rank >= _LIKELY:
-            self._companions.note(flow)
+        control = verdict.service == "ftp" and verdict.confidence.rank >= _LIKELY and flow.closed is None
+        if control and self._companions.note(flow, now_ns):
+            self.follows.append(flow.flow)  # when it speaks, a data connection may follow
         if verdict.service is None or _label(verdict) == _label(before):
             return
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
@@ -561,6 +571,7 @@ class Tracker:
                 return True
         flow.postponed = self._live and self._companions.postpones(flow, now_ns)
         if flow.postponed:
+            flow.beside = True
             heapq.heappush(self._due, (now_ns + 10 * _MS, flow.flow))
         return flow.postponed
 
