@@ -162,8 +162,10 @@ def test_waiting_for_an_older_flow(companions: Companions) -> None:
     assert not companions.postpones(Flow(key=key(OTHER)), 200)
     assert not companions.postpones(Flow(key=key(port=2121)), 200)
     assert not companions.postpones(Flow(evidence=[piece("redis")]), 200)
+    assert companions.expects(key(), 200, midstream=False)
     companions.answered(suspect)
     companions.answered(suspect)
+    assert not companions.expects(key(), 200, midstream=False)
     assert not companions.postpones(younger, 200)
 
 

@@ -514,6 +514,23 @@ def test_a_data_connection_that_comes_before_its_control_connection_is_known_wai
         assert data_label(tracker) == ("ftp", "tls", "likely")
 
 
+def test_the_answer_may_come_before_anybody_would_be_asked(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), payload(HELLO), *data_connection()])
+    inside = reply("ftp")._replace(over=Layer.TLS)
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 5 * MS)
+    tracker.feed([payload(HELLO, flow=2, at=6 * MS), closed(2)])
+    assert not asked_beside(tracker)
+    assert data_label(tracker) == ("ftp", "tls", "likely")
+
+
+def test_data_is_not_asked_after_its_control_connection_has_ended(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS), closed(at=6 * MS), closed(2)])
+    assert not asked_beside(tracker)
+    assert data_label(tracker) == ("ftp", "tls", "likely")
+
+
 def test_it_waits_only_so_long(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([opened(), stands(), payload(HELLO), *data_connection(), payload(HELLO, flow=2, at=5 * MS)])

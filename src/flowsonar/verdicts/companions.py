@@ -69,7 +69,7 @@ class Observed(Protocol):
 class Companions:
     """FTP control connections that are open, by their hosts. Bounded: the oldest is forgotten first."""
 
-    __slots__ = ("_clear", "_controls", "_served", "_suspects", "hidden")
+    __slots__ = ("_clear", "_controls", "_served", "hidden", "suspects")
 
     def __init__(self, served: Callable[[Endpoint], bool]) -> None:
         self._served = served
@@ -79,8 +79,8 @@ class Companions:
         self.hidden: dict[_Hosts, dict[int, _Hidden]] = {}
         """Those inside TLS, the one that spoke last at the end. Empty nearly always: look before calling."""
         self._clear: dict[_Hosts, set[int]] = {}
-        self._suspects: OrderedDict[_Hosts, dict[int, tuple[int, Endpoint]]] = OrderedDict()
-        """Flows that may turn out to be FTP inside TLS, while their endpoints are asked."""
+        self.suspects: OrderedDict[_Hosts, dict[int, tuple[int, Endpoint]]] = OrderedDict()
+        """Flows that may turn out to be FTP inside TLS, while their endpoints are asked. Empty most of the time."""
 
     # -- control connections ------------------------------------------------------------------------------------
 
@@ -153,8 +153,14 @@ class Companions:
             flow.evidence.append(BESIDE)
 
     def expects(self, key: FlowKey, now_ns: int, *, midstream: bool) -> bool:
-        """Whether a flow that begins now may be a data connection: a control connection has just spoken."""
-        controls = self.hidden.get(_hosts(key))
+        """Whether a flow that begins now may be a data connection: a control connection has just spoken.
+
+        Or one may be known soon; whether it is older than the flow is asked later.
+        """
+        hosts = _hosts(key)
+        if hosts in self.suspects:
+            return True
+        controls = self.hidden.get(hosts)
         if not controls:
             return False
         latest = next(reversed(controls.values()))
@@ -190,24 +196,24 @@ class Companions:
         """An endpoint is asked about a flow that shows TLS from outside and no more: it may be implicit FTPS."""
         if flow.key.transport is not Transport.TCP or not set(flow.passive.alpn) <= {"ftp"}:
             return
-        suspects = self._suspects.setdefault(_hosts(flow.key), {})
+        suspects = self.suspects.setdefault(_hosts(flow.key), {})
         if len(suspects) < _SUSPECTS:
             suspects[flow.flow] = (flow.first_ns, endpoint)
-        if len(self._suspects) > limits.CONTROL_CONNECTIONS:
-            self._suspects.popitem(last=False)
+        if len(self.suspects) > limits.CONTROL_CONNECTIONS:
+            self.suspects.popitem(last=False)
 
     def answered(self, flow: Observed) -> None:
         """The answer is there."""
         hosts = _hosts(flow.key)
-        suspects = self._suspects.get(hosts)
+        suspects = self.suspects.get(hosts)
         if suspects is not None:
             suspects.pop(flow.flow, None)
             if not suspects:
-                del self._suspects[hosts]
+                del self.suspects[hosts]
 
     def postpones(self, flow: Observed, now_ns: int) -> bool:
         """Whether a flow should wait for the answer about an older one, whose data connection it may be."""
-        suspects = self._suspects.get(_hosts(flow.key))
+        suspects = self.suspects.get(_hosts(flow.key))
         if not suspects or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
             return False
         own = (flow.key.responder, flow.key.initiator)

@@ -157,7 +157,7 @@ class Tracker:
         self._recent: dict[tuple[Transport, str, int], int] = {}
         self._recent_before: dict[tuple[Transport, str, int], int] = {}
         self._companions = Companions(self._served)
-        self._hidden = self._companions.hidden  # empty unless FTP inside TLS is under way
+        self._hidden, self._suspects = self._companions.hidden, self._companions.suspects  # nearly always empty
         self.records: list[FlowRecord] = []
         self.questions: list[Question] = []
         self.releases: list[int] = []
@@ -261,7 +261,7 @@ class Tracker:
         flow = self._flows[number] = _Flow(number, key, event, self._reader.open(event))
         if protocol not in _WITH_PORTS:
             return
-        if self._hidden:
+        if self._hidden or self._suspects:
             flow.beside = self._companions.expects(key, event.time_ns, midstream=flow.midstream)
         place = (key.transport, key.responder_address, responder_port)
         self._recent[place] = number
@@ -301,7 +301,7 @@ class Tracker:
                 flow.settled = True
                 if not self._companions.is_hidden(flow.flow):
                     self.releases.append(flow.flow)
-        elif self._hidden:
+        elif flow.beside:
             self._add(flow, (), now_ns)
         if self._ask and flow.waiting is None and flow.established:
             self._schedule(flow, now_ns)
@@ -360,7 +360,7 @@ class Tracker:
                 self.counts["flow_evidence_dropped"] += 1
         if flow.from_cache is not None:
             self._check_cache(flow)
-        if self._hidden:
+        if flow.beside:
             self._companions.weigh(flow)
         before = flow.verdict
         verdict = fuse(flow.evidence, self._signatures.traffic_class, flow.passive.name)
@@ -565,7 +565,7 @@ class Tracker:
 
     def _is_data(self, flow: _Flow, now_ns: int) -> bool:
         """Whether a flow is taken for FTP data whose announcement is hidden, or waits until that can be told."""
-        if self._hidden:
+        if flow.beside:
             self._add(flow, (), now_ns)
             if BESIDE in flow.evidence:
                 return True
