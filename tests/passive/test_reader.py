@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from flowsonar.model import EvidenceKind, Side
 from flowsonar.passive import NOTHING, PassiveReader
+from flowsonar.signatures.loader import load_signatures
+from flowsonar.signatures.matcher import Matcher
 
 from .fakes import Conversation, FakeMatcher, FakeSignatures, opened
 
@@ -26,6 +28,37 @@ def test_question_and_answer_confirm_each_other(reader):
     talk = Conversation(reader).send(GET).answer(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
     assert talk.best == ("http", "confirmed")
     assert talk.done
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    signatures = load_signatures()
+    return PassiveReader(Matcher(signatures, cache=tmp_path_factory.mktemp("cache")), signatures)
+
+
+def test_the_answer_to_hello_confirms_smtp_after_a_greeting_that_tells_nothing(real):
+    talk = Conversation(real).answer(b"220 x\r\n").send(b"EHLO client.example\r\n")
+    assert talk.best == ("smtp", "likely")
+    assert not talk.done
+    talk.answer(b"250-x\r\n250 SIZE\r\n")
+    assert talk.best == ("smtp", "confirmed")
+    assert talk.done
+
+
+def test_an_answer_that_comes_line_by_line_is_read_on(real):
+    talk = Conversation(real).send(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").answer(b"RTSP/1.0 200 OK\r\n")
+    assert talk.best == ("rtsp", "likely")
+    talk.answer(b"Public: OPTIONS, DESCRIBE\r\n")
+    assert talk.best == ("rtsp", "confirmed")
+
+
+def test_a_plain_value_confirms_a_command_of_redis(real):
+    talk = Conversation(real).send(b"*3\r\n$3\r\nset\r\n$1\r\na\r\n$1\r\nb\r\n").answer(b"+OK\r\n")
+    assert talk.best == ("redis", "confirmed")
+
+
+def test_a_plain_value_alone_is_a_guess(real):
+    assert Conversation(real).answer(b"+OK\r\n").best == ("redis", "guess")
 
 
 def test_a_node_of_skype_answers_a_get_but_is_no_web_server(reader):

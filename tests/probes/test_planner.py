@@ -74,6 +74,8 @@ def test_prior_knowledge_goes_before_the_general_order_but_after_what_the_flow_s
         (seen(spent=1, last=Heard.CLOSED, tried=[(GET, None)], listened_s={None: 0.1}), "secure"),
         (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS), "listen in tls"),
         (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="http/1.1"), "http/get in tls"),
+        (seen(spent=2, tls=TlsState.OPEN, last=Heard.CLOSED), "secure"),
+        (seen(spent=2, tls=TlsState.OPEN, last=Heard.CLOSED, alpn_offered=True), "listen in tls"),
         (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="h2"), "http/http2 in tls"),
         (seen(spent=2, tls=TlsState.OPEN, open=True, over=Layer.TLS, alpn="imap"), "listen in tls"),
         (

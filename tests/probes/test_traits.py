@@ -1,6 +1,7 @@
 import pytest
 
-from flowsonar.probes.traits import is_http2, is_random, is_text
+from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
+from flowsonar.signatures.loader import load_signatures
 from tests.probes.world import SIGNATURES
 
 
@@ -18,3 +19,9 @@ from tests.probes.world import SIGNATURES
 def test_traits(name, text, chance, http2):
     probe = SIGNATURES.probe(name)
     assert (is_text(probe), is_random(probe), is_http2(probe)) == (text, chance, http2)
+
+
+@pytest.mark.parametrize(("service", "name", "line"), [("redis", "info", True), ("sip", "options-tcp", False)])
+def test_lines_and_messages(service, name, line):
+    probe = next(probe for probe in load_signatures().services[service].probes if probe.name == name)
+    assert is_line(probe) is line

@@ -123,14 +123,14 @@ class PassiveReader:
             flow.second(direction, data)
             if flow.services:
                 return self._known(flow)
-        if count and (count >= _TRIES or flow.likely):
+        if count and (count >= _TRIES or flow.confirmed or (flow.likely and _has_told(flow, direction))):
             return self._end_of_segments(flow)
         if count and not flow.opened.midstream:
             data = flow.firsts[direction] + data  # a message in pieces; what is inside another protocol is not meant
         found = self._match(flow, direction, data)
         if found is None:
             return self._unmatched(flow, direction, data, count)
-        if could_be_control(data):
+        if could_be_control(data) and not (flow.confirmed and data is not event.data):
             flow.ftp = FtpControl(flow.opened)
             dialogue = self._control(flow, event)
             return Findings(found + dialogue.evidence, dialogue.announcements, follow=True)
@@ -408,6 +408,12 @@ def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | 
 def _fit(one: Evidence, other: Evidence) -> bool:
     """Whether a question and an answer of one service, each at least likely, prove it together."""
     return (one.confidence.rank >= _LIKELY or one.signature in _PLAIN_ANSWERS) and other.confidence.rank >= _LIKELY
+
+
+def _has_told(flow: PassiveFlow, direction: int) -> bool:
+    """Whether a direction's own words named a service; a greeting that tells nothing did not."""
+    said = flow.said[direction]
+    return said is not None and said.confidence.rank >= _LIKELY
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:

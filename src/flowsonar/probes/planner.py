@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from flowsonar.model import Confidence, Endpoint, Hints, Layer, Question, Side, Transport
 from flowsonar.probes.special.tls import looks_like_tls
-from flowsonar.probes.traits import is_http2, is_random, is_text
+from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
 from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
 from flowsonar.signatures.randomness import looks_random
 
@@ -411,8 +411,8 @@ class Planner:
 
     def _cost(self, question: Question, seen: Seen, probe: ProbeSpec) -> float:
         cost = float(probe.rarity) + 2.0 * (probe.connections - 1)
-        if seen.text_ignored and is_text(probe):
-            cost += 10.0  # who ignores one line of text will ignore the next
+        if seen.text_ignored and is_line(probe):
+            cost += 10.0  # who ignores one line of text will ignore the next, but SIP ignores what is not SIP
         if probe.transport is Transport.UDP and is_random(probe):
             shown = question.hints.initiator_bytes or question.hints.responder_bytes
             cost += (-10.0 if looks_random(shown) else 10.0) if shown else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowsonar.signatures.language import ProbeSpec, SentField
 
-__all__ = ["is_http2", "is_random", "is_text"]
+__all__ = ["is_http2", "is_line", "is_random", "is_text"]
 
 
 def _first_bytes(probe: ProbeSpec) -> bytes:
@@ -19,6 +19,14 @@ def is_text(probe: ProbeSpec) -> bool:
     """It begins with a line of text."""
     first = _first_bytes(probe)[:4]
     return len(first) == 4 and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in first)
+
+
+def is_line(probe: ProbeSpec) -> bool:
+    """It is text, and not a message with headers: that ends with an empty line."""
+    if not is_text(probe):
+        return False
+    last = probe.steps[0].send.parts[-1] if probe.steps[0].send is not None else b""
+    return not (isinstance(last, bytes) and last.endswith(b"\r\n\r\n"))
 
 
 def is_random(probe: ProbeSpec) -> bool:

@@ -129,6 +129,8 @@ def test_what_looks_like_tls(data, expected):
         (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", True),
         (b"HTTP/1.1 200 OK\r\n\r\nhello", False),
         (b"plain HTTP", False),
+        (b"421 TLS handshake failed\r\n", True),
+        (b"421 too many connections\r\n", False),
     ],
 )
 def test_what_suggests_tls(data, expected):
