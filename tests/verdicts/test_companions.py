@@ -186,6 +186,7 @@ def test_of_two_hosts_only_some_are_waited_for(companions: Companions) -> None:
 
 
 MS = 1_000_000
+SHORT = bytes.fromhex("170303001f") + bytes(31)
 REPLY = bytes.fromhex("1703030030") + bytes(48)
 
 
@@ -194,14 +195,14 @@ def test_data_is_expected_when_the_control_connection_has_spoken(beside: Compani
     assert beside.expects(key(), 60 + window, midstream=False)
     assert not beside.expects(key(), 61 + window, midstream=False)
     assert beside.expects(key(), 61 + window, midstream=True)
-    beside.spoke(1, REPLY, 100 * MS)
+    beside.spoke(1, 1, REPLY, 100 * MS)
     assert beside.expects(key(SERVER, 40000, target=CLIENT, own=20), 100 * MS + window, midstream=False)
     assert not beside.expects(key(OTHER), 100 * MS, midstream=False)
 
 
 def test_the_one_of_several_that_spoke_last_counts(beside: Companions) -> None:
     beside.note(Flow(flow=3, first_ns=70, key=key(port=2122), evidence=list(AUTH)), 80)
-    beside.spoke(1, REPLY, 10_000 * MS)
+    beside.spoke(1, 1, REPLY, 10_000 * MS)
     assert beside.expects(key(), 10_100 * MS, midstream=False)
     beside.ended(1)
     assert not beside.expects(key(), 10_100 * MS, midstream=False)
@@ -221,7 +222,23 @@ def test_the_one_of_several_that_spoke_last_counts(beside: Companions) -> None:
     ],
 )
 def test_a_control_connection_that_says_that_it_ends(beside: Companions, data: bytes, ends: bool) -> None:
-    beside.spoke(1, data, 100)
-    beside.spoke(7, data, 100)  # no control connection
+    beside.spoke(1, 1, data, 100)
+    beside.spoke(7, 1, data, 100)  # no control connection
     assert beside.is_hidden(1) is not ends
     assert bool(beside.hidden) is not ends
+
+
+def test_after_a_short_reply_the_server_listens_nowhere(beside: Companions) -> None:
+    """The replies that end a transfer or a session do not say a port; the server may connect all the same."""
+    beside.spoke(1, 1, REPLY, 100)
+    beside.spoke(1, 0, SHORT, 101)
+    assert beside.expects(key(), 110, midstream=False)
+    beside.spoke(1, 1, SHORT, 102)
+    assert not beside.expects(key(), 110, midstream=False)
+    assert beside.expects(key(SERVER, 40000, target=CLIENT), 110, midstream=False)
+
+
+def test_of_a_control_connection_from_the_middle_roles_are_not_known(companions: Companions) -> None:
+    companions.note(Flow(flow=1, first_ns=50, midstream=True, key=key(port=2121), evidence=list(AUTH)), 60)
+    companions.spoke(1, 1, SHORT, 100)
+    assert companions.expects(key(), 110, midstream=False)

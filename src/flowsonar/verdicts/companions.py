@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from flowsonar import limits
-from flowsonar.model import Confidence, Endpoint, Evidence, EvidenceKind, FlowKey, Layer, Transport
+from flowsonar.model import Confidence, Direction, Endpoint, Evidence, EvidenceKind, FlowKey, Layer, Transport
 from flowsonar.passive import PassiveFlow
 from flowsonar.protocols import tls
 
@@ -29,6 +29,9 @@ _SUSPECTS: Final = 8
 """Between two hosts; who opens more connections at a time does not wait for the answers."""
 _CLOSE_NOTIFY: Final = 19
 """RFC 8446 sections 5.2 and 6.1, with ciphers of 16 bytes of tag; no line of FTP is that short."""
+_ANNOUNCES: Final = 52
+"""Bytes of a TLS record around the replies 227 and 229: they have 30 characters at least in all known servers, and TLS
+1.3 adds 22. What ends a transfer (226) or a session (221) is shorter in most."""
 _DATA_PORTS: Final = frozenset({20, 989})
 """Where servers connect from in active mode: RFC 959 section 3.2, IANA for FTP over TLS."""
 
@@ -50,6 +53,10 @@ class _Hidden(NamedTuple):
 
     first_ns: int
     spoke_ns: int
+    server: str | None
+    """None where roles are a guess."""
+    brief: bool
+    """The server's last word is too short to say where it listens."""
 
 
 class Observed(Protocol):
@@ -98,7 +105,9 @@ class Companions:
         self.ended(flow.flow)
         self._controls[flow.flow] = (hosts, inside)
         if inside:
-            self.hidden.setdefault(hosts, {})[flow.flow] = _Hidden(flow.first_ns, now_ns)
+            self.hidden.setdefault(hosts, {})[flow.flow] = _Hidden(
+                flow.first_ns, now_ns, None if flow.midstream else flow.key.responder_address, brief=False
+            )
         else:
             self._clear.setdefault(hosts, set()).add(flow.flow)
         if len(self._controls) > limits.CONTROL_CONNECTIONS:
@@ -109,7 +118,7 @@ class Companions:
         """Whether a flow is a control connection inside TLS."""
         return self._controls.get(flow, _NO_CONTROL)[1]
 
-    def spoke(self, flow: int, data: bytes, now_ns: int) -> None:
+    def spoke(self, flow: int, direction: int, data: bytes, now_ns: int) -> None:
         """A control connection inside TLS said something: a command or reply, or that it ends."""
         if not self.is_hidden(flow):
             return
@@ -117,7 +126,9 @@ class Companions:
             self.ended(flow)
             return
         controls = self.hidden[self._controls[flow][0]]
-        controls[flow] = controls.pop(flow)._replace(spoke_ns=now_ns)
+        before = controls.pop(flow)
+        brief = len(data) < _ANNOUNCES if direction == Direction.TO_INITIATOR else before.brief
+        controls[flow] = before._replace(spoke_ns=now_ns, brief=brief)
 
     def ended(self, flow: int) -> None:
         """Forget a flow that has ended."""
@@ -164,6 +175,8 @@ class Companions:
         if not controls:
             return False
         latest = next(reversed(controls.values()))
+        if latest.brief and latest.server == key.responder_address:
+            return False
         return midstream or now_ns - latest.spoke_ns <= limits.CONTROL_SPOKE_MS * _MS
 
     def _has_older_control(self, flow: Observed) -> bool:

@@ -189,7 +189,7 @@ class Tracker:
                 if not flow.settled:
                     self._payload(flow, event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
                 elif self._hidden:
-                    self._companions.spoke(flow.flow, event.data, event.time_ns)  # type: ignore[union-attr]
+                    self._companions.spoke(flow.flow, event.direction, event.data, event.time_ns)  # type: ignore[union-attr]
             elif kind is Opened:
                 self._opened(event, event.time_ns if now_ns is None else now_ns)  # type: ignore[arg-type]
             elif kind is Established:
