@@ -4,6 +4,7 @@ from flowsonar import limits
 from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import TlsFacts
+from flowsonar.signatures import Matcher, load_signatures
 from flowsonar.signatures.templates import Message
 from tests.probes.world import SIGNATURES, matcher
 
@@ -121,3 +122,80 @@ def test_our_configured_address_is_as_good_as_our_own():
     one.ask(asked("skype/udp", b"ab\x02" + b"r" * 15))
     assert one.datagram(b"ab\x07\xc6\x33\x64\x07tokn")
     assert services(one) == [("skype", "confirmed")]
+
+
+# -- greetings that come after we spoke ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real():
+    loaded = load_signatures()
+    return loaded, Matcher(loaded, engine="re2")
+
+
+def greeted(real, *data: bytes, message=b"GET / HTTP/1.1\r\n\r\n") -> Judge:
+    loaded, compiled = real
+    one = Judge(compiled, loaded, (), lambda _evidence: None)
+    for item in data:
+        put = Asked("http/get", 0, Message(message, {}))
+        one.settle(put, one.as_reply(put, item, Transport.TCP, closed=False), first=True)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("data", "service", "confidence"),
+    [
+        (b"+OK Dovecot ready.\r\n-ERR Unknown command.\r\n-ERR Unknown command.\r\n", "pop3", "likely"),
+        (b"+OK Dovecot (Debian) ready.\r\n", "pop3", "likely"),
+        (b"+OK ready\r\n-ERR what\r\n", "pop3", "guess"),
+        (b"+OK ready\r\n", "pop3", "guess"),
+        (b"* OK [CAPABILITY IMAP4rev1] ready.\r\nGET BAD Error in IMAP command\r\n", "imap", "confirmed"),
+        (b"* OK ready\r\nGET BAD what\r\n", "imap", "likely"),
+        (b"220 mail.example ESMTP Postfix\r\n221 2.7.0 Error: I can break rules, too.\r\n", "smtp", "likely"),
+        (b"220 (vsFTPd 3.0.3)\r\n530 Please login with USER and PASS.\r\n", "ftp", "likely"),
+        (b"421 Too many users are connected, please try again later.\r\n", "ftp", "likely"),
+    ],
+)
+def test_a_greeting_is_known_as_one_when_we_spoke_before_it_came(real, data, service, confidence):
+    one = greeted(real, data)
+    best = max(one.evidence, key=lambda item: item.confidence.rank)
+    assert (best.service, best.confidence) == (service, confidence)
+    assert service in one.candidates
+
+
+@pytest.mark.parametrize(
+    ("data", "service"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "http"),
+        (b"-ERR unknown command `GET`, with args beginning with: `/` \r\n", "redis"),
+    ],
+)
+def test_an_answer_is_no_greeting(real, data, service):
+    one = greeted(real, data)
+    assert {item.service for item in one.evidence} == {service}
+    assert one.best is Confidence.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    "data", [b"+OK\r\n", b"+OK\r\n+OK\r\n+OK\r\n", b"220 hello\r\n", b"220 hello\r\n220 hello\r\n"]
+)
+def test_who_always_says_the_same_is_a_guess_at_most(real, data):
+    one = greeted(real, data, data)
+    assert all(item.confidence.rank <= Confidence.GUESS.rank for item in one.evidence)
+    assert one.best is Confidence.UNKNOWN
+
+
+def test_what_may_be_an_answer_is_no_greeting_for_later_answers(real):
+    one = greeted(real, b"+OK\r\n")
+    capa = Asked("pop3/capabilities", 0, Message(b"CAPA\r\n", {}))
+    one.settle(capa, one.as_reply(capa, b"-ERR what\r\n", Transport.TCP, closed=False))
+    assert one.best is Confidence.UNKNOWN
+
+
+def test_a_greeting_is_enough_as_soon_as_it_confirms(real):
+    one = greeted(real)
+    put = Asked("http/get", 0, Message(b"GET / HTTP/1.1\r\n\r\n", {}))
+    data = b"* OK [CAPABILITY IMAP4rev1] ready.\r\nGET BAD"
+    assert one.enough(put, data, first=True)
+    assert not one.enough(put, b"+OK Dovecot ready.\r\n", first=True)
+    assert one.enough(put, put.message.data)

@@ -78,6 +78,16 @@ LABELS = [
         ("skype", None, LIKELY, ()),
     ),
     (
+        "a greeting that the flow showed and we heard is one sign",
+        [piece(PAYLOAD, "ftp", GUESS), piece(REPLY, "ftp", GUESS, probe="listen")],
+        ("ftp", None, GUESS, ()),
+    ),
+    (
+        "a greeting and an answer are two",
+        [piece(PAYLOAD, "ftp", GUESS), piece(REPLY, "ftp", GUESS, probe="ftp/features")],
+        ("ftp", None, LIKELY, ()),
+    ),
+    (
         "they must agree",
         [piece(PAYLOAD, "skype", GUESS), piece(BEHAVIOUR, "sip", GUESS)],
         ("skype", None, GUESS, ("sip",)),

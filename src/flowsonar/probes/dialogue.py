@@ -130,14 +130,15 @@ Talk = Generator[Command, Event, _T]
 class Line:
     """One standing connection. Its methods are parts of a conversation: use them with `yield from`."""
 
-    __slots__ = ("end", "local_address", "local_port", "now_s", "rtt_s", "said", "tls")
+    __slots__ = ("end", "heard", "local_address", "local_port", "now_s", "rtt_s", "said", "tls")
 
     def __init__(self, connected: Connected) -> None:
         self.now_s = connected.at_s
         self.rtt_s = connected.rtt_s
         self.local_address = connected.local_address
         self.local_port = connected.local_port
-        self.said = False  # whether we spoke on it
+        self.said = False  # whether we spoke on it, and whether anything came; inside TLS once that was begun
+        self.heard = False
         self.end: Ended | None = None  # set once it ended
         self.tls: TlsClient | None = None  # set once TLS was begun on it
 
@@ -154,6 +155,7 @@ class Line:
         first_s, deadline_s = self.now_s + first_s, self.now_s + within_s
         raw = bytearray()
         self.tls = client
+        self.heard = False
         while True:
             client.handshake()
             out = client.outgoing()
@@ -204,6 +206,11 @@ class Line:
 
     def hear(self, seconds: float) -> Talk[Received | TimedOut | Ended]:
         """Wait for bytes: plain ones, whatever they travelled in."""
+        event = yield from self._hear(seconds)
+        self.heard = self.heard or isinstance(event, Received)
+        return event
+
+    def _hear(self, seconds: float) -> Talk[Received | TimedOut | Ended]:
         deadline_s = self.now_s + seconds
         while True:
             if self.tls is not None:

@@ -32,6 +32,8 @@ UNACKNOWLEDGED_S: Final = 1.0
 """Added to the wait, once a question, while the network has not delivered what we said."""
 HELLO_FLOOR_S: Final = 0.25
 """A server answers a ClientHello within this, and three times as long where something told that it speaks TLS."""
+HELLO_SHOWN_S: Final = 2.0
+"""The same where the flow itself shows TLS: nothing else is worth asking."""
 HANDSHAKE_FLOOR_S: Final = 1.0
 """A handshake that has begun to be answered is done within this."""
 RECORD_HEAD: Final = 6
@@ -119,9 +121,11 @@ class Exchange:
         """TLS on a standing connection; `done` of the result says whether it came through."""
         client = TlsClient(name, alpn)
         plain_before = not line.said
-        told = self.seen.tls is not TlsState.UNKNOWN
-        rtt_s = line.rtt_s or 0.0
-        first_s = clamp(3 * rtt_s + HELLO_FLOOR_S * (3 if told else 1), HELLO_FLOOR_S, self._timeout_s)
+        began_s, rtt_s, hints = line.now_s, line.rtt_s or 0.0, self._question.hints
+        floor_s = HELLO_FLOOR_S if self.seen.tls is TlsState.UNKNOWN else 3 * HELLO_FLOOR_S
+        if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes):
+            floor_s = HELLO_SHOWN_S
+        first_s = clamp(3 * rtt_s + floor_s, floor_s, self._timeout_s)
         whole_s = clamp(6 * rtt_s + HANDSHAKE_FLOOR_S, HANDSHAKE_FLOOR_S, self._timeout_s)
         raw = yield from line.secure(
             client, "tls", first_s=min(self.left_s, first_s), within_s=min(self.left_s, whole_s)
@@ -134,6 +138,7 @@ class Exchange:
             self._tls_name, self._tls_alpn = name, alpn
             facts = client.facts()
             seen.tls, seen.alpn, seen.last = TlsState.OPEN, facts.alpn, Heard.KNOWN
+            seen.handshake_s = self.now_s - began_s
             self._judge.tls_facts(facts)
             return client
         line.end = line.end or Ended(self.now_s, Outcome.CLOSED, client.problem)
@@ -170,17 +175,18 @@ class Exchange:
     def hear(self, line: Line, asked: Asked, seconds: float) -> Talk[Reply]:
         """Wait up to `seconds` for one reply, and judge it."""
         self._judge.ask(asked)
+        first = line.said and not line.heard
         until_s = line.now_s + seconds
         if self.udp:
             data, closed = yield from self._datagrams(line, until_s)
         else:
-            data, closed = yield from self._stream(line, asked, until_s)
+            data, closed = yield from self._stream(line, asked, until_s, first=first)
         self.now_s = line.now_s
         reply = self._judge.as_reply(asked, data, self._endpoint.transport, closed=closed)
-        self._conclude(asked, reply)
+        self._conclude(asked, reply, first=first)
         return reply
 
-    def _stream(self, line: Line, asked: Asked, until_s: float) -> Talk[tuple[bytes, bool]]:
+    def _stream(self, line: Line, asked: Asked, until_s: float, *, first: bool) -> Talk[tuple[bytes, bool]]:
         """Collect; judge at once, at each doubling of what came, and when the reply pauses."""
         data = bytearray()
         judge_at, extended, wants_end = 1, False, False
@@ -204,7 +210,7 @@ class Exchange:
                     if len(data) >= judge_at:
                         judge_at = 2 * len(data)
                         wants_end = self._judge.hangs_on_the_end(asked, bytes(data))
-                        if not wants_end and self._judge.enough(asked, bytes(data)):
+                        if not wants_end and self._judge.enough(asked, bytes(data), first=first):
                             return bytes(data), False
                     if len(data) >= limits.REPLY_BYTES or line.now_s >= longest_s:
                         return bytes(data), False
@@ -229,7 +235,7 @@ class Exchange:
                     if self._judge.echoes or line.now_s >= until_s:
                         return first, False
 
-    def _conclude(self, asked: Asked, reply: Reply) -> None:
+    def _conclude(self, asked: Asked, reply: Reply, *, first: bool) -> None:
         """What the reply means for the next move."""
         seen = self.seen
         if not reply.data:
@@ -243,7 +249,7 @@ class Exchange:
             seen.tls, seen.last = TlsState.SUGGESTED, Heard.KNOWN
             self._judge.hold(asked, reply)
         else:
-            seen.last = Heard.KNOWN if self._judge.settle(asked, reply) else Heard.STRANGE
+            seen.last = Heard.KNOWN if self._judge.settle(asked, reply, first=first) else Heard.STRANGE
 
     def _quiet(self, *, closed: bool, asked: bool = True) -> None:
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT
@@ -257,7 +263,7 @@ class Exchange:
         """How long a reply may pause before it counts as over."""
         rtt_s = self.seen.rtt_s or 0.0
         if data.endswith(b"\n") and not _is_open_head(data):
-            return clamp(rtt_s / 2, GAP_LINE_S, GAP_CEILING_S)
+            return clamp(rtt_s / 8, GAP_LINE_S, GAP_CEILING_S)
         return clamp(rtt_s, GAP_FLOOR_S, GAP_CEILING_S)
 
 

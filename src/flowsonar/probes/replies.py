@@ -8,10 +8,11 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
+from flowsonar.probes.greeting import split_greeting
 from flowsonar.probes.planner import Catalogue
 from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
 from flowsonar.signatures.conditions import is_echo
-from flowsonar.signatures.language import Condition, ProbeSpec
+from flowsonar.signatures.language import Condition, ProbeSpec, Speaker
 from flowsonar.signatures.matcher import Match, Matcher, Reply
 from flowsonar.signatures.templates import Message
 
@@ -105,11 +106,16 @@ class Judge:
         ended = self.as_reply(asked, data, Transport.TCP, closed=True)
         return asked.expect.closed is False or self._matcher.holds(asked.expect, ended) is not None
 
-    def enough(self, asked: Asked, data: bytes) -> bool:
-        """Whether what came so far on a connection already is the last word."""
+    def enough(self, asked: Asked, data: bytes, *, first: bool = False) -> bool:
+        """Whether what came so far on a connection already is the last word. `first`: see `settle`."""
+        if data == asked.message.data:
+            return True  # an echo: there will be no more
         reply = self.as_reply(asked, data, Transport.TCP, closed=False)
-        matches = self._matcher.reply(reply)[:1]
-        return any(_is_last_word(match, asked.over) for match in matches) and not _tells_tls(reply, matches)
+        matches = self._matcher.reply(reply)
+        if any(_is_last_word(match, asked.over) for match in matches[:1]):
+            return not _tells_tls(reply, matches[:1])
+        parts = self._greeting(reply, matches) if first else ()
+        return any(_is_last_word(match, asked.over) for _, said in parts for match in said[:1])
 
     def tells_tls(self, reply: Reply) -> bool:
         """Whether a plain reply says that the port speaks TLS."""
@@ -129,14 +135,24 @@ class Judge:
             self.settle(asked, reply)
 
     def reply(self, asked: Asked, data: bytes, transport: Transport, *, closed: bool) -> bool:
-        """Judge a whole reply; False when no signature knows it."""
-        return self.settle(asked, self.as_reply(asked, data, transport, closed=closed))
+        """Judge the first bytes of a connection as a whole reply; False when no signature knows it."""
+        return self.settle(asked, self.as_reply(asked, data, transport, closed=closed), first=True)
 
-    def settle(self, asked: Asked, reply: Reply) -> bool:
-        """Make evidence of a reply; False when no signature knows it."""
+    def settle(self, asked: Asked, reply: Reply, *, first: bool = False) -> bool:
+        """Make evidence of a reply; False when no signature knows it.
+
+        `first`: nothing came before it on a connection where we spoke first. It may then be, or begin with, the
+        greeting of a server that was about to speak.
+        """
         if len(self.replies) < _REPLIES_KEPT:
             self.replies.append(reply)
         matches = self._matcher.reply(reply)
+        parts = self._greeting(reply, matches) if first else ()
+        for part, said in parts:
+            if said:
+                self._accept(said, part, remember=len(parts) > 1)
+        if parts:
+            return True
         if matches:
             self._accept(matches, reply)
             return True
@@ -258,11 +274,41 @@ class Judge:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _accept(self, matches: Sequence[Match], reply: Reply) -> None:
+    def _greeting(self, reply: Reply, matches: Sequence[Match]) -> tuple[tuple[Reply, Sequence[Match]], ...]:
+        """The greeting that a reply begins with, and the answer after it; nothing where it is an answer only.
+
+        `matches`: what it says as an answer. A greeting alone may as well be an answer: what many services have in
+        common is a guess then.
+        """
+        if reply.probe == "listen" or is_echo(reply.data, reply.message):
+            return ()
+        if any(_is_last_word(match, reply.over) for match in matches[:1]):
+            return ()
+        data, rest = split_greeting(reply.data)
+        if rest and rest.startswith(data):
+            return ()  # a greeting is said once
+        for head, tail in ((data, rest), (reply.data, b"")):
+            greeting = replace(reply, probe="listen", step=0, data=head, message=b"", closed=reply.closed and not tail)
+            said = [match for match in self._matcher.reply(greeting) if self._greets(match.service)]
+            if not said or (said[0].soft and matches and not matches[0].soft):
+                continue
+            if not tail:
+                return ((greeting, [_guessed(match) if match.soft else match for match in said]),)
+            earlier = reply.earlier | {match.pattern for match in said}
+            answer = replace(reply, data=tail, earlier=earlier)
+            return (greeting, said), (answer, self._matcher.reply(answer))
+        return ()
+
+    def _greets(self, service: str) -> bool:
+        signature = self._signatures.services.get(service)
+        return signature is not None and signature.speaks_first is Speaker.SERVER
+
+    def _accept(self, matches: Sequence[Match], reply: Reply, *, remember: bool = True) -> None:
         top = matches[0]
         services: set[str] = set()
         for match in matches:
-            self._earlier.add(match.pattern)
+            if remember or not match.soft:
+                self._earlier.add(match.pattern)
             if match.service in services or len(services) >= _SERVICES_PER_REPLY:
                 continue
             if match.soft and not top.soft and match.service != top.service:
@@ -328,6 +374,10 @@ def _weakened(match: Match, told: str) -> Match:
     confidence = next(value for value in Confidence if value.rank == rank)
     detail = f"{match.detail}; {told}" if match.detail else told
     return match._replace(confidence=confidence, detail=detail, specificity=max(0, match.specificity - 10))
+
+
+def _guessed(match: Match) -> Match:
+    return match if match.confidence.rank <= Confidence.GUESS.rank else match._replace(confidence=Confidence.GUESS)
 
 
 def _tls_evidence(detail: str, data: bytes, *, service: str | None) -> Evidence:

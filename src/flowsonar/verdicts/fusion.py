@@ -10,6 +10,7 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    then what the responder said, then what the initiator said, then cached, name, port), then the more specific.
 4. A guess does not rise by itself. Two guesses that are independent signs of one service (different kinds out of
    reply, payload, announced, behaviour) make it `likely`. Port and name never count as a sign; likely never rises.
+   What a server says unasked is one sign, whether it said it to the flow's client or to us.
 5. `tls`, `dtls` and `quic` carry other services. A service inside beats its carrier when it is at least `likely`, or
    as sure as the carrier; else the label is the carrier. A carrier never conflicts with what it carries. Services that
    change to TLS in the middle of a connection (STARTTLS) and were seen with `tls` are over `tls`.
@@ -202,7 +203,7 @@ class _Candidate:
         rank = strength >> 4
         over = first.over
         if len(own) > 1:
-            if rank == _GUESS and len({piece.kind for piece in own if piece.kind in _SIGNS}) > 1:
+            if rank == _GUESS and len({_sign(piece) for piece in own if piece.kind in _SIGNS}) > 1:
                 rank = _LIKELY
             if over is None:
                 over = _layer(own, strength)
@@ -211,6 +212,11 @@ class _Candidate:
         self.rank = rank
         self.over = over
         self.order = (rank, strength & 15, first.specificity, len(own))
+
+
+def _sign(piece: Evidence) -> EvidenceKind:
+    """Its kind; the greeting that we heard is the one that the flow showed."""
+    return EvidenceKind.PAYLOAD if piece.probe == "listen" else piece.kind
 
 
 def _layer(own: list[Evidence], strength: int) -> Layer | None:
