@@ -1,5 +1,7 @@
 """The planner by tables: what the flow showed and what was answered, and the move that follows."""
 
+import random
+
 import pytest
 
 from flowsonar.model import Confidence, Layer, Side
@@ -8,6 +10,7 @@ from tests.probes.world import SIGNATURES, question
 
 PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
 HELLO = bytes.fromhex("1603010200010001fc0303")
+NOISE = random.Random(5).randbytes(600)
 GET, FEAT = SIGNATURES.probe("http/get"), SIGNATURES.probe("ftp/features")
 DNS, SKYPE = SIGNATURES.probe("dns/root"), SIGNATURES.probe("skype/udp")
 
@@ -45,6 +48,11 @@ def name(move) -> str:
         (question("10.0.0.9:80", initiator_bytes=HELLO), "secure"),
         (question(candidates=("tls",)), "secure"),
         (question(alpn=("h2",)), "secure"),
+        (question(midstream=True, responder_bytes=NOISE), "secure"),
+        (question(midstream=True, initiator_bytes=NOISE, responder_bytes=NOISE[:8]), "secure"),
+        (question(midstream=True, initiator_bytes=b"a line of text\r\n" * 9, responder_bytes=NOISE), "listen"),
+        (question(midstream=True, responder_bytes=NOISE[:16]), "listen"),
+        (question(first_speaker=Side.INITIATOR, initiator_bytes=NOISE), "http/get fresh"),
         (question("10.0.0.9:53/udp"), "dns/root"),
         (question("10.0.0.9:1234/udp", candidates=("skype",)), "skype/udp"),
         (question("[fd00::9]:1234/udp", candidates=("skype",)), "dns/root"),
@@ -122,12 +130,27 @@ def test_skype_comes_early_only_where_the_flow_looks_random(shown, first):
 
 
 @pytest.mark.parametrize(
-    ("rtt_s", "low", "high"), [(0.0001, 0.03, 0.031), (0.01, 0.04, 0.06), (0.08, 0.15, 0.2), (2.0, 1.0, 1.0)]
+    ("rtt_s", "low", "high"), [(0.0001, 0.03, 0.031), (0.01, 0.04, 0.041), (0.08, 0.1, 0.12), (2.0, 1.0, 1.0)]
 )
 def test_listening_fits_the_path(rtt_s, low, high):
     move = PLANNER.next(question(), seen(rtt_s=rtt_s))
     assert isinstance(move, Listen)
     assert low <= move.seconds <= high
+
+
+def inside(handshake_s, **hints):
+    state = seen(rtt_s=0.08, open=True, over=Layer.TLS, tls=TlsState.OPEN, spent=1, handshake_s=handshake_s)
+    return PLANNER.next(question(**hints), state)
+
+
+def test_inside_tls_a_server_that_thinks_long_is_listened_to_for_longer():
+    quick, slow = inside(0.16, initiator_bytes=HELLO, alpn=("x",)), inside(0.36, initiator_bytes=HELLO, alpn=("x",))
+    assert quick.seconds == pytest.approx(0.11)
+    assert slow.seconds == pytest.approx(0.31)
+
+
+def test_inside_tls_a_client_without_alpn_hints_at_a_server_that_speaks_first():
+    assert inside(0.16, initiator_bytes=HELLO).seconds > inside(0.16).seconds + 0.1
 
 
 def test_a_server_that_the_flow_saw_speak_first_is_waited_for():

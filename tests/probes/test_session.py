@@ -345,3 +345,18 @@ def test_a_flow_that_showed_tls_is_asked_for_tls_first(hints):
     answer = play(script, question(**hints))
     assert script.lines[0] == "<< connect for tls"
     assert labels(answer) == [("tls", "confirmed")]
+
+
+def test_where_no_hello_was_seen_all_names_are_offered():
+    def offered(hello: bytes) -> bytes:
+        hellos.append(hello)
+        return b"\x15\x03\x03\x00\x02\x02\x78"  # no_application_protocol
+
+    hellos: list[bytes] = []
+    script = Script([[offered, CLOSED]] * 5)
+    play(script, question(candidates=("tls",), midstream=True))
+    assert b"\x08http/1.1\x04imap" in hellos[0]
+    assert b"\x02h2" not in hellos[0]
+    assert b"\x02h2\x08http/1.1" in hellos[1]
+    assert b"http/1.1" not in hellos[2]
+    assert len(hellos) == 3

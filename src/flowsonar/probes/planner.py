@@ -22,8 +22,8 @@ __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "
 
 LISTEN_FLOOR_S: Final = 0.03
 """A local server greets within this; a few round trips are added where the path is longer."""
-GREETING_TRIPS: Final = 1.25
-"""Round trips from our connection to its greeting: one, and a little. One that comes later is still known for what
+GREETING_TRIPS: Final = 1.0
+"""Round trips from our connection to its greeting. One that comes later is still known for what
 it is when it comes after our question."""
 LISTEN_NO_ALPN_S: Final = 0.2
 """Added inside TLS where the flow's client offered no ALPN: it is no browser, and the server may well speak first."""

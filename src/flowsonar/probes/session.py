@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Confidence, Evidence, Outcome, Question
+from flowsonar.model import Answer, Confidence, Evidence, Layer, Outcome, Question
 from flowsonar.probes.dialogue import Close, Line, Talk
 from flowsonar.probes.exchange import Exchange, packed
 from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
 from flowsonar.probes.replies import Asked, Judge
-from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME
+from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
 from flowsonar.signatures.language import Connection, ProbeSpec, Step
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import Message, render
@@ -27,6 +27,10 @@ END_S: Final = 0.05
 """Kept of the time allowed, for timers that fire late: the answer is there when the time is over."""
 _ALPN: Final = ("h2", "http/1.1")
 """Offered to servers that ask for a name (RFC 7301): HTTP/2 and HTTP/1.1."""
+_NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
+"""Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
+_HELLOS: Final = 3
+"""ClientHellos put one after the other: without what the server did not like."""
 _SAME_REQUEST: Final = 12
 """Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
 
@@ -148,23 +152,38 @@ class Session:
         """Open TLS; once more without what the server says it does not like."""
         hints, exchange, seen = self._question.hints, self._exchange, self.seen
         name, alpn = hints.server_name, _offered(hints.alpn)
+        if not alpn and not looks_like_tls(hints.initiator_bytes):
+            alpn = self._names()  # no ClientHello was seen: what the server picks tells what it is
         if seen.tls is TlsState.OPEN:  # it hung up inside: perhaps for want of ALPN
             alpn = _ALPN
             seen.tried = [(probe, over) for probe, over in seen.tried if over is None]
-        for _ in range(2):
+        for _ in range(_HELLOS):
             line = yield from exchange.open(None, "tls")
             if line is None:
                 return
-            seen.alpn_offered = seen.alpn_offered or bool(alpn)
+            seen.alpn_offered = seen.alpn_offered or "h2" in alpn
             client = yield from exchange.secure(line, name, alpn)
             if client.alert == NO_APPLICATION_PROTOCOL:
-                alpn = () if alpn else _ALPN
+                alpn = () if set(_ALPN) <= set(alpn) else _ALPN
             elif client.alert == UNRECOGNIZED_NAME and name:
                 name = None
             else:
                 return
             if client.done or seen.spent >= self._max_probes:
                 return
+
+    def _names(self) -> tuple[str, ...]:
+        """ALPN names of all services that speak inside TLS."""
+        services = self._signatures.services.values()
+        return tuple(
+            dict.fromkeys(
+                name
+                for service in services
+                if Layer.TLS in service.inside
+                for name in service.alpn
+                if name not in _NOT_OFFERED
+            )
+        )
 
     def _ask(self, move: Ask) -> Talk[None]:
         """Put a probe: go through its steps as far as their expectations hold."""
