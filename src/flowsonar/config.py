@@ -31,14 +31,14 @@ class BudgetSettings:
     rate: float = 200.0
     """Connections and datagrams a second, all together."""
     burst: int = 400
-    per_host_rate: float = 20.0
+    per_host_rate: float = 50.0
     """Connections and datagrams a second to one address."""
-    per_host_burst: int = 40
+    per_host_burst: int = 100
     per_prefix_rate: float = 100.0
     """The same for one /24 or /64."""
     per_prefix_burst: int = 200
-    per_host_parallel: int = 4
-    """Conversations with one address at a time."""
+    per_host_parallel: int = 8
+    """Conversations with one address that begin at a time; at most four times as many stand, most of them waiting."""
     parallel: int = 512
     """Conversations at a time, all together."""
     max_probes: int = 5

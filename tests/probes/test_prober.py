@@ -545,7 +545,9 @@ def test_concurrent_questions_about_one_endpoint_share_one_conversation(run):
     assert len(told) == 50
 
 
-def test_heavier_questions_go_first_and_few_at_a_time(run):
+def test_heavier_questions_go_first_and_few_at_a_time(run, monkeypatch):
+    monkeypatch.setattr(prober_module, "EASE_AFTER_S", 60.0)
+
     async def go():
         order, now, most = [], 0, 0
 
@@ -572,6 +574,26 @@ def test_heavier_questions_go_first_and_few_at_a_time(run):
     order, most = run(go())
     assert order == [0, 5, 4, 3, 2, 1], "the first one starts at once, then the heaviest"
     assert most == 1
+
+
+def test_a_silent_port_does_not_hold_up_the_others_of_its_host(run):
+    async def go():
+        async def mute(reader, writer):
+            await reader.read()
+            writer.close()
+
+        prober = make(budget=BudgetSettings(per_host_parallel=1, timeout_s=60.0))
+        async with tcp_server(mute) as silent, tcp_server(http) as endpoint:
+            waiting = asyncio.ensure_future(prober.ask(Question(endpoint=silent)))
+            answer = await prober.ask(Question(endpoint=endpoint))
+            assert not waiting.done()
+            assert prober.counters()["active"] == 1
+            await prober.close()
+            await waiting
+        assert prober.counters()["active"] == 0
+        return answer
+
+    assert labels(run(go())) == [("http", None, "confirmed")]
 
 
 def test_thousands_of_questions_at_once(run):

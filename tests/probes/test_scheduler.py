@@ -1,4 +1,4 @@
-from flowsonar.probes.scheduler import Scheduler
+from flowsonar.probes.scheduler import EASED, Scheduler
 
 
 def started(scheduler: Scheduler[str]) -> list[str]:
@@ -63,3 +63,37 @@ def test_a_full_queue_turns_away():
     assert scheduler.turned_away == 1
     assert started(scheduler) == ["a"]
     assert scheduler.add("d", "d", 9)
+
+
+def test_a_long_conversation_lets_another_one_begin_beside_it_but_not_without_end():
+    scheduler: Scheduler[str] = Scheduler(parallel=100, per_host=2)
+    for number in range(20):
+        scheduler.add(f"a{number}", "a", 0)
+    assert started(scheduler) == ["a0", "a1"]
+    eased = 0
+    while scheduler.ease("a"):
+        eased += 1
+        assert len(started(scheduler)) == 1
+    assert (eased, scheduler.eased, scheduler.active) == (EASED * 2, EASED * 2, 2)
+    scheduler.finish("a", eased=True)
+    assert started(scheduler) == []
+    assert scheduler.ease("a")
+    assert len(started(scheduler)) == 1
+    for _ in range(scheduler.eased):
+        scheduler.finish("a", eased=True)
+    for _ in range(2):
+        scheduler.finish("a")
+    assert (scheduler.active, scheduler.eased) == (0, 0)
+    assert started(scheduler) == ["a9", "a10"]
+
+
+def test_those_that_do_not_count_are_held_all_the_same():
+    scheduler: Scheduler[str] = Scheduler(parallel=2, per_host=2, most=3)
+    for name in "abcdef":
+        scheduler.add(name, name, 0)
+    assert started(scheduler) == ["a", "b"]
+    assert scheduler.ease("a")
+    assert scheduler.ease("b")
+    assert started(scheduler) == ["c"]
+    scheduler.finish("a", eased=True)
+    assert started(scheduler) == ["d"]

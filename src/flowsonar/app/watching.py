@@ -185,6 +185,11 @@ class Watching:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        # Loaded before the first packet is taken: what flows show meanwhile would be late.
+        parts = self._parts or Parts.load(self.settings)
+        asks = not self.settings.passive
+        if asks:
+            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         try:
             for index, name in enumerate(self.interfaces):
                 self._rings.append(Ring(name, index=index, filter=self._filter))
@@ -195,10 +200,6 @@ class Watching:
                 ring.close()
             raise
         self._open_store()
-        parts = self._parts or Parts.load(self.settings)
-        asks = not self.settings.passive
-        if asks:
-            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         self._table = make_table(self.settings.flows, follow=FOLLOW)
         self._tracker = Tracker(
             parts.new_reader(),

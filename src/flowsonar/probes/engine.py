@@ -44,6 +44,9 @@ _BIND_TRIES: Final = 3
 _TCPI_UNACKED: Final = struct.Struct("24xI")
 """`struct tcp_info` of linux/tcp.h: eight bytes, then u32 rto, ato, snd_mss, rcv_mss, and unacked."""
 
+_TCPI_RTT: Final = struct.Struct("68xI")
+"""The same: rtt in microseconds is the 16th of the u32."""
+
 _REFUSED: Final = frozenset({errno.ECONNREFUSED})
 _UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EINVAL,
                                  errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOPROTOOPT, errno.EOPNOTSUPP})  # fmt: skip
@@ -197,7 +200,7 @@ class Channel:
             raise OSError(failure, "connect")
         now_s = time.monotonic()
         self._gate.budget.answered(self._host)
-        return Connected(now_s, now_s - began_s, *self._local)
+        return Connected(now_s, _rtt_s(opened) or now_s - began_s, *self._local)
 
     async def _send(self, command: Send) -> Event:
         opened = self._socket
@@ -336,6 +339,15 @@ def _local_address(target: tuple[int, tuple[str, int] | tuple[str, int, int, int
     with socket.socket(target[0], socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
         probe.connect(target[1])
         return str(probe.getsockname()[0]).partition("%")[0]
+
+
+def _rtt_s(opened: socket.socket) -> float:
+    """How long the handshake took as the kernel saw it: we may read of it late. 0 where it does not know."""
+    try:
+        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.size)
+        return float(_TCPI_RTT.unpack(info)[0]) / 1e6 if len(info) == _TCPI_RTT.size else 0.0
+    except OSError:
+        return 0.0
 
 
 def _unacknowledged(opened: socket.socket) -> bool:

@@ -27,6 +27,8 @@ __all__ = ["Prober"]
 
 _SPARE_DESCRIPTORS: Final = 128
 """File descriptors left to the rest of the program."""
+EASE_AFTER_S: Final = 0.02
+"""A conversation that takes longer waits for a long path or a slow server, not for us or its host's processor."""
 _PATIENCE_S: Final = 30.0
 """How long a conversation waits for its first packet's turn; a longer back-off ends it as not permitted."""
 
@@ -34,7 +36,7 @@ _PATIENCE_S: Final = 30.0
 class _Talk:
     """One conversation and who waits for it."""
 
-    __slots__ = ("askers", "future", "listeners", "question", "session", "task")
+    __slots__ = ("askers", "ease", "eased", "future", "listeners", "question", "session", "task")
 
     def __init__(self, question: Question, future: asyncio.Future[Answer]) -> None:
         self.question = question
@@ -43,6 +45,8 @@ class _Talk:
         self.askers = 0
         self.session: Session | None = None
         self.task: asyncio.Task[None] | None = None
+        self.ease: asyncio.TimerHandle | None = None
+        self.eased = False  # its place was given to another one
 
     def note(self, evidence: Evidence) -> None:
         for listener in self.listeners:
@@ -73,9 +77,10 @@ class Prober:
         self._gate = Gate(settings, audit)
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
-        self._pace = Pace(min(settings.budget.parallel, room))
+        most = min(settings.budget.parallel, room)
+        self._pace = Pace(most)
         self._scheduler: Scheduler[_Talk] = Scheduler(
-            parallel=self._pace.number, per_host=max(1, settings.budget.per_host_parallel)
+            parallel=self._pace.number, per_host=max(1, settings.budget.per_host_parallel), most=most
         )
         self._beat: asyncio.TimerHandle | None = None
         self._talks: dict[Endpoint, _Talk] = {}
@@ -143,7 +148,7 @@ class Prober:
             **self._gate.counts,
             **{f"outcome_{outcome.value}": count for outcome, count in self._outcomes.items()},
             "waiting": len(self._scheduler),
-            "active": self._scheduler.active,
+            "active": self._scheduler.active + self._scheduler.eased,
             "parallel": self._pace.number,
             "slowed": self._pace.slowed,
             "turned_away": self._scheduler.turned_away,
@@ -200,7 +205,7 @@ class Prober:
         self._beat = None
         self._pace.measured(loop.time() - due_s, self._scheduler.active)
         self._scheduler.parallel = self._pace.number
-        if self._scheduler.active and not self._closed:
+        if (self._scheduler.active or self._scheduler.eased) and not self._closed:
             self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
             self._pump()
 
@@ -218,6 +223,7 @@ class Prober:
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
             began_s = time.monotonic()
+            talk.ease = asyncio.get_running_loop().call_later(EASE_AFTER_S, self._ease, talk, host)
             session = talk.session = Session(
                 talk.question,
                 signatures=self._signatures,
@@ -238,9 +244,17 @@ class Prober:
             context = {"message": f"the conversation with {endpoint} failed", "exception": problem}
             asyncio.get_running_loop().call_exception_handler(context)
         finally:
+            if talk.ease is not None:
+                talk.ease.cancel()
             channel.close()
             self._settle(talk, answer)
-            self._scheduler.finish(host)
+            self._scheduler.finish(host, eased=talk.eased)
+            self._pump()
+
+    def _ease(self, talk: _Talk, host: str) -> None:
+        """Let another conversation begin beside one that takes long."""
+        talk.eased = self._scheduler.ease(host)
+        if talk.eased:
             self._pump()
 
     def _settle(self, talk: _Talk, answer: Answer) -> None:

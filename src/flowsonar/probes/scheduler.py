@@ -1,4 +1,8 @@
-"""Who is asked next: a queue of waiting conversations, heaviest first, few per host and bounded in all."""
+"""Who is asked next: a queue of waiting conversations, heaviest first, few per host and bounded in all.
+
+A conversation that goes on for long mostly waits: for a long path, or for a server that says nothing. `ease` lets
+another one begin beside it; how many may be held for one host stays bounded.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-__all__ = ["WAITING", "Scheduler"]
+__all__ = ["EASED", "WAITING", "Scheduler"]
 
 WAITING: Final = 1 << 16
 """Conversations that may wait; one more is turned away."""
+
+EASED: Final = 3
+"""Conversations with one host that do not count any more, for each one that may begin."""
 
 _T = TypeVar("_T")
 
@@ -29,8 +36,9 @@ class Scheduler(Generic[_T]):
     `parallel` may be changed at any time.
     """
 
-    def __init__(self, *, parallel: int, per_host: int, waiting: int = WAITING) -> None:
+    def __init__(self, *, parallel: int, per_host: int, most: int | None = None, waiting: int = WAITING) -> None:
         self.parallel = parallel
+        self._most = parallel if most is None else most  # with those that do not count any more
         self._per_host = per_host
         self._most_waiting = waiting
         self._place = 0
@@ -38,7 +46,9 @@ class Scheduler(Generic[_T]):
         self._hosts: dict[str, list[_Entry[_T]]] = {}  # waiting, one heap per host
         self._heads: list[tuple[int, int, str]] = []  # (lightness, place, host) of hosts that may start one
         self._running: dict[str, int] = {}
-        self.active = 0
+        self._eased: dict[str, int] = {}
+        self.active = 0  # that count
+        self.eased = 0  # that do not count any more
         self.turned_away = 0
 
     def __len__(self) -> int:
@@ -65,7 +75,7 @@ class Scheduler(Generic[_T]):
 
     def start(self) -> tuple[_T, str] | None:
         """The next item to run and its host, or None when nothing may start now."""
-        while self.active < self.parallel and self._heads:
+        while self.active < self.parallel and self.active + self.eased < self._most and self._heads:
             lightness, place, host = heapq.heappop(self._heads)
             head = self._head(host)
             if head is None or (head.lightness, head.place) != (lightness, place):
@@ -81,14 +91,25 @@ class Scheduler(Generic[_T]):
             return head.item, host
         return None
 
-    def finish(self, host: str) -> None:
-        """A conversation with `host` that `start` gave has ended."""
+    def ease(self, host: str) -> bool:
+        """A conversation with `host` takes long: it does not count any more. False where too many of them are held."""
+        if self._eased.get(host, 0) >= EASED * self._per_host:
+            return False
+        self._eased[host] = self._eased.get(host, 0) + 1
+        self.eased += 1
         self.active -= 1
-        left = self._running[host] - 1
-        if left:
-            self._running[host] = left
-        else:
-            del self._running[host]
+        _less(self._running, host)
+        self._offer(host)
+        return True
+
+    def finish(self, host: str, *, eased: bool = False) -> None:
+        """A conversation with `host` that `start` gave has ended; `eased`: `ease` was told of it, and agreed."""
+        if eased:
+            self.eased -= 1
+            _less(self._eased, host)
+            return
+        self.active -= 1
+        _less(self._running, host)
         self._offer(host)
 
     def _head(self, host: str) -> _Entry[_T] | None:
@@ -105,3 +126,11 @@ class Scheduler(Generic[_T]):
         head = self._head(host)
         if head is not None and self._running.get(host, 0) < self._per_host:
             heapq.heappush(self._heads, (head.lightness, head.place, host))
+
+
+def _less(counts: dict[str, int], host: str) -> None:
+    left = counts[host] - 1
+    if left:
+        counts[host] = left
+    else:
+        del counts[host]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from flowsonar.config import ScopeSettings
@@ -78,6 +79,9 @@ NEVER_PORTS: Final = (
 )
 """From the facts about protocols (rows 29, 107, 112 to 119) and their siblings in the same families."""
 
+_REMEMBERED: Final = 4096
+"""Decisions kept: every packet asks, and the same endpoint again and again."""
+
 _NEVER: Final = {
     (transport, port): entry.why
     for entry in NEVER_PORTS
@@ -113,12 +117,16 @@ class Scope:
         self._networks: tuple[_Network, ...] = (*(named or self._default), *allowed)
         self._named: tuple[_Network, ...] = (*named, *allowed)
         self._excluded = tuple(_excluded(text) for text in settings.exclude)
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._decide)
 
     def permits(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """None when `endpoint` may be asked, else the reason why not, as one phrase.
 
         `amplifies`: the answer may be much larger than the question; only the default networks are asked such.
         """
+        return self._known(endpoint, amplifies)
+
+    def _decide(self, endpoint: Endpoint, amplifies: bool) -> str | None:
         try:
             address = _address(endpoint.address)
         except ValueError:
