@@ -41,6 +41,9 @@ def piece(service: str | None, kind: EvidenceKind = EvidenceKind.PAYLOAD, over: 
     return Evidence(kind=kind, service=service, confidence=Confidence.LIKELY, over=over)
 
 
+MS = 1_000_000
+SHORT = bytes.fromhex("170303001f") + bytes(31)
+REPLY = bytes.fromhex("1703030030") + bytes(48)
 AUTH = [piece("ftp", over=Layer.TLS)]
 
 
@@ -54,6 +57,13 @@ def beside(companions: Companions) -> Companions:
     """An encrypted control connection is open."""
     companions.note(Flow(flow=1, first_ns=50, key=key(port=2121), evidence=list(AUTH)), 60)
     return companions
+
+
+@pytest.fixture
+def told(beside: Companions) -> Companions:
+    """It has just said something long."""
+    beside.spoke(1, 1, REPLY, 99)
+    return beside
 
 
 def claimed(companions: Companions, flow: Flow) -> bool:
@@ -74,10 +84,10 @@ def claimed(companions: Companions, flow: Flow) -> bool:
     ],
     ids=["passive", "active", "middle", "middle, active", "inside TLS", "nothing named", "cached TLS"],
 )
-def test_what_is_taken_for_data(beside: Companions, flow: Flow) -> None:
-    assert claimed(beside, flow)
-    beside.ended(1)
-    assert claimed(beside, flow)
+def test_what_is_taken_for_data(told: Companions, flow: Flow) -> None:
+    assert claimed(told, flow)
+    told.ended(1)
+    assert claimed(told, flow)
     assert flow.evidence.count(BESIDE) == 1
 
 
@@ -102,8 +112,8 @@ def test_what_is_taken_for_data(beside: Companions, flow: Flow) -> None:
         *("no connection", "the control connection was quiet", "its own bytes", "cached", "ALPN", "full"),
     ],
 )
-def test_what_is_not(beside: Companions, flow: Flow) -> None:
-    assert not claimed(beside, flow)
+def test_what_is_not(told: Companions, flow: Flow) -> None:
+    assert not claimed(told, flow)
 
 
 def test_beside_a_control_connection_in_clear_nothing_is_claimed(companions: Companions) -> None:
@@ -121,7 +131,7 @@ def test_a_control_connection_that_changes_to_tls(companions: Companions) -> Non
     assert companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]), 60)
     assert not companions.note(Flow(flow=1, first_ns=50, evidence=[piece("ftp"), *AUTH]), 70)
     assert not companions.announces(key())
-    assert claimed(companions, Flow())
+    assert 1 in companions.hidden[SERVER, CLIENT]
 
 
 def test_a_data_connection_is_no_control_connection(companions: Companions) -> None:
@@ -131,14 +141,14 @@ def test_a_data_connection_is_no_control_connection(companions: Companions) -> N
     assert not companions.announces(key())
 
 
-def test_a_claim_is_withdrawn(beside: Companions) -> None:
+def test_a_claim_is_withdrawn(told: Companions) -> None:
     both, named, offers = Flow(), Flow(), Flow()
-    assert all(claimed(beside, flow) for flow in (both, named, offers))
+    assert all(claimed(told, flow) for flow in (both, named, offers))
     both.passive.count(0, b"hello")
     both.passive.count(1, b"hello yourself")
     named.evidence.append(piece("redis"))
     offers.passive.alpn = ("h2",)
-    assert not any(claimed(beside, flow) for flow in (both, named, offers))
+    assert not any(claimed(told, flow) for flow in (both, named, offers))
 
 
 def test_control_connections_are_bounded(companions: Companions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,10 +172,10 @@ def test_waiting_for_an_older_flow(companions: Companions) -> None:
     assert not companions.postpones(Flow(key=key(OTHER)), 200)
     assert not companions.postpones(Flow(key=key(port=2121)), 200)
     assert not companions.postpones(Flow(evidence=[piece("redis")]), 200)
-    assert companions.expects(key(), 200, midstream=False)
+    assert companions.expects(key())
     companions.answered(suspect)
     companions.answered(suspect)
-    assert not companions.expects(key(), 200, midstream=False)
+    assert not companions.expects(key())
     assert not companions.postpones(younger, 200)
 
 
@@ -183,29 +193,6 @@ def test_of_two_hosts_only_some_are_waited_for(companions: Companions) -> None:
     for suspect in suspects[:8]:
         companions.answered(suspect)
     assert not companions.postpones(Flow(), 200)
-
-
-MS = 1_000_000
-SHORT = bytes.fromhex("170303001f") + bytes(31)
-REPLY = bytes.fromhex("1703030030") + bytes(48)
-
-
-def test_data_is_expected_when_the_control_connection_has_spoken(beside: Companions) -> None:
-    window = limits.CONTROL_SPOKE_MS * MS
-    assert beside.expects(key(), 60 + window, midstream=False)
-    assert not beside.expects(key(), 61 + window, midstream=False)
-    assert beside.expects(key(), 61 + window, midstream=True)
-    beside.spoke(1, 1, REPLY, 100 * MS)
-    assert beside.expects(key(SERVER, 40000, target=CLIENT, own=20), 100 * MS + window, midstream=False)
-    assert not beside.expects(key(OTHER), 100 * MS, midstream=False)
-
-
-def test_the_one_of_several_that_spoke_last_counts(beside: Companions) -> None:
-    beside.note(Flow(flow=3, first_ns=70, key=key(port=2122), evidence=list(AUTH)), 80)
-    beside.spoke(1, 1, REPLY, 10_000 * MS)
-    assert beside.expects(key(), 10_100 * MS, midstream=False)
-    beside.ended(1)
-    assert not beside.expects(key(), 10_100 * MS, midstream=False)
 
 
 @pytest.mark.parametrize(
@@ -228,17 +215,69 @@ def test_a_control_connection_that_says_that_it_ends(beside: Companions, data: b
     assert bool(beside.hidden) is not ends
 
 
-def test_after_a_short_reply_the_server_listens_nowhere(beside: Companions) -> None:
-    """The replies that end a transfer or a session do not say a port; the server may connect all the same."""
-    beside.spoke(1, 1, REPLY, 100)
-    beside.spoke(1, 0, SHORT, 101)
-    assert beside.expects(key(), 110, midstream=False)
-    beside.spoke(1, 1, SHORT, 102)
-    assert not beside.expects(key(), 110, midstream=False)
-    assert beside.expects(key(SERVER, 40000, target=CLIENT), 110, midstream=False)
+def test_only_some_flows_are_candidates(beside: Companions) -> None:
+    assert beside.expects(key())
+    assert beside.expects(key(SERVER, 40000, target=CLIENT, own=20))
+    assert not beside.expects(key(OTHER))
+    beside.ended(1)
+    assert not beside.expects(key())
+
+
+WINDOW = limits.CONTROL_SPOKE_MS * MS
+LATE = 100 * MS
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        ([(1, REPLY, LATE - 1)], True),
+        ([(1, REPLY, LATE - 1), (0, SHORT, LATE - 1)], True),
+        ([(1, REPLY, LATE - 2), (1, SHORT, LATE - 1)], False),
+        ([(1, REPLY, LATE - 2), (1, SHORT, LATE + 1)], True),
+        ([(1, SHORT, LATE + 1), (1, REPLY, LATE - 2)], True),
+        ([(0, SHORT, LATE - 1)], False),
+        ([(0, SHORT, LATE - 1), (0, SHORT, LATE + 1)], True),
+        ([(0, SHORT, LATE + 1)], False),
+    ],
+    ids=[
+        *("silence", "a port", "a port, the client goes on", "a port, then the end", "the end later"),
+        *("the same, two interfaces", "client alone: QUIT", "client alone: a transfer", "client alone: later"),
+    ],
+)
+def test_what_the_control_connection_said_before(
+    beside: Companions, words: list[tuple[int, bytes, int]], expected: bool
+) -> None:
+    for direction, data, at in words:
+        beside.spoke(1, direction, data, at)
+    assert claimed(beside, Flow(first_ns=LATE)) is expected
+    assert not claimed(beside, Flow(first_ns=LATE + WINDOW + 2))
+    active = Flow(first_ns=LATE, key=key(SERVER, 40000, target=CLIENT))
+    assert claimed(beside, active) is any(at <= LATE for _, _, at in words)
+
+
+def test_the_words_are_bounded(beside: Companions) -> None:
+    for at in range(1000):
+        beside.spoke(1, 1, REPLY, at)
+    (control,) = beside.hidden[min(SERVER, CLIENT), max(CLIENT, SERVER)].values()
+    assert [word[0] for word in control.words] == list(range(984, 1000))
+
+
+def test_before_a_control_connection_is_known_nobody_hears_it(companions: Companions) -> None:
+    companions.note(Flow(flow=1, first_ns=50, key=key(port=990), evidence=list(AUTH)), 200)
+    assert claimed(companions, Flow(first_ns=100))
+    assert not claimed(companions, Flow(first_ns=201))
+
+
+def test_several_control_connections(beside: Companions) -> None:
+    beside.note(Flow(flow=3, first_ns=70, key=key(port=2122), evidence=list(AUTH)), 80)
+    beside.spoke(3, 1, SHORT, LATE - 1)
+    assert claimed(beside, Flow(first_ns=LATE)) is False
+    beside.spoke(1, 1, REPLY, LATE - 2)
+    assert claimed(beside, Flow(first_ns=LATE))
 
 
 def test_of_a_control_connection_from_the_middle_roles_are_not_known(companions: Companions) -> None:
     companions.note(Flow(flow=1, first_ns=50, midstream=True, key=key(port=2121), evidence=list(AUTH)), 60)
-    companions.spoke(1, 1, SHORT, 100)
-    assert companions.expects(key(), 110, midstream=False)
+    companions.spoke(1, 1, SHORT, 99)
+    assert claimed(companions, Flow())

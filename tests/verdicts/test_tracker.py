@@ -403,6 +403,9 @@ DATA = 39999
 HELLO = bytes.fromhex("160303002d0100002903031e" + "5a" * 31 + "00" + "0002c02f" + "0100")
 
 
+PORT_TOLD = bytes.fromhex("1703030050") + bytes(80)
+
+
 def auth_tls() -> list[FlowEvent]:
     return [
         opened(),
@@ -410,6 +413,7 @@ def auth_tls() -> list[FlowEvent]:
         payload(b"220 (vsFTPd 3.0.5)\r\n", direction=1),
         payload(b"AUTH TLS\r\n", at=2 * MS),
         payload(b"234 Proceed with negotiation.\r\n", direction=1, index=1, at=3 * MS),
+        payload(PORT_TOLD, direction=1, index=2, at=4 * MS),
     ]
 
 
@@ -454,7 +458,7 @@ def test_a_control_connection_inside_tls_is_followed(make: Callable[..., Tracker
     end = bytes.fromhex("1703030013") + bytes(19)
     for said, asked in (
         ([], [DATA]),
-        ([payload(HELLO, at=890 * MS, index=2)], []),
+        ([payload(PORT_TOLD, at=890 * MS, index=2, direction=1)], []),
         ([payload(end, at=890 * MS)], [DATA]),
     ):
         tracker = make()

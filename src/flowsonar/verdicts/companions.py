@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from flowsonar import limits
@@ -29,6 +30,8 @@ _SUSPECTS: Final = 8
 """Between two hosts; who opens more connections at a time does not wait for the answers."""
 _CLOSE_NOTIFY: Final = 19
 """RFC 8446 sections 5.2 and 6.1, with ciphers of 16 bytes of tag; no line of FTP is that short."""
+_WORDS: Final = 16
+"""More than are said while a flow begins."""
 _ANNOUNCES: Final = 52
 """Bytes of a TLS record around the replies 227 and 229: they have 30 characters at least in all known servers, and TLS
 1.3 adds 22. What ends a transfer (226) or a session (221) is shorter in most."""
@@ -52,11 +55,11 @@ class _Hidden(NamedTuple):
     """A control connection inside TLS, by times in ns."""
 
     first_ns: int
-    spoke_ns: int
+    known_ns: int
     server: str | None
     """None where roles are a guess."""
-    brief: bool
-    """The server's last word is too short to say where it listens."""
+    words: tuple[tuple[int, int, int], ...]
+    """Time, direction and size of what was said last."""
 
 
 class Observed(Protocol):
@@ -105,9 +108,8 @@ class Companions:
         self.ended(flow.flow)
         self._controls[flow.flow] = (hosts, inside)
         if inside:
-            self.hidden.setdefault(hosts, {})[flow.flow] = _Hidden(
-                flow.first_ns, now_ns, None if flow.midstream else flow.key.responder_address, brief=False
-            )
+            server = None if flow.midstream else flow.key.responder_address
+            self.hidden.setdefault(hosts, {})[flow.flow] = _Hidden(flow.first_ns, now_ns, server, ())
         else:
             self._clear.setdefault(hosts, set()).add(flow.flow)
         if len(self._controls) > limits.CONTROL_CONNECTIONS:
@@ -127,8 +129,7 @@ class Companions:
             return
         controls = self.hidden[self._controls[flow][0]]
         before = controls.pop(flow)
-        brief = len(data) < _ANNOUNCES if direction == Direction.TO_INITIATOR else before.brief
-        controls[flow] = before._replace(spoke_ns=now_ns, brief=brief)
+        controls[flow] = before._replace(words=(*before.words[1 - _WORDS :], (now_ns, direction, len(data))))
 
     def ended(self, flow: int) -> None:
         """Forget a flow that has ended."""
@@ -158,32 +159,22 @@ class Companions:
             flow.beside
             and (flow.established or flow.passive.first_speaker >= 0)
             and len(flow.evidence) < limits.EVIDENCE_ITEMS
-            and self._has_older_control(flow)
+            and self._is_expected(flow)
             and self._acts_like_data(flow)
         ):
             flow.evidence.append(BESIDE)
 
-    def expects(self, key: FlowKey, now_ns: int, *, midstream: bool) -> bool:
-        """Whether a flow that begins now may be a data connection: a control connection has just spoken.
-
-        Or one may be known soon; whether it is older than the flow is asked later.
-        """
+    def expects(self, key: FlowKey) -> bool:
+        """Whether a flow that begins now may be a data connection: there is a control connection, or may be."""
         hosts = _hosts(key)
-        if hosts in self.suspects:
-            return True
-        controls = self.hidden.get(hosts)
-        if not controls:
-            return False
-        latest = next(reversed(controls.values()))
-        if latest.brief and latest.server == key.responder_address:
-            return False
-        return midstream or now_ns - latest.spoke_ns <= limits.CONTROL_SPOKE_MS * _MS
+        return hosts in self.hidden or hosts in self.suspects
 
-    def _has_older_control(self, flow: Observed) -> bool:
+    def _is_expected(self, flow: Observed) -> bool:
+        """Whether the flow began when a control connection would have announced it."""
         controls = self.hidden.get(_hosts(flow.key))
         if not controls or flow.flow in controls:
             return False
-        return flow.midstream or next(reversed(controls.values())).first_ns <= flow.first_ns
+        return any(_leads_to(control, flow) for control in islice(reversed(controls.values()), _SUSPECTS))
 
     def _acts_like_data(self, flow: Observed) -> bool:
         key, passive = flow.key, flow.passive
@@ -232,6 +223,27 @@ class Companions:
         own = (flow.key.responder, flow.key.initiator)
         older = any(first_ns < flow.first_ns and endpoint not in own for first_ns, endpoint in suspects.values())
         return older and self._acts_like_data(flow)
+
+
+def _leads_to(control: _Hidden, flow: Observed) -> bool:
+    """Whether what the control connection said makes a data connection of a flow that began then.
+
+    To the server: its last word before was long enough for 227 or 229. Where only the client is heard, it spoke
+    before, and again meanwhile: a transfer's command, which does not come after QUIT. From the server: anybody spoke.
+    """
+    if flow.midstream:
+        return True
+    if control.first_ns > flow.first_ns:
+        return False
+    if control.known_ns > flow.first_ns:
+        return True  # nobody listened to its words yet
+    before = [word for word in control.words if word[0] <= flow.first_ns]
+    if not before or flow.first_ns - max(before)[0] > limits.CONTROL_SPOKE_MS * _MS:
+        return False
+    if control.server != flow.key.responder_address:
+        return True
+    told = [word for word in before if word[1] == Direction.TO_INITIATOR]
+    return max(told)[2] >= _ANNOUNCES if told else len(before) < len(control.words)
 
 
 def _closes(data: bytes) -> bool:
