@@ -24,7 +24,7 @@ class Kind(StrEnum):
     DATA_ACTIVE = "data, active"
     """The same with the port on the client, said from client to server."""
     DATA_HIDDEN = "data, announced inside TLS"
-    """Nobody to ask and nothing to read."""
+    """Nobody to ask and nothing to read but that the control connection spoke just before."""
     IMPOSTOR = "impostor"
     """Speaks no protocol: must stay unknown."""
     BANNER = "impostor with a banner"

@@ -93,3 +93,12 @@ def test_json_and_back():
 def test_programs_are_looked_for_where_servers_live():
     assert find_program("no-such-program") is None
     assert find_program("sh")
+
+
+@pytest.mark.parametrize(
+    ("service", "over", "confidence"), [("tls", None, "confirmed"), ("ftp", "tls", "likely"), ("ftp", None, "likely")]
+)
+def test_ftp_data_inside_tls_is_one_or_the_other(service, over, confidence):
+    data = next(planned for planned in make_plan(random.Random(1)).find("ftps") if planned.last_port)
+    seen = record(CLIENT, (data.address, data.port), service=service, over=over, confidence=confidence)
+    assert judge(data, seen) is Judgement.RIGHT

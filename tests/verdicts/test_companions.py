@@ -281,3 +281,13 @@ def test_of_a_control_connection_from_the_middle_roles_are_not_known(companions:
     companions.note(Flow(flow=1, first_ns=50, midstream=True, key=key(port=2121), evidence=list(AUTH)), 60)
     companions.spoke(1, 1, SHORT, 99)
     assert claimed(companions, Flow())
+
+
+def test_where_only_the_client_is_heard_its_next_word_is_waited_for(beside: Companions) -> None:
+    flow = Flow(first_ns=LATE)
+    assert not beside.postpones(flow, LATE + 1)
+    beside.spoke(1, 0, SHORT, LATE - 1)
+    assert beside.postpones(flow, LATE + 1)
+    assert not beside.postpones(flow, LATE + 1 + limits.COMPANION_WAIT_MS * MS)
+    beside.spoke(1, 1, SHORT, LATE - 1)
+    assert not beside.postpones(flow, LATE + 1)

@@ -216,12 +216,17 @@ class Companions:
                 del self.suspects[hosts]
 
     def postpones(self, flow: Observed, now_ns: int) -> bool:
-        """Whether a flow should wait for the answer about an older one, whose data connection it may be."""
-        suspects = self.suspects.get(_hosts(flow.key))
-        if not suspects or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
+        """Whether a flow should wait for the answer about an older one, whose data connection it may be.
+
+        Or for the next word of a control connection of which only the client is heard.
+        """
+        if not flow.beside or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
             return False
-        own = (flow.key.responder, flow.key.initiator)
+        hosts, own = _hosts(flow.key), (flow.key.responder, flow.key.initiator)
+        suspects, controls = self.suspects.get(hosts, {}), self.hidden.get(hosts, {})
         older = any(first_ns < flow.first_ns and endpoint not in own for first_ns, endpoint in suspects.values())
+        if not older and flow.flow not in controls:
+            older = any(_may_speak(control, flow) for control in islice(reversed(controls.values()), _SUSPECTS))
         return older and self._acts_like_data(flow)
 
 
@@ -244,6 +249,14 @@ def _leads_to(control: _Hidden, flow: Observed) -> bool:
         return True
     told = [word for word in before if word[1] == Direction.TO_INITIATOR]
     return max(told)[2] >= _ANNOUNCES if told else len(before) < len(control.words)
+
+
+def _may_speak(control: _Hidden, flow: Observed) -> bool:
+    """Whether one more word of the client alone would lead to the flow."""
+    if control.server != flow.key.responder_address or any(word[1] for word in control.words):
+        return False
+    again = control._replace(words=(*control.words, (flow.first_ns + 1, Direction.TO_RESPONDER, 0)))
+    return _leads_to(again, flow)
 
 
 def _closes(data: bytes) -> bool:
