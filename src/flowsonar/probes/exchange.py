@@ -25,6 +25,8 @@ GAP_FLOOR_S: Final = 0.02
 """A reply that does not end with a line end may go on: this long, plus the path's own time."""
 GAP_LINE_S: Final = 0.005
 """The same after a line end, where more is less likely."""
+GAP_HEAD_S: Final = 0.1
+"""Within headers of HTTP and its kin: a server that sends them line by line thinks in between."""
 GAP_CEILING_S: Final = 0.3
 REPLY_LONGEST_S: Final = 1.0
 """A reply that goes on and on is judged by what came in this time."""
@@ -262,7 +264,9 @@ class Exchange:
     def _gap_s(self, data: bytearray) -> float:
         """How long a reply may pause before it counts as over."""
         rtt_s = self.seen.rtt_s or 0.0
-        if data.endswith(b"\n") and not _is_open_head(data):
+        if _is_open_head(data):
+            return clamp(rtt_s, GAP_HEAD_S, GAP_CEILING_S)
+        if data.endswith(b"\n"):
             return clamp(rtt_s / 8, GAP_LINE_S, GAP_CEILING_S)
         return clamp(rtt_s, GAP_FLOOR_S, GAP_CEILING_S)
 
