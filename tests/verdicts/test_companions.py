@@ -76,13 +76,11 @@ def claimed(companions: Companions, flow: Flow) -> bool:
     [
         Flow(),
         Flow(key=key(SERVER, 40000, target=CLIENT, own=20)),
-        Flow(midstream=True, first_ns=1),
-        Flow(midstream=True, key=key(own=989)),
         Flow(evidence=[piece("tls")]),
         Flow(evidence=[piece(None), piece("gopher", EvidenceKind.PORT)]),
         Flow(evidence=[piece("tls", EvidenceKind.ENDPOINT)]),
     ],
-    ids=["passive", "active", "middle", "middle, active", "inside TLS", "nothing named", "cached TLS"],
+    ids=["passive", "active", "inside TLS", "nothing named", "cached TLS"],
 )
 def test_what_is_taken_for_data(told: Companions, flow: Flow) -> None:
     assert claimed(told, flow)
@@ -98,7 +96,7 @@ def test_what_is_taken_for_data(told: Companions, flow: Flow) -> None:
         Flow(key=key(OTHER)),
         Flow(key=key(port=6379)),
         Flow(key=key(over=Transport.UDP)),
-        Flow(midstream=True, key=key(own=6379)),
+        Flow(midstream=True),
         Flow(first_ns=49),
         Flow(established=False),
         Flow(beside=False),
@@ -108,7 +106,7 @@ def test_what_is_taken_for_data(told: Companions, flow: Flow) -> None:
         Flow(evidence=[piece(None)] * limits.EVIDENCE_ITEMS),
     ],
     ids=[
-        *("the control connection", "another host", "a service's port", "UDP", "a service's port, middle", "older"),
+        *("the control connection", "another host", "a service's port", "UDP", "picked up in the middle", "older"),
         *("no connection", "the control connection was quiet", "its own bytes", "cached", "ALPN", "full"),
     ],
 )

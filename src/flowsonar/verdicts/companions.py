@@ -35,8 +35,6 @@ _WORDS: Final = 16
 _ANNOUNCES: Final = 52
 """Bytes of a TLS record around the replies 227 and 229: they have 30 characters at least in all known servers, and TLS
 1.3 adds 22. What ends a transfer (226) or a session (221) is shorter in most."""
-_DATA_PORTS: Final = frozenset({20, 989})
-"""Where servers connect from in active mode: RFC 959 section 3.2, IANA for FTP over TLS."""
 
 BESIDE: Final = Evidence(
     kind=EvidenceKind.BEHAVIOUR,
@@ -180,8 +178,6 @@ class Companions:
         key, passive = flow.key, flow.passive
         if key.transport is not Transport.TCP or self._served(key.responder):
             return False
-        if flow.midstream and key.initiator_port not in _DATA_PORTS and self._served(key.initiator):
-            return False
         inside = passive.tls is not None
         for piece in flow.evidence:
             if piece.kind is EvidenceKind.PORT or piece == BESIDE:
@@ -220,7 +216,7 @@ class Companions:
 
         Or for the next word of a control connection of which only the client is heard.
         """
-        if not flow.beside or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
+        if not flow.beside or flow.midstream or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
             return False
         hosts, own = _hosts(flow.key), (flow.key.responder, flow.key.initiator)
         suspects, controls = self.suspects.get(hosts, {}), self.hidden.get(hosts, {})
@@ -236,10 +232,8 @@ def _leads_to(control: _Hidden, flow: Observed) -> bool:
     To the server: its last word before was long enough for 227 or 229. Where only the client is heard, it spoke
     before, and again meanwhile: a transfer's command, which does not come after QUIT. From the server: anybody spoke.
     """
-    if flow.midstream:
-        return True
-    if control.first_ns > flow.first_ns:
-        return False
+    if flow.midstream or control.first_ns > flow.first_ns:
+        return False  # nothing is known of when it began
     if control.known_ns > flow.first_ns:
         return True  # nobody listened to its words yet
     before = [word for word in control.words if word[0] <= flow.first_ns]

@@ -262,7 +262,7 @@ class Tracker:
         if protocol not in _WITH_PORTS:
             return
         if self._hidden or self._suspects:
-            flow.beside = self._companions.expects(key)
+            flow.beside = not flow.midstream and self._companions.expects(key)
         place = (key.transport, key.responder_address, responder_port)
         self._recent[place] = number
         if len(self._recent) >= limits.RECENT_FLOWS:
