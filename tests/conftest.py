@@ -1,6 +1,7 @@
-"""For all tests: hypothesis without timing, and no test server on a port that flowsonar never asks."""
+"""For all tests: hypothesis without timing, ordinary signals, no test server on a port that is never asked."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,11 @@ settings.register_profile(
     derandomize=bool(os.environ.get("FLOWSONAR_STRICT")),
 )
 settings.load_profile("flowsonar")
+
+
+# Whoever runs the tests in the background (`nohup`, `&`) has these ignored, and programs inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

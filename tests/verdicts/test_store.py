@@ -397,7 +397,9 @@ def test_survives_kill(path):
     store = Store(path)
     for address, number in last.items():
         for port in (1, number // 2, number):
-            assert store.verdict(Endpoint(Transport.TCP, address, port), NOW).service == "ssh", (address, port)
+            kept = store.verdict(Endpoint(Transport.TCP, address, port), time.time())
+            assert kept is not None, (address, port)
+            assert kept.service == "ssh"
     assert store._database.read("PRAGMA integrity_check", ()) == [("ok",)]
     store.close()
 
