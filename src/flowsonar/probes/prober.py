@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ class Prober:
         self._settings = settings
         self._prior = prior
         self._gate = Gate(settings, audit)
+        self._pick = random.Random()  # seeded once: it takes as long as a question
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
         most = min(settings.budget.parallel, room)
@@ -233,6 +235,7 @@ class Prober:
                 prior=self._priors(talk.question),
                 amplifying=self._gate.permits(endpoint, amplifies=True) is None,
                 note=talk.note,
+                pick=self._pick,
             )
             answer = await channel.run(session.talk())
         except asyncio.CancelledError:
