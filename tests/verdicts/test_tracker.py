@@ -9,7 +9,6 @@ from flowsonar.config import FlowSettings
 from flowsonar.flows import make_table
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.model import (
-    Announcement,
     Answer,
     Confidence,
     Endpoint,
@@ -571,35 +570,6 @@ def test_beside_a_control_connection_in_clear_the_announcement_is_waited_for(mak
     tracker.feed([closed(2)])
     assert not asked_beside(tracker)
     assert data_label(tracker) == ("ftp", None, "confirmed")
-
-
-def test_announcements_are_bounded_and_age(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsonar.limits.ANNOUNCEMENTS", 2)
-    tracker = make(ask=False)
-    for port in (1001, 1002, 1003):
-        tracker._announce(
-            Announcement(
-                transport=Transport.TCP,
-                responder_address=SERVER,
-                responder_port=port,
-                evidence=Evidence(kind=EvidenceKind.ANNOUNCED, service="ftp", confidence=Confidence.CONFIRMED),
-            ),
-            0,
-        )
-    assert tracker.counts["announcements_dropped"] == 1
-    late = 3600 * 1000 * MS
-    tracker.feed(
-        [
-            opened(1, ports=(40000, 1001)),
-            stands(1),
-            opened(2, ports=(40000, 1003)),
-            stands(2),
-            opened(3, at=late, ports=(5, 1002)),
-            stands(3, at=late),
-        ]
-    )
-    tracker.feed([closed(1), closed(2), closed(3)])
-    assert {record.flow_id: record.verdict.service for record in flow_records(tracker)} == {1: None, 2: "ftp", 3: None}
 
 
 def test_questions_are_bounded(make: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:

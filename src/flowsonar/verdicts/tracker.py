@@ -15,7 +15,6 @@ and when, is decided here:
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from flowsonar import limits
@@ -42,6 +41,7 @@ from flowsonar.model import (
 from flowsonar.passive import NOTHING, PassiveFlow, PassiveReader
 from flowsonar.passive.addresses import address_text
 from flowsonar.signatures import Signature, SignatureSet
+from flowsonar.verdicts.announced import Announced
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.fusion import contradicts, fuse
@@ -152,10 +152,7 @@ class Tracker:
         self._flows: dict[int, _Flow] = {}
         self._waiting: dict[Endpoint, list[int]] = {}  # flows that wait for an endpoint's answer
         self._due: list[tuple[int, int]] = []  # heap of (time_ns, flow): when a silent flow's grace is over
-        self._announced: OrderedDict[tuple[Transport, str, int], tuple[int, Announcement]] = OrderedDict()
-        # Responder to its latest flow; the fuller half is let go as a whole, which costs a flow less than one by one.
-        self._recent: dict[tuple[Transport, str, int], int] = {}
-        self._recent_before: dict[tuple[Transport, str, int], int] = {}
+        self._announced = Announced()
         self._companions = Companions(self._served)
         self._hidden, self._suspects = self._companions.hidden, self._companions.suspects  # nearly always empty
         self.records: list[FlowRecord] = []
@@ -263,11 +260,9 @@ class Tracker:
             return
         if self._hidden or self._suspects:
             flow.beside = not flow.midstream and self._companions.expects(key)
-        place = (key.transport, key.responder_address, responder_port)
-        self._recent[place] = number
-        if len(self._recent) >= limits.RECENT_FLOWS:
-            self._recent, self._recent_before = {}, self._recent
-        if (place in self._announced or (flow.midstream and self._announced)) and self._was_announced(flow, now_ns):
+        evidence = self._announced.opened(key, number, midstream=flow.midstream, now_ns=now_ns)
+        if evidence is not None:
+            self._was_announced(flow, evidence, now_ns)
             return
         if self._cache is not None:
             self._from_cache(flow, now_ns)
@@ -410,34 +405,18 @@ class Tracker:
     # -- announced flows ----------------------------------------------------------------------------------------
 
     def _announce(self, announcement: Announcement, now_ns: int) -> None:
-        key = (announcement.transport, announcement.responder_address, announcement.responder_port)
-        self._announced[key] = (now_ns + limits.ANNOUNCEMENT_TTL_S * 1_000_000_000, announcement)
-        self._announced.move_to_end(key)
-        if len(self._announced) > limits.ANNOUNCEMENTS:
-            self._announced.popitem(last=False)
-            self.counts["announcements_dropped"] += 1
-        # Two interfaces' packets are not in one order: the announced flow may have come just before.
-        flow = self._flows.get(self._recent.get(key, self._recent_before.get(key, -1)))
+        before = self._announced.announce(announcement, now_ns)
+        self.counts["announcements_dropped"] = self._announced.dropped
+        flow = self._flows.get(before) if before is not None else None
         if flow is not None and abs(now_ns - flow.first_ns) < limits.ANNOUNCED_EARLY_S * 1_000_000_000:
-            self._was_announced(flow, now_ns)
+            evidence = self._announced.find(flow.key, midstream=flow.midstream, now_ns=now_ns)
+            if evidence is not None:
+                self._was_announced(flow, evidence, now_ns)
 
-    def _was_announced(self, flow: _Flow, now_ns: int) -> bool:
-        key = flow.key
-        sides = [(key.responder_address, key.responder_port, key.initiator_address)]
-        if flow.midstream:
-            sides.append((key.initiator_address, key.initiator_port, key.responder_address))
-        for address, port, other in sides:
-            found = self._announced.get((key.transport, address, port))
-            if found is None:
-                continue
-            expires_ns, announcement = found
-            if now_ns > expires_ns or announcement.initiator_address not in (None, other):
-                continue
-            flow.settled = True
-            self.releases.append(flow.flow)
-            self._add(flow, (announcement.evidence,), now_ns)
-            return True
-        return False
+    def _was_announced(self, flow: _Flow, evidence: Evidence, now_ns: int) -> None:
+        flow.settled = True
+        self.releases.append(flow.flow)
+        self._add(flow, (evidence,), now_ns)
 
     # -- the cache ----------------------------------------------------------------------------------------------
 
