@@ -82,6 +82,16 @@ def test_tls_without_a_known_inside_is_tls_and_with_one_it_is_a_remark():
     assert services(two) == [(None, "unknown"), ("http", "confirmed")]
 
 
+def test_a_handshake_that_comes_through_after_an_alert_opens_the_question_again():
+    one = judge()
+    one.tls_closed("no application protocol", b"")
+    assert one.best is Confidence.CONFIRMED
+    one.tls_facts(TlsFacts(version="TLSv1.3", cipher="c", alpn="h2", names=()))
+    assert one.best is Confidence.UNKNOWN
+    one.conclude(tls=True)
+    assert (one.best, one.best_service) == (Confidence.CONFIRMED, "tls")
+
+
 def test_strange_replies_are_kept_only_where_nothing_was_found():
     one = judge()
     one.reply(asked(), b"\x00what\r\n", Transport.TCP, closed=False)

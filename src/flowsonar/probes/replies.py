@@ -243,6 +243,8 @@ class Judge:
     def tls_facts(self, facts: TlsFacts) -> None:
         """A handshake went through; what runs inside is still to be seen."""
         self._held = None
+        if self.best_service == "tls":  # an alert to another hello had said so much: now there is an inside
+            self.best, self.best_service = Confidence.UNKNOWN, None
         if self._tls is None:
             self._tls = facts
             self._keep(_tls_evidence(facts.line(), b"", service=None))
