@@ -245,6 +245,8 @@ class _Run:
         if not watching or not program.running:
             raise LabError(f"flowsonar does not watch {', '.join(situation.interfaces)}: {program.tail(3000)}")
         self.result.start_s = time.monotonic() - started_s
+        # The rings keep what comes while signatures are loaded; the times of the first flows would be the loading's.
+        _wait((folder / "store.db").exists, _START_S)
         return capture, program
 
     def _missing(self, file: Path) -> int:

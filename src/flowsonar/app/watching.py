@@ -185,20 +185,20 @@ class Watching:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        # Loaded before the first packet is taken: what flows show meanwhile would be late.
-        parts = self._parts or Parts.load(self.settings)
-        asks = not self.settings.passive
-        if asks:
-            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         try:
+            # The rings first: they keep the packets that come while the rest is loaded.
             for index, name in enumerate(self.interfaces):
                 self._rings.append(Ring(name, index=index, filter=self._filter))
             if self._write is not None:
                 self._writer = PcapngWriter(self._write, self.interfaces)
+            parts = self._parts or Parts.load(self.settings)
         except BaseException:
             for ring in self._rings:
                 ring.close()
             raise
+        asks = not self.settings.passive
+        if asks:
+            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         self._open_store()
         self._table = make_table(self.settings.flows, follow=FOLLOW)
         self._tracker = Tracker(
@@ -214,6 +214,7 @@ class Watching:
         loop = asyncio.get_running_loop()
         for ring in self._rings:
             loop.add_reader(ring.fileno(), self._wake.set)
+        _log.info("watching %s", ", ".join(self.interfaces))
 
     def _open_store(self) -> None:
         try:
