@@ -74,3 +74,6 @@ TARGET_ADDRESSES: Final = 1 << 16
 
 HOUSEKEEPING_S: Final = 0.25
 """The longest sleep of the live loop: idle flows, counters and the screen are looked after this often."""
+
+DATA_PORT_WAIT_MS: Final = 1000
+"""How long a port that may be FTP's for one data connection is left alone: by then the server has closed it."""

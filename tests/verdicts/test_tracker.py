@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows import make_table
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
@@ -425,6 +426,15 @@ def asked_beside(tracker: Tracker) -> list[int]:
     return [question.endpoint.port for question in tracker.questions if question.endpoint != endpoint()]
 
 
+def refuse_a_second_one(tracker: Tracker) -> None:
+    """The port is left alone for a second; then it takes no further connection."""
+    tracker.due(limits.DATA_PORT_WAIT_MS * MS)
+    assert not asked_beside(tracker)
+    tracker.due(1 << 62)
+    assert asked_beside(tracker) == [DATA]
+    tracker.answer(Answer(endpoint=endpoint(DATA), outcome=Outcome.REFUSED), 1010 * MS)
+
+
 def data_label(tracker: Tracker) -> tuple[object, ...]:
     (record,) = [record for record in flow_records(tracker) if record.flow_id == 2]
     verdict = record.verdict
@@ -441,15 +451,25 @@ def data_label(tracker: Tracker) -> tuple[object, ...]:
     ],
     ids=["silent", "upload", "download", "inside TLS"],
 )
-def test_a_data_connection_beside_an_encrypted_control_connection_is_not_asked(
+def test_a_data_connection_beside_an_encrypted_control_connection_is_asked_late(
     make: Callable[..., Tracker], said: list[FlowEvent], over: str | None
 ) -> None:
     tracker = make()
     tracker.feed([*auth_tls(), *data_connection(), *said])
-    tracker.due(1 << 62)
+    refuse_a_second_one(tracker)
     tracker.feed([closed(2)])
-    assert not asked_beside(tracker)
     assert data_label(tracker) == ("ftp", over, "likely")
+
+
+def test_another_program_between_the_same_hosts_answers_for_itself(make: Callable[..., Tracker]) -> None:
+    """Its time fits, but its port takes the question."""
+    tracker = make()
+    tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS)])
+    tracker.due(1 << 62)
+    inside = reply("smtp")._replace(over=Layer.TLS)
+    tracker.answer(Answer(endpoint=endpoint(DATA), outcome=Outcome.ANSWERED, evidence=(inside,)), 1100 * MS)
+    tracker.feed([closed(2)])
+    assert data_label(tracker) == ("smtp", "tls", "confirmed")
 
 
 def test_a_control_connection_inside_tls_is_followed(make: Callable[..., Tracker]) -> None:
@@ -473,7 +493,7 @@ def test_a_control_connection_inside_tls_is_followed(make: Callable[..., Tracker
 def test_the_same_without_asking(make: Callable[..., Tracker]) -> None:
     tracker = make(ask=False, live=False)
     tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS), closed(2)])
-    assert data_label(tracker) == ("ftp", "tls", "likely")
+    assert data_label(tracker) == ("tls", None, "likely")
 
 
 @pytest.mark.parametrize(
@@ -511,9 +531,10 @@ def test_a_data_connection_that_comes_before_its_control_connection_is_known_wai
         assert [question.endpoint for question in tracker.questions] == [endpoint()]
         tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 20 * MS)
         tracker.due(30 * MS)
+        assert len(tracker.questions) == 1
+        refuse_a_second_one(tracker)
         if not ends_early:
             tracker.feed([closed(2)])
-        assert len(tracker.questions) == 1
         assert data_label(tracker) == ("ftp", "tls", "likely")
 
 
@@ -523,14 +544,14 @@ def test_the_answer_may_come_before_anybody_would_be_asked(make: Callable[..., T
     inside = reply("ftp")._replace(over=Layer.TLS)
     tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(inside,)), 5 * MS)
     tracker.feed([payload(HELLO, flow=2, at=6 * MS), closed(2)])
-    assert not asked_beside(tracker)
+    refuse_a_second_one(tracker)
     assert data_label(tracker) == ("ftp", "tls", "likely")
 
 
-def test_data_is_not_asked_after_its_control_connection_has_ended(make: Callable[..., Tracker]) -> None:
+def test_data_is_left_alone_after_its_control_connection_has_ended(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([*auth_tls(), *data_connection(), payload(HELLO, flow=2, at=5 * MS), closed(at=6 * MS), closed(2)])
-    assert not asked_beside(tracker)
+    refuse_a_second_one(tracker)
     assert data_label(tracker) == ("ftp", "tls", "likely")
 
 

@@ -23,7 +23,7 @@ from flowsonar.model import Confidence, Direction, Endpoint, Evidence, EvidenceK
 from flowsonar.passive import PassiveFlow
 from flowsonar.protocols import tls
 
-__all__ = ["BESIDE", "Companions", "Observed"]
+__all__ = ["BESIDE", "TAKEN", "Companions", "Observed"]
 
 _MS: Final = 1_000_000
 _SUSPECTS: Final = 8
@@ -39,11 +39,18 @@ _ANNOUNCES: Final = 52
 BESIDE: Final = Evidence(
     kind=EvidenceKind.BEHAVIOUR,
     service="ftp",
-    confidence=Confidence.LIKELY,
+    confidence=Confidence.GUESS,
     signature="ftp/data",
     detail="data connection beside an encrypted FTP control connection",
     specificity=10,
 )
+"""Its time fits, which other programs' connections between the same hosts may do as well."""
+
+TAKEN: Final = BESIDE._replace(
+    confidence=Confidence.LIKELY,
+    detail="data connection beside an encrypted FTP control connection, to a port that takes no second one",
+)
+"""The second sign: FTP servers close a data port once its connection has come (RFC 959 section 3.2)."""
 
 _Hosts = tuple[str, str]
 _NO_CONTROL: Final = (("", ""), False)
@@ -96,7 +103,7 @@ class Companions:
         """Remember a flow that was labelled `ftp`; True where it turns out to be a control connection inside TLS."""
         inside = False
         for piece in flow.evidence:
-            if piece.kind is EvidenceKind.ANNOUNCED or piece == BESIDE:
+            if piece.kind is EvidenceKind.ANNOUNCED or piece.signature == BESIDE.signature:
                 return False
             if piece.kind is EvidenceKind.PAYLOAD:
                 inside = inside or piece.over is Layer.TLS or piece.service == "tls"
@@ -180,7 +187,7 @@ class Companions:
             return False
         inside = passive.tls is not None
         for piece in flow.evidence:
-            if piece.kind is EvidenceKind.PORT or piece == BESIDE:
+            if piece.kind is EvidenceKind.PORT or piece.signature == BESIDE.signature:
                 continue
             if piece.service == "tls":
                 inside = True

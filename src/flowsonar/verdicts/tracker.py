@@ -43,7 +43,7 @@ from flowsonar.passive.addresses import address_text
 from flowsonar.signatures import Signature, SignatureSet
 from flowsonar.verdicts.announced import Announced
 from flowsonar.verdicts.cache import Cache
-from flowsonar.verdicts.companions import BESIDE, Companions
+from flowsonar.verdicts.companions import BESIDE, TAKEN, Companions
 from flowsonar.verdicts.fusion import contradicts, fuse
 
 __all__ = ["Tracker"]
@@ -211,6 +211,8 @@ class Tracker:
             flow.waiting = None
             self._companions.answered(flow)
             self._inherit(flow, endpoint, answer.evidence, now_ns)
+            if answer.outcome is Outcome.REFUSED and BESIDE in flow.evidence:
+                self._add(flow, (TAKEN,), now_ns)
             if answer.outcome is not Outcome.CANCELLED:
                 self._consider(flow, now_ns)
             if flow.closed is not None and flow.waiting is None and not flow.postponed:
@@ -523,7 +525,7 @@ class Tracker:
             return
         if verdict.confidence is _CONFIRMED and not self._opaque(verdict):
             return
-        if self._is_data(flow, now_ns):
+        if self._may_be_data(flow, now_ns):
             return
         verdict = flow.verdict
         for endpoint in self._both_sides(flow):
@@ -542,15 +544,24 @@ class Tracker:
                 self._companions.asking(flow, endpoint)
             return
 
-    def _is_data(self, flow: _Flow, now_ns: int) -> bool:
-        """Whether a flow is taken for FTP data whose announcement is hidden, or waits until that can be told."""
+    def _may_be_data(self, flow: _Flow, now_ns: int) -> bool:
+        """Whether a flow must not be asked yet: it may be FTP data whose announcement is hidden.
+
+        Its port is asked when the transfer's connection has long been taken: a second one is then refused.
+        """
+        flow.postponed = False
+        if flow.asked:
+            return False
         if flow.beside:
             self._add(flow, (), now_ns)
-            if BESIDE in flow.evidence:
-                return True
-        flow.postponed = self._live and self._companions.postpones(flow, now_ns)
-        if flow.postponed:
-            flow.beside = True
+            settled_ns = flow.first_ns + limits.DATA_PORT_WAIT_MS * _MS
+            if BESIDE in flow.evidence and self._live:
+                flow.postponed = now_ns < settled_ns
+                if flow.postponed:
+                    heapq.heappush(self._due, (settled_ns, flow.flow))
+                return flow.postponed
+        if self._live and self._companions.postpones(flow, now_ns):
+            flow.postponed = flow.beside = True
             heapq.heappush(self._due, (now_ns + 10 * _MS, flow.flow))
         return flow.postponed
 
