@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 from bench.asking import asking
+from bench.matching import matching
 from bench.packets import core, packets
 from bench.start import start
 
@@ -17,13 +18,14 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="where corpus and tools lie")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="captures and peers are kept here")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["packets", "core", "asking", "start"])
+    parser.add_argument("--only", choices=["packets", "core", "asking", "matching", "start"])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {
         "packets": ("Packet path, whole programs on one core", lambda: packets(args.shared, args.out, args.runs)),
         "core": ("C core alone", lambda: core(args.shared, args.out)),
         "asking": ("Asking, loopback", asking),
+        "matching": ("Matching", matching),
         "start": ("Start", lambda: start(args.runs)),
     }
     print(
