@@ -83,6 +83,9 @@ class Service:
     """Long ones, to be picked up in their middle."""
     families: tuple[int, ...] = (4, 6)
     data: tuple[Data, ...] = ()
+    product: str | None = None
+    """The program behind it, where the wire tells; None where it does not tell."""
+    version: str | None = None
 
 
 @dataclass(slots=True)

@@ -1,3 +1,4 @@
+import http.client
 import json
 import os
 import signal
@@ -15,22 +16,18 @@ def test_duration_ends_it_and_flows_are_recorded(tmp_path: Path) -> None:
     """On the machine's own loopback, but filtered to one port, and asking nothing."""
     with web() as port:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flowsonar", "watch", "-i", "lo", "--json", "--passive", "--duration", "4",
+            [sys.executable, "-m", "flowsonar", "watch", "-i", "lo", "--json", "--passive", "--duration", "8",
              "--store", str(tmp_path / "v.db")],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )  # fmt: skip
-        import http.client
-
         try:
-            for _ in range(30):  # until the capture has begun, which the first record shows
-                line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                line.request("GET", "/")
-                line.getresponse().read()
-                line.close()
-                if process.stdout is not None and _readable(process.stdout.fileno(), 0.1):
-                    break
-            output, errors = process.communicate(timeout=30)
+            _wait_for_capture(process, tmp_path / "v.db")
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            line.request("GET", "/")
+            line.getresponse().read()
+            line.close()
+            output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, errors
@@ -49,8 +46,7 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
-    while not (tmp_path / "v.db").exists():  # the capture stands before the store is opened
-        assert process.poll() is None
+    _wait_for_capture(process, tmp_path / "v.db")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert b"Traceback" not in errors
@@ -79,7 +75,6 @@ def test_without_privilege_one_line_says_what_to_do(tmp_path: Path) -> None:
     assert b"root" in result.stderr or b"CAP_NET_RAW" in result.stderr
 
 
-def _readable(descriptor: int, seconds: float) -> bool:
-    import select
-
-    return bool(select.select([descriptor], [], [], seconds)[0])
+def _wait_for_capture(process: "subprocess.Popen[bytes]", store: Path) -> None:
+    while not store.exists():  # the capture stands before the store is opened
+        assert process.poll() is None
