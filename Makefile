@@ -7,7 +7,7 @@ SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lab lab-quick bench fuzz sanitize clean
+.PHONY: help demo test lint types format lab lab-quick bench agreement fuzz sanitize clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lab-quick: $(VENV)/.ready ## the lab in a few minutes, as CI runs it
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)
+
+agreement: $(VENV)/.ready ## passive labels beside nDPI's own for its captures, protocol by protocol
+	$(BIN)/python -m bench.agreement --shared $(SHARED)
 
 fuzz: $(VENV)/.ready ## the C core under libFuzzer with sanitizers, for FUZZ_SECONDS (needs clang)
 	sh fuzz/run.sh $(FUZZ_SECONDS)
