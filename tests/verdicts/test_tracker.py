@@ -619,3 +619,16 @@ def test_after_stop_asking_flows_end_with_what_is_known(make: Callable[..., Trac
     tracker.feed([opened(2, ports=(40001, 9999)), stands(2), payload(RANDOM, flow=2), closed(2), closed(1)])
     assert len(flow_records(tracker)) == 2
     assert len(tracker) == 0
+
+
+def test_who_wants_to_know_is_told_the_moment_a_label_is_decided_or_taken_back(make: Callable[..., Tracker]) -> None:
+    told: list[tuple[int, int, str | None]] = []
+    memory = Memory()
+    memory.known[endpoint()] = Verdict(service="http", confidence=Confidence.CONFIRMED)
+    tracker = make(
+        cache=memory, decided=lambda flow, key, verdict: told.append((flow, key.responder_port, verdict.service))
+    )
+    tracker.feed([opened()])
+    assert told == [(1, 7777, "http")]
+    tracker.feed([stands(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1), closed()])
+    assert told[-1] == (1, 7777, "ssh")

@@ -151,7 +151,8 @@ class Watching:
     def _questions(self) -> None:
         assert self._tracker is not None
         if self._asking is not None and self._tracker.questions:
-            questions, self._tracker.questions = self._tracker.questions, []
+            questions = list(self._tracker.questions)
+            self._tracker.questions.clear()
             self._asking.ask(questions)
 
     def _instruct(self) -> None:

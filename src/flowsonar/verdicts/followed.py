@@ -1,0 +1,63 @@
+"""One flow as the tracker follows it: what it showed, what was inferred, what is still waited for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flowsonar.flows.events import Closed, Opened
+from flowsonar.model import UNKNOWN, Endpoint, Evidence, FlowKey
+from flowsonar.passive import PassiveFlow
+
+__all__ = ["TCP", "Followed"]
+
+TCP: Final = 6
+"""The protocol number in IP."""
+
+
+class Followed:
+    """State of one flow while it lives. Whoever fills a field says so in its comment."""
+
+    __slots__ = (
+        "asked",
+        "beside",
+        "closed",
+        "established",
+        "evidence",
+        "first_ns",
+        "flow",
+        "from_cache",
+        "handshake_ns",
+        "interface",
+        "key",
+        "midstream",
+        "passive",
+        "postponed",
+        "quiet",
+        "settled",
+        "verdict",
+        "verdict_ms",
+        "waiting",
+        "weight",
+    )
+
+    def __init__(self, flow: int, key: FlowKey, opened: Opened, passive: PassiveFlow) -> None:
+        self.flow = flow
+        self.key = key
+        self.passive = passive
+        self.first_ns = opened.time_ns
+        self.interface = opened.interface
+        self.midstream = opened.midstream
+        self.evidence: list[Evidence] = []
+        self.verdict = UNKNOWN
+        self.verdict_ms: float | None = None
+        self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
+        self.waiting: Endpoint | None = None  # the endpoint whose answer is due
+        self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
+        self.beside = False  # began when FTP data was to be expected (`companions`)
+        self.postponed = False  # nobody is asked before it is known whether it is FTP data
+        self.established = opened.protocol != TCP  # may be asked about
+        self.handshake_ns = 0
+        self.quiet = 3  # bit 0: the initiator said nothing yet; bit 1: nor did the responder
+        self.settled = False  # nothing more is expected of the flow's own bytes
+        self.weight = 0  # payload bytes reported so far
+        self.closed: Closed | None = None  # the flow ended; its record waits for an answer
