@@ -6,12 +6,14 @@ times as long to make. Make them with keywords all the same; `value._replace(...
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 __all__ = [
     "FRAME_SIZE",
+    "TRANSPORTS",
     "UNKNOWN",
     "Announcement",
     "Answer",
@@ -45,7 +47,41 @@ class Transport(StrEnum):
     SCTP = "sctp"
     ICMP = "icmp"
     """ICMP and ICMPv6; the address family tells which."""
+    IGMP = "igmp"
+    RSVP = "rsvp"
+    GRE = "gre"
+    ESP = "esp"
+    AH = "ah"
+    EIGRP = "eigrp"
+    OSPF = "ospf"
+    PIM = "pim"
+    VRRP = "vrrp"
+    """CARP has the same number."""
+    PGM = "pgm"
+    L2TP = "l2tp"
+    """Version 3 directly over IP."""
     OTHER = "other"
+
+
+TRANSPORTS: Mapping[int, Transport] = {
+    1: Transport.ICMP,
+    2: Transport.IGMP,
+    6: Transport.TCP,
+    17: Transport.UDP,
+    46: Transport.RSVP,
+    47: Transport.GRE,
+    50: Transport.ESP,
+    51: Transport.AH,
+    58: Transport.ICMP,
+    88: Transport.EIGRP,
+    89: Transport.OSPF,
+    103: Transport.PIM,
+    112: Transport.VRRP,
+    113: Transport.PGM,
+    115: Transport.L2TP,
+    132: Transport.SCTP,
+}
+"""By IP protocol number (IANA's registry); what is not here is `other`."""
 
 
 class Side(StrEnum):

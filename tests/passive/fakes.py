@@ -55,6 +55,9 @@ class FakeSignatures:
     def by_port(self, transport, port):
         return {(Transport.TCP, 80): ("http",), (Transport.UDP, 53): ("dns",)}.get((transport, port), ())
 
+    def by_ip_protocol(self, number):
+        return {1: "icmp", 58: "icmp", 50: "ipsec"}.get(number)
+
 
 def opened(*, protocol=6, client=CLIENT, client_port=40000, server=SERVER, server_port=8080, midstream=False, flow=1):
     return Opened(flow, 0, protocol, client, client_port, server, server_port, 0, 0, midstream)

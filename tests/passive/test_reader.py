@@ -169,8 +169,13 @@ def test_the_port_is_only_a_guess_and_only_at_the_end(reader):
     assert reader.port_guess(reader.open(opened(server_port=81))) is None
 
 
-def test_icmp_is_what_the_header_says(reader):
-    assert Conversation(reader, protocol=58).close().best == ("icmp", "confirmed")
+@pytest.mark.parametrize(("protocol", "service"), [(58, "icmp"), (50, "ipsec")])
+def test_what_has_no_ports_is_what_the_header_says(reader, protocol, service):
+    assert Conversation(reader, protocol=protocol).close().best == (service, "confirmed")
+
+
+def test_a_protocol_number_nobody_names_says_nothing(reader):
+    assert Conversation(reader, protocol=253).close().best is None
 
 
 def test_smtp_and_ftp_are_told_apart_after_220(reader):

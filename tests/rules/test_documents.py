@@ -8,7 +8,6 @@ import pytest
 import typer.main
 
 from flowsonar.cli import app
-from flowsonar.signatures import load_signatures
 
 Command = Any  # click's, wherever typer has it from
 
@@ -47,9 +46,3 @@ def test_every_command_has_help_with_an_example(name: str, command: Command) -> 
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), f"{document.name}: {target}"
-
-
-def test_every_service_is_named_in_the_readme_or_services() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for service in load_signatures().services:
-        assert f"`{service}`" in text, service

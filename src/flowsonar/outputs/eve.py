@@ -19,13 +19,7 @@ from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, Flo
 
 __all__ = ["encode", "proto", "timestamp"]
 
-_PROTO: Final = {
-    Transport.TCP: "TCP",
-    Transport.UDP: "UDP",
-    Transport.SCTP: "SCTP",
-    Transport.ICMP: "ICMP",
-    Transport.OTHER: "OTHER",
-}
+_PROTO: Final = {transport: transport.value.upper() for transport in Transport}
 _ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
 _FLOW: Final = RecordType.FLOW
 _WITH_PORTS: Final = frozenset({Transport.TCP, Transport.UDP, Transport.SCTP})

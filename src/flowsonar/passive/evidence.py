@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
@@ -11,12 +12,12 @@ __all__ = [
     "DNS_AGREES",
     "DNS_SANE",
     "ECHO",
-    "ICMP",
     "SSLV2",
     "at_most_likely",
     "from_match",
     "from_port",
     "http2_settings",
+    "ip_protocol",
     "joined",
     "winners",
 ]
@@ -109,9 +110,6 @@ ECHO: Final = Evidence(
     detail="the answer is the other side's own bytes",
     specificity=80,
 )
-ICMP: Final = Evidence(
-    kind=EvidenceKind.PAYLOAD, service="icmp", confidence=Confidence.CONFIRMED, detail="IP protocol number"
-)
 SSLV2: Final = Evidence(
     kind=EvidenceKind.PAYLOAD,
     service="tls",
@@ -126,3 +124,11 @@ DNS_AGREES: Final = {
     side: _dns_evidence(side, Confidence.CONFIRMED, "identifier and question of query and response agree")
     for side in Side
 }
+
+
+@cache
+def ip_protocol(service: str) -> Evidence:
+    """The number in the IP header says it all."""
+    return Evidence(
+        kind=EvidenceKind.PAYLOAD, service=service, confidence=Confidence.CONFIRMED, detail="IP protocol number"
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowsonar import limits
 from flowsonar.flows.events import Opened
-from flowsonar.model import Announcement, Confidence, Direction, Evidence, Hints, Side, Transport
+from flowsonar.model import TRANSPORTS, Announcement, Confidence, Direction, Evidence, Hints, Side, Transport
 
 if TYPE_CHECKING:
     from flowsonar.passive.ftp import FtpControl
@@ -31,14 +31,6 @@ class Findings(NamedTuple):
 
 
 NOTHING = Findings()
-
-_TRANSPORTS = {
-    6: Transport.TCP,
-    17: Transport.UDP,
-    132: Transport.SCTP,
-    1: Transport.ICMP,
-    58: Transport.ICMP,
-}
 
 _NO_BYTES: tuple[bytes, bytes] = (b"", b"")
 _NO_COUNTS: tuple[int, int] = (0, 0)
@@ -104,7 +96,7 @@ class PassiveFlow:
     @property
     def transport(self) -> Transport:
         """What the flow runs over."""
-        return _TRANSPORTS.get(self.protocol, Transport.OTHER)
+        return TRANSPORTS.get(self.protocol, Transport.OTHER)
 
     @property
     def likely(self) -> bool:

@@ -28,6 +28,7 @@ __all__ = ["PassiveReader"]
 
 _TCP: Final = 6
 _UDP: Final = 17
+_WITH_PORTS: Final = frozenset({_TCP, _UDP, 132})
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _INITIATOR, _RESPONDER = _SIDES  # looking into an enumeration is slow, and these are for every flow
 _OVER_TCP, _OVER_UDP = Transport.TCP, Transport.UDP
@@ -83,8 +84,10 @@ class PassiveReader:
             sequence = flow.datagrams.conclude(last=True)
             if sequence is not None:
                 found.append(sequence)
-        if flow.protocol in {1, 58}:
-            found.append(evidence.ICMP)
+        if flow.protocol not in _WITH_PORTS:
+            service = self._signatures.by_ip_protocol(flow.protocol)
+            if service is not None:
+                found.append(evidence.ip_protocol(service))
         elif flow.protocol == _TCP and not flow.likely and not found:
             found += self._by_endpoint(flow)
         for one in found:

@@ -336,6 +336,8 @@ class Signature:
     ports: tuple[tuple[Transport, tuple[int, ...]], ...] = ()
     tls_ports: tuple[int, ...] = ()
     """Ports where it speaks TLS from the first byte."""
+    ip_protocols: tuple[int, ...] = ()
+    """Numbers in the IP header that are this service: flows without ports."""
     alpn: tuple[str, ...] = ()
     """Its protocol names in TLS's ALPN."""
     aliases: tuple[str, ...] = ()

@@ -52,6 +52,10 @@ class SignatureSet:
         """Services whose default port it is; those that speak TLS there from the first byte come last."""
         return self._ports.get((transport, port), ())
 
+    def by_ip_protocol(self, number: int) -> str | None:
+        """The service that an IP protocol number stands for."""
+        return self._ip_protocols.get(number)
+
     def by_alpn(self, name: str) -> tuple[str, ...]:
         """The services that a protocol name in TLS's ALPN stands for."""
         return self._alpn.get(name, ())
@@ -76,6 +80,10 @@ class SignatureSet:
                 known = found.get((Transport.TCP, port), ())
                 found[Transport.TCP, port] = known if name in known else (*known, name)
         return found
+
+    @cached_property
+    def _ip_protocols(self) -> dict[int, str]:
+        return {number: name for name, signature in self.services.items() for number in signature.ip_protocols}
 
     @cached_property
     def _alpn(self) -> dict[str, tuple[str, ...]]:

@@ -71,6 +71,7 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
         references=top.texts("references") or top.fail("references is missing: name the specification"),
         ports=ports,
         tls_ports=tls_ports,
+        ip_protocols=top.numbers("ip-protocols", 0, 255),
         alpn=top.texts("alpn"),
         aliases=top.texts("aliases"),
         speaks_first=top.choice("speaks-first", Speaker, Speaker.CLIENT) or Speaker.CLIENT,

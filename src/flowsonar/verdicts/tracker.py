@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from flowsonar import limits
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.model import (
+    TRANSPORTS,
     Announcement,
     Answer,
     Confidence,
@@ -45,13 +46,6 @@ _MS = 1_000_000
 
 _UDP = 17
 _WITH_PORTS = frozenset({TCP, _UDP})
-_PROTOCOLS = {
-    TCP: Transport.TCP,
-    _UDP: Transport.UDP,
-    132: Transport.SCTP,
-    1: Transport.ICMP,
-    58: Transport.ICMP,
-}
 # Looking into an enumeration takes Python 3.11 as long as all else that a line does: what every flow needs stands here.
 _OTHER = Transport.OTHER
 _FLOW, _VERDICT = RecordType.FLOW, RecordType.VERDICT
@@ -201,7 +195,7 @@ class Tracker:
     def _opened(self, event: Opened, now_ns: int) -> None:
         number, _, protocol, initiator, initiator_port, responder, responder_port, vlan, _, _ = event
         key = FlowKey(
-            _PROTOCOLS.get(protocol, _OTHER),
+            TRANSPORTS.get(protocol, _OTHER),
             address_text(initiator),
             initiator_port,
             address_text(responder),
