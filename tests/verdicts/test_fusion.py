@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Side, TrafficClass, Verdict
-from flowsonar.verdicts.fusion import contradicts, fuse
+from flowsonar.verdicts.fusion import contradicts, fuse, is_inside
 
 CONFIRMED, LIKELY, GUESS, UNKNOWN = Confidence.CONFIRMED, Confidence.LIKELY, Confidence.GUESS, Confidence.UNKNOWN
 REPLY, PAYLOAD, ENDPOINT = EvidenceKind.REPLY, EvidenceKind.PAYLOAD, EvidenceKind.ENDPOINT
@@ -240,6 +240,61 @@ def test_evidence_is_bounded_and_keeps_one_of_each_kind_and_service():
     assert {item.kind for item in verdict.evidence} == {REPLY, PORT, BEHAVIOUR}
     assert "skype" in {item.service for item in verdict.evidence}
     assert verdict.evidence[0] == many[0]
+
+
+PARENTS = {"docker": "http", "swarm": "docker", "etcd": "http"}
+FAMILIES = [
+    ("as sure as its parent", [piece(REPLY, "http", specificity=90), piece(REPLY, "docker")], ("docker", CONFIRMED)),
+    ("less sure", [piece(REPLY, "http"), piece(REPLY, "docker", LIKELY, specificity=90)], ("http", CONFIRMED)),
+    ("surer", [piece(REPLY, "http", LIKELY), piece(REPLY, "docker")], ("docker", CONFIRMED)),
+    ("both likely", [piece(REPLY, "http", LIKELY), piece(REPLY, "docker", LIKELY)], ("docker", LIKELY)),
+    ("a guess", [piece(REPLY, "http", GUESS, specificity=9), piece(REPLY, "docker", GUESS)], ("http", GUESS)),
+    ("its port only", [piece(REPLY, "http", LIKELY), piece(PORT, "docker", GUESS)], ("http", LIKELY)),
+    ("grandchild", [piece(REPLY, "http"), piece(REPLY, "docker"), piece(REPLY, "swarm")], ("swarm", CONFIRMED)),
+    ("cached parent", [piece(ENDPOINT, "http"), piece(PAYLOAD, "docker", LIKELY)], ("http", CONFIRMED)),
+    ("cached child", [piece(ENDPOINT, "docker"), piece(PAYLOAD, "http")], ("docker", CONFIRMED)),
+    (
+        "a client's word",
+        [piece(PAYLOAD, "docker", LIKELY, side=Side.INITIATOR), piece(PAYLOAD, "http", side=Side.RESPONDER)],
+        ("http", CONFIRMED),
+    ),
+    (
+        "in TLS",
+        [TLS, piece(REPLY, "http", over=Layer.TLS), piece(REPLY, "docker", over=Layer.TLS)],
+        ("docker", CONFIRMED),
+    ),
+]
+
+
+@pytest.mark.parametrize(("evidence", "expected"), [case[1:] for case in FAMILIES], ids=[case[0] for case in FAMILIES])
+def test_a_service_in_the_format_of_another(evidence, expected):
+    verdict = fuse(evidence, class_of, None, PARENTS)
+    assert (verdict.service, verdict.confidence) == expected
+    assert verdict.conflicts == ()
+
+
+def test_two_children_are_a_conflict():
+    verdict = fuse([piece(REPLY, "http"), piece(REPLY, "docker"), piece(REPLY, "etcd")], class_of, None, PARENTS)
+    assert verdict.confidence is LIKELY
+    assert {verdict.service, *verdict.conflicts} == {"docker", "etcd"}
+
+
+def test_a_parent_takes_the_product_of_its_likely_child():
+    child = piece(REPLY, "docker", LIKELY, product="Docker", version="24.0")
+    verdict = fuse([piece(REPLY, "http"), child], class_of, None, PARENTS)
+    assert (verdict.service, verdict.product, verdict.version) == ("http", "Docker", "24.0")
+    verdict = fuse([piece(REPLY, "http", product="nginx"), child], class_of, None, PARENTS)
+    assert (verdict.product, verdict.version) == ("nginx", None)
+
+
+def test_kin_do_not_contradict():
+    cached = Verdict(service="docker", confidence=CONFIRMED)
+    assert contradicts(cached, piece(PAYLOAD, "http"))
+    assert not contradicts(cached, piece(PAYLOAD, "http"), PARENTS)
+    assert contradicts(cached, piece(PAYLOAD, "etcd"), PARENTS)
+    assert is_inside("swarm", "http", PARENTS)
+    assert not is_inside("http", "swarm", PARENTS)
+    assert not is_inside("a", "c", {"a": "b", "b": "a"})
 
 
 CONTRADICTIONS = [

@@ -48,6 +48,9 @@ class Catalogue(Protocol):
     @property
     def services(self) -> Mapping[str, Signature]: ...  # noqa: D102
 
+    @property
+    def parents(self) -> Mapping[str, str]: ...  # noqa: D102
+
     def by_port(self, transport: Transport, port: int) -> Sequence[str]: ...  # noqa: D102
 
     def by_alpn(self, name: str) -> Sequence[str]: ...  # noqa: D102

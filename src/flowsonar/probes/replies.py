@@ -316,7 +316,8 @@ class Judge:
             if match.soft and not top.soft and match.service != top.service:
                 continue
             services.add(match.service)
-            if match is not top and match.confidence.rank < top.confidence.rank:
+            inside = match.service in self._signatures.parents
+            if match is not top and match.confidence.rank < top.confidence.rank and not inside:
                 self._candidate(match.service)
                 continue
             self._keep(

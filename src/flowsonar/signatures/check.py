@@ -62,6 +62,7 @@ def _example(
     signatures: SignatureSet, matcher: Matcher, signature: Signature, example: Example
 ) -> list[tuple[int, str]]:
     matches = example_matches(matcher, example)
+    kin = (signature.service, *signatures.ancestors(signature.service))
     problems: list[str] = []
     own = [match for match in matches if match.service == signature.service]
     probe = signatures.probe(example.to) if example.to else None
@@ -83,16 +84,16 @@ def _example(
         problems += [
             f"example is confirmed as {match.service} by {match.pattern}: narrow that pattern"
             for match in matches
-            if match.service != signature.service and match.confidence is Confidence.CONFIRMED
+            if match.service not in kin and match.confidence is Confidence.CONFIRMED
         ]
-        problems += _first(matches, signature)
+        problems += _first(matches, signature, kin)
     return [(example.line, text) for text in problems]
 
 
-def _first(matches: list[Match], signature: Signature) -> list[str]:
-    """The best match must be its own, unless that is a soft one."""
+def _first(matches: list[Match], signature: Signature, kin: tuple[str, ...]) -> list[str]:
+    """The best match must be its own, unless that is a soft one, or its parent's which proves more."""
     own = next((match for match in matches if match.service == signature.service), None)
-    if own is not None and not own.soft and matches[0].service != signature.service:
+    if own is not None and not own.soft and matches[0].service not in kin:
         return [f"example is first of all {matches[0].pattern}: set specificity"]
     return []
 

@@ -343,6 +343,8 @@ class Signature:
     aliases: tuple[str, ...] = ()
     """IANA's and nDPI's names where they differ."""
     speaks_first: Speaker = Speaker.CLIENT
+    parent: str | None = None
+    """The service in whose format it is spoken (Docker's API is HTTP): seeing that one is no contradiction."""
     peers: bool = False
     """Both sides are alike (peer-to-peer): what one of them answers tells what the flow is, whichever it is."""
     probes: tuple[ProbeSpec, ...] = ()

@@ -17,8 +17,9 @@ from flowsonar.errors import SignatureError
 from flowsonar.model import TrafficClass, Transport
 from flowsonar.signatures import cachefile
 from flowsonar.signatures.language import ProbeSpec, Signature
+from flowsonar.signatures.references import check_references
 from flowsonar.signatures.source import File
-from flowsonar.signatures.tables import LISTEN, read_signature
+from flowsonar.signatures.tables import read_signature
 
 __all__ = ["BUILT_IN", "SignatureSet", "load_signatures", "pattern_problem"]
 
@@ -28,7 +29,7 @@ BUILT_IN: Final = Path(__file__).parent / "data"
 FILE_BYTES: Final = 1 << 20
 """Largest signature file read: a whole service fits in a tenth of it."""
 
-_FORMAT: Final = "1"
+_FORMAT: Final = "2"
 """Of the cached parsed form; changes when the loader's idea of a valid file changes."""
 
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
@@ -42,6 +43,19 @@ class SignatureSet:
 
     def __len__(self) -> int:
         return len(self.services)
+
+    @cached_property
+    def parents(self) -> Mapping[str, str]:
+        """The services that are spoken inside another's format, with that other one."""
+        return {name: one.parent for name, one in self.services.items() if one.parent is not None}
+
+    def ancestors(self, service: str) -> tuple[str, ...]:
+        """In whose format it is spoken, the nearest first; nothing for a service with a format of its own."""
+        found: list[str] = []
+        while (above := self.parents.get(service)) is not None and above not in found:
+            found.append(above)
+            service = above
+        return tuple(found)
 
     def traffic_class(self, service: str) -> TrafficClass:
         """What a shaper makes of the service; `default` for one nobody knows."""
@@ -134,8 +148,8 @@ def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) ->
             in_group[signature.service] = signature
         services.update(in_group)
     signatures = SignatureSet(tuple(services.values()))
-    _check_references(signatures, [file for group in groups for file in group])
     if not checked:
+        check_references(signatures.services, [file for group in groups for file in group], BUILT_IN)
         _save(directory, name, parsed)
     return signatures
 
@@ -193,28 +207,6 @@ def _parse(file: File) -> dict[str, Any]:
         file.fail(line, f"not TOML: {_AT_LINE.sub('', text)}")
     except (RecursionError, ValueError) as error:  # nested too deep; numbers of thousands of digits
         file.fail(1, f"not TOML that can be read: {type(error).__name__}")
-
-
-def _check_references(signatures: SignatureSet, files: Sequence[File]) -> None:
-    """Names of other tables must exist: a typing error there would silently switch a pattern off.
-
-    A file of one's own may replace a built-in service and have other probes; other files may still name the old ones.
-    """
-    by_path = {file.path: file for file in files}
-    replaced = {name for name, signature in signatures.services.items() if Path(signature.path).parent != BUILT_IN}
-
-    def known(name: str, own: str) -> bool:
-        service = name.partition("/")[0]
-        return name == LISTEN or signatures.probe(name) is not None or (service in replaced and service != own)
-
-    for signature in signatures.services.values():
-        named = [("reply", index, name) for index, reply in enumerate(signature.replies) for name in reply.to]
-        named += [("example", index, one.to) for index, one in enumerate(signature.examples) if one.to is not None]
-        for section, index, name in named:
-            if not known(name, signature.service):
-                file = by_path[signature.path]
-                line = file.key_line(file.header_lines(section)[index], ["after"])
-                file.fail(line, f"after = {name!r}: there is no such probe; write its name, service/name, or listen")
 
 
 def _cached(directory: Path, name: str) -> list[list[dict[str, Any]]] | None:

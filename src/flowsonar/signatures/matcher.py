@@ -12,7 +12,8 @@ from flowsonar.model import Layer, Side, Transport
 from flowsonar.signatures import cachefile
 from flowsonar.signatures.conditions import SCAN_BYTES, Bytes, CompiledCondition, Reply, is_echo
 from flowsonar.signatures.engines import available
-from flowsonar.signatures.language import Condition, PayloadPattern, Product, ReplyPattern
+from flowsonar.signatures.families import specificities
+from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
@@ -29,18 +30,23 @@ class Matcher:
         directory = cache if cache is not None else cachefile.cache_directory()
         payloads: dict[Transport, list[Rule]] = {Transport.TCP: [], Transport.UDP: []}
         replies: list[Rule] = []
+        specific = specificities(signatures)
         order = 0
+
+        def rule(pattern: Pattern) -> Rule:
+            return Rule(pattern, order, None if isinstance(pattern, ProductPattern) else specific[pattern.id])
+
         for signature in signatures.services.values():
             patterns: tuple[Pattern, ...] = (*signature.payloads, *signature.replies, *signature.products)
             spoken = {payload.transport for payload in signature.payloads}
             for pattern in patterns:
                 order += 1
                 if not isinstance(pattern, PayloadPattern):
-                    replies.append(Rule(pattern, order))
+                    replies.append(rule(pattern))
                 if not isinstance(pattern, ReplyPattern):
                     for transport, rules in payloads.items():
                         if pattern.transport is transport or (pattern.transport is None and transport in spoken):
-                            rules.append(Rule(pattern, order))
+                            rules.append(rule(pattern))
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._replies = Database(replies, self.engine, directory)
         self._conditions: dict[Condition, CompiledCondition] = {}

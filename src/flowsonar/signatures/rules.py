@@ -46,7 +46,7 @@ class Rule:
                  "order", "over", "product", "requires", "service", "side", "soft", "specificity", "transport",
                  "unless")  # fmt: skip
 
-    def __init__(self, pattern: Pattern, order: int) -> None:
+    def __init__(self, pattern: Pattern, order: int, specificity: int | None = None) -> None:
         self.service = pattern.service
         self.condition = pattern.condition
         self.compiled = CompiledCondition(pattern.condition)
@@ -63,7 +63,8 @@ class Rule:
         self.id, self.confidence, self.specificity, self.soft = "", Confidence.GUESS, 0, False
         if not isinstance(pattern, ProductPattern):
             self.id, self.confidence, self.soft = pattern.id, pattern.confidence, pattern.soft
-            self.specificity = pattern.specificity or 10 * pattern.confidence.rank
+            own = pattern.specificity or 10 * pattern.confidence.rank
+            self.specificity = own if specificity is None else specificity
         self.order = (self.soft, -self.specificity, -self.confidence.rank, order)
         if isinstance(pattern, ReplyPattern):
             self.over = pattern.over

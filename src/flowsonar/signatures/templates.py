@@ -11,7 +11,6 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flowsonar.signatures.language import FieldForm, FieldOrder, LengthField, Mark, SentField, Template
 
@@ -33,6 +32,9 @@ CONNECTION_NAMES = frozenset(
     }
 )
 """Fields that are filled in from the connection."""
+
+PACKED_NAMES = ("prober.address", "prober.port", "target.address", "target.port")
+"""Fields that have a packed form: it may be tested in every reply, whether or not a message carried it."""
 
 MESSAGE_BYTES = 65507
 """Longest message: the payload of the largest UDP datagram."""
@@ -67,9 +69,6 @@ class ConnectionFacts:
     target_port: int
     prober_address: bytes
     prober_port: int
-    PACKED: ClassVar = ("prober.address", "prober.port", "target.address", "target.port")
-    """Fields that have a packed form: it may be tested in every reply, whether or not a message carried it."""
-
     target_host: str | None = None
     """The name the flow used (SNI, HTTP host); None: the address stands in."""
     agent: str = AGENT
@@ -108,7 +107,7 @@ class ConnectionFacts:
 
     def sent(self) -> dict[str, bytes]:
         """The packed fields."""
-        return {name: self.packed(name) for name in self.PACKED}
+        return {name: self.packed(name) for name in PACKED_NAMES}
 
 
 def parse_bytes(text: str, constants: Mapping[str, bytes] | None = None) -> bytes:
@@ -252,12 +251,7 @@ def _check_field(part: SentField) -> None:
         raise TemplateError(f"{{{part.name}}}: the connection has {', '.join(sorted(CONNECTION_NAMES))}")
     if part.name in CONNECTION_NAMES and (part.size or part.low is not None):
         raise TemplateError(f"{{{part.name}}} comes from the connection: no size or range")
-    if part.form is FieldForm.PACKED and part.name not in CONNECTION_NAMES - {
-        "agent",
-        "server_name",
-        "prober.host",
-        "target.host",
-    }:
+    if part.form is FieldForm.PACKED and part.name not in PACKED_NAMES:
         raise TemplateError(f"{{{part.name} as packed}}: only addresses and ports of the connection can be packed")
     if part.name == "random" and not part.size:
         raise TemplateError("{random} needs a size: {random:9}")

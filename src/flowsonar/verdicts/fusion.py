@@ -15,21 +15,24 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    as sure as the carrier; else the label is the carrier. A carrier never conflicts with what it carries. Services that
    change to TLS in the middle of a connection (STARTTLS) and were seen with `tls` are over `tls`.
 6. The flow's own bytes and announcements of at least `likely` set aside a cached verdict that they contradict.
-7. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
+7. A service that is spoken in another's format (`parent`: Docker's API is HTTP) never conflicts with that other one. It
+   is the label when it is at least `likely` and as sure; else the parent is, and takes the product that a `likely`
+   child names where none of its own evidence does.
+8. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
    `confirmed` make the label `likely`, unless the other one was only cached and rule 6 set it aside.
-8. Product, version and CPE are merged from the winner's evidence, most specific first; version and CPE are never taken
+9. Product, version and CPE are merged from the winner's evidence, most specific first; version and CPE are never taken
    from a piece that names another product. What a client says of itself is not the product of the service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import UNKNOWN, Confidence, Evidence, EvidenceKind, Layer, Side, TrafficClass, Verdict
 
-__all__ = ["UPGRADES", "carries", "contradicts", "fuse"]
+__all__ = ["UPGRADES", "carries", "contradicts", "fuse", "is_inside"]
 
 UPGRADES: Final = frozenset(
     {"ftp", "imap", "irc", "ldap", "mysql", "nntp", "pop3", "postgresql", "sieve", "smtp", "xmpp"}
@@ -87,13 +90,21 @@ _SIGNS: Final = frozenset({EvidenceKind.REPLY, EvidenceKind.PAYLOAD, EvidenceKin
 _HINTS: Final = frozenset({EvidenceKind.NAME, EvidenceKind.PORT})
 _OWN: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED})
 
+_NO_PARENTS: Final[Mapping[str, str]] = {}
+
 _SPECIFICITY_BITS: Final = 20  # far more than pattern lengths make; strength stands above
 
 
 def fuse(
-    evidence: Iterable[Evidence], traffic_class: Callable[[str], TrafficClass], name: str | None = None
+    evidence: Iterable[Evidence],
+    traffic_class: Callable[[str], TrafficClass],
+    name: str | None = None,
+    parents: Mapping[str, str] = _NO_PARENTS,
 ) -> Verdict:
-    """Make the verdict that `evidence` justifies; equal pieces count once. `name` goes with the verdict as it is."""
+    """Make the verdict that `evidence` justifies; equal pieces count once. `name` goes with the verdict as it is.
+
+    `parents` says in whose format a service is spoken (`SignatureSet.parents`).
+    """
     items = list(evidence)
     if len(items) > 1:
         items = _ordered(items)
@@ -111,7 +122,7 @@ def fuse(
         elif piece.service != service:
             if decided and piece.kind in _HINTS:
                 continue  # a guess that never rises: it neither wins nor is a conflict
-            return _contest(items, traffic_class, name)
+            return _contest(items, traffic_class, name, parents)
         own.append(piece)
     if service is None:
         return Verdict(name=name, evidence=_bounded(items))
@@ -120,7 +131,7 @@ def fuse(
     return _verdict(_Candidate(service, own), items, traffic_class, name)
 
 
-def contradicts(verdict: Verdict, evidence: Evidence) -> bool:
+def contradicts(verdict: Verdict, evidence: Evidence, parents: Mapping[str, str] = _NO_PARENTS) -> bool:
     """Whether a fresh observation shows that a cached `verdict` about its endpoint is no longer true.
 
     Only what was seen now counts: the flow's own bytes or an announcement of at least `likely` (`confirmed` where it is
@@ -128,6 +139,8 @@ def contradicts(verdict: Verdict, evidence: Evidence) -> bool:
     """
     service = evidence.service
     if service is None or verdict.service is None or service == verdict.service:
+        return False
+    if parents and (is_inside(service, verdict.service, parents) or is_inside(verdict.service, service, parents)):
         return False
     rank = _STRENGTH[evidence.side][evidence.kind][evidence.confidence] >> 4
     if evidence.kind is EvidenceKind.REPLY:
@@ -147,6 +160,16 @@ def carries(carrier: str, service: str, over: Layer | None) -> bool:
     if layer is None:
         return False
     return over is layer or (over is None and layer is Layer.TLS and service in UPGRADES)
+
+
+def is_inside(service: str, outer: str, parents: Mapping[str, str]) -> bool:
+    """Whether `service` is spoken in the format of `outer`."""
+    above = parents.get(service)
+    for _ in parents:
+        if above is None or above == outer:
+            break
+        above = parents.get(above)
+    return above == outer
 
 
 # -- order ------------------------------------------------------------------------------------------------------
@@ -238,7 +261,7 @@ def _specific(piece: Evidence) -> tuple[bool, int, int]:
 
 
 def _product(own: list[Evidence]) -> tuple[str | None, str | None, str | None]:
-    """Merge product, version and CPE (rule 8)."""
+    """Merge product, version and CPE (rule 9)."""
     told = [
         piece
         for piece in own
@@ -289,15 +312,17 @@ def _single(piece: Evidence, service: str, traffic_class: Callable[[str], Traffi
 # -- several services -------------------------------------------------------------------------------------------
 
 
-def _contest(items: list[Evidence], traffic_class: Callable[[str], TrafficClass], name: str | None) -> Verdict:
+def _contest(
+    items: list[Evidence], traffic_class: Callable[[str], TrafficClass], name: str | None, parents: Mapping[str, str]
+) -> Verdict:
     by_service: dict[str, list[Evidence]] = {}
     for piece in items:
         if piece.service is not None and piece.confidence is not Confidence.UNKNOWN:
             by_service.setdefault(piece.service, []).append(piece)
-    stale = _stale(by_service)
+    stale = _stale(by_service, parents)
     candidates = [_Candidate(service, own) for service, own in by_service.items() if service not in stale]
     candidates.sort(key=lambda candidate: candidate.order, reverse=True)
-    winner = _strongest(candidates)
+    winner = _strongest(candidates, parents)
     if winner.over is None and any(
         other.rank >= _LIKELY and carries(other.service, winner.service, None) for other in candidates
     ):
@@ -305,7 +330,7 @@ def _contest(items: list[Evidence], traffic_class: Callable[[str], TrafficClass]
     rank = winner.rank
     conflicts = []
     for other in candidates:
-        if other is winner or other.rank < winner.rank or _agree(winner, other):
+        if other is winner or other.rank < winner.rank or _agree(winner, other, parents):
             continue
         conflicts.append(other.service)
         if other.rank == _CONFIRMED:
@@ -313,24 +338,46 @@ def _contest(items: list[Evidence], traffic_class: Callable[[str], TrafficClass]
     conflicts += [service for service in sorted(stale) if _Candidate(service, by_service[service]).rank >= winner.rank]
     winner.rank = rank
     verdict = _verdict(winner, items, traffic_class, name)
+    if verdict.product is None and parents:
+        verdict = _named_by_a_child(verdict, candidates, parents)
     return verdict._replace(conflicts=tuple(conflicts)) if conflicts else verdict
 
 
-def _agree(one: _Candidate, other: _Candidate) -> bool:
-    return carries(one.service, other.service, other.over) or carries(other.service, one.service, one.over)
+def _agree(one: _Candidate, other: _Candidate, parents: Mapping[str, str]) -> bool:
+    return (
+        carries(one.service, other.service, other.over)
+        or carries(other.service, one.service, one.over)
+        or is_inside(one.service, other.service, parents)
+        or is_inside(other.service, one.service, parents)
+    )
 
 
-def _strongest(candidates: list[_Candidate]) -> _Candidate:
-    """Pick the strongest, or what it carries (rule 5)."""
+def _named_by_a_child(verdict: Verdict, candidates: list[_Candidate], parents: Mapping[str, str]) -> Verdict:
+    """Take the product from what is likely spoken in the winner's format (rule 7)."""
+    assert verdict.service is not None
+    for other in candidates:
+        if other.rank >= _LIKELY and is_inside(other.service, verdict.service, parents):
+            product, version, cpe = _product(other.own)
+            if product is not None:
+                return verdict._replace(product=product, version=version, cpe=cpe)
+    return verdict
+
+
+def _strongest(candidates: list[_Candidate], parents: Mapping[str, str]) -> _Candidate:
+    """Pick the strongest, or what it carries (rule 5), or what is spoken in its format (rule 7)."""
     first = candidates[0]
     if first.service in _CARRIERS:
         for other in candidates[1:]:
             if carries(first.service, other.service, other.over) and other.rank >= min(first.rank, _LIKELY):
-                return other
+                first = other
+                break
+    for other in candidates:
+        if other.rank >= max(first.rank, _LIKELY) and is_inside(other.service, first.service, parents):
+            first = other
     return first
 
 
-def _stale(by_service: dict[str, list[Evidence]]) -> set[str]:
+def _stale(by_service: dict[str, list[Evidence]], parents: Mapping[str, str]) -> set[str]:
     """Find services that only the cache speaks for, against the flow's own word (rule 6)."""
     stale = set()
     for service, own in by_service.items():
@@ -338,7 +385,7 @@ def _stale(by_service: dict[str, list[Evidence]]) -> set[str]:
             continue
         cached = Verdict(service=service, over=own[0].over, confidence=own[0].confidence)
         if any(
-            contradicts(cached, piece)
+            contradicts(cached, piece, parents)
             for other, pieces in by_service.items()
             if other != service
             for piece in pieces

@@ -48,8 +48,9 @@ def contradicted(evidence: Iterable[Evidence], signatures: SignatureSet) -> bool
     cached = [piece for piece in pieces if piece.kind is EvidenceKind.ENDPOINT]
     if not cached:
         return False
-    known = fuse(cached, signatures.traffic_class)
-    return any(contradicts(known, piece) for piece in pieces if piece.kind is EvidenceKind.PAYLOAD)
+    known = fuse(cached, signatures.traffic_class, None, signatures.parents)
+    own = (piece for piece in pieces if piece.kind is EvidenceKind.PAYLOAD)
+    return any(contradicts(known, piece, signatures.parents) for piece in own)
 
 
 def own_words(evidence: Iterable[Evidence], signatures: SignatureSet) -> Verdict | None:
@@ -61,4 +62,4 @@ def own_words(evidence: Iterable[Evidence], signatures: SignatureSet) -> Verdict
         and piece.side is Side.RESPONDER
         and piece.confidence is Confidence.CONFIRMED
     ]
-    return fuse(said, signatures.traffic_class) if said else None
+    return fuse(said, signatures.traffic_class, None, signatures.parents) if said else None

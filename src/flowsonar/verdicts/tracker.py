@@ -144,7 +144,7 @@ class Tracker:
     def answer(self, answer: Answer, now_ns: int) -> None:
         """Take what asking an endpoint gave; every flow that waits for it gets it."""
         endpoint = answer.endpoint
-        verdict = fuse(answer.evidence, self._signatures.traffic_class)
+        verdict = self._fused(answer.evidence)
         if self._cache is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
             if verdict.confidence.rank >= _LIKELY:
                 self._cache.learned(endpoint, verdict, now_ns / 1e9)
@@ -307,7 +307,7 @@ class Tracker:
         if flow.beside:
             self._companions.weigh(flow)
         before = flow.verdict
-        verdict = fuse(flow.evidence, self._signatures.traffic_class, flow.passive.name)
+        verdict = self._fused(flow.evidence, flow.passive.name)
         flow.verdict = verdict
         control = verdict.service == "ftp" and verdict.confidence.rank >= _LIKELY and flow.closed is None
         if control and self._companions.note(flow, now_ns):
@@ -371,6 +371,9 @@ class Tracker:
             flow.from_cache = endpoint
             self._inherit(flow, endpoint, (remembered(cached),), now_ns)
             return
+
+    def _fused(self, evidence: Iterable[Evidence], name: str | None = None) -> Verdict:
+        return fuse(evidence, self._signatures.traffic_class, name, self._signatures.parents)
 
     def _check_cache(self, flow: Followed) -> None:
         """What the flow's own bytes contradict leaves the cache, and no longer labels the flow."""
