@@ -10,6 +10,7 @@ from flowsonar.model import TRANSPORTS, Announcement, Confidence, Direction, Evi
 
 if TYPE_CHECKING:
     from flowsonar.passive.ftp import FtpControl
+    from flowsonar.passive.quic import QuicFlow
     from flowsonar.passive.skype_tcp import SkypeStream
     from flowsonar.passive.skype_udp import SkypeDatagrams
     from flowsonar.passive.tls import TlsFlow
@@ -55,6 +56,7 @@ class PassiveFlow:
         "opened",
         "protocol",
         "query",
+        "quic",
         "rank",
         "said",
         "seconds",
@@ -89,6 +91,7 @@ class PassiveFlow:
         self.query: tuple[bytes, int] | None = None
         """A DNS query and where its question ends."""
         self.tls: TlsFlow | None = None
+        self.quic: QuicFlow | None = None
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
@@ -146,7 +149,7 @@ class PassiveFlow:
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""
         self.done = True
-        self.tls = self.ftp = self.query = None
+        self.tls = self.quic = self.ftp = self.query = None
 
     def hints(self, side: Side = Side.RESPONDER) -> Hints:
         """What the planner may use about the endpoint on `side`; the round trip is the tracker's to add."""

@@ -16,6 +16,7 @@ from flowsonar.passive import evidence
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.names import skype_request
+from flowsonar.passive.quic import QuicFlow, starts_like_quic
 from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoint, starts_like_login
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
@@ -318,6 +319,10 @@ class PassiveReader:
         data = event.data
         if flow.datagrams is not None:
             return self._skype_datagram(flow, event)
+        if flow.quic is not None or (starts_like_quic(data) and not flow.confirmed):
+            resumed = self._quic(flow, event)
+            if resumed is not None:
+                return resumed
         opened = flow.opened
         if len(data) >= 12 and not data[4] and _MULTICAST_NAMES.isdisjoint(_ports(opened)):
             found = self._dns(flow, direction, data)
@@ -341,6 +346,23 @@ class PassiveReader:
             flow.datagrams = SkypeDatagrams(opened, self._skype)
             return self._skype_datagram(flow, event)
         return NOTHING
+
+    def _quic(self, flow: PassiveFlow, event: Payload) -> Findings | None:
+        """Read a datagram as QUIC; None where nothing of the flow is."""
+        other = flow.firsts[1 - event.direction]
+        if flow.counts[event.direction] == 1 and _is_echo(event.data, other):
+            return self._echo(flow, event.direction, event.data)
+        reading = flow.quic or QuicFlow()
+        found = tuple(reading.feed(flow, event, self._signatures.by_alpn))
+        if flow.quic is None and not found:
+            return None
+        flow.quic = reading
+        for one in found:
+            flow.note(one)
+        done = reading.settled(flow)
+        if done:
+            flow.finish()
+        return Findings(found, done=done) if found or done else NOTHING
 
     def _skype_datagram(self, flow: PassiveFlow, event: Payload) -> Findings:
         datagrams = flow.datagrams

@@ -25,6 +25,7 @@ __all__ = [
     "is_record_chain",
     "is_sslv2_hello",
     "read_first_flight",
+    "read_message",
 ]
 
 CHANGE_CIPHER_SPEC: Final = 0x14
@@ -166,8 +167,16 @@ def read_first_flight(data: bytes, *, final: bool = False) -> Hello | None:
     if data[0] == ALERT:
         return _read_alert(data, final=final)
     message, whole = _handshake_bytes(data)
+    hello = read_message(message, final=final)
+    if hello is None and whole:
+        raise MalformedError("hello is followed by another record type")
+    return hello
+
+
+def read_message(message: bytes, *, final: bool = False) -> ClientHello | ServerHello | None:
+    """Read a hello without records around it, as QUIC carries it; None and errors are as for `read_first_flight`."""
     if len(message) < 4:
-        if final or whole:
+        if final:
             raise MalformedError("TLS handshake header is cut")
         return None
     kind = message[0]
@@ -177,8 +186,6 @@ def read_first_flight(data: bytes, *, final: bool = False) -> Hello | None:
     body = message[4 : 4 + length]
     complete = len(body) == length
     if not complete and not final:
-        if whole:
-            raise MalformedError("hello is followed by another record type")
         return None
     if kind == 1:
         return _read_client_hello(body, complete=complete)
