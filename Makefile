@@ -7,7 +7,7 @@ SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lab lab-quick bench agreement fuzz sanitize clean
+.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick bench agreement fuzz sanitize clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,12 @@ lab: $(VENV)/.ready ## accuracy: real programs in namespaces with known truth (r
 
 lab-quick: $(VENV)/.ready ## the lab in a few minutes, as CI runs it
 	$(BIN)/python -m lab --quick
+
+lab-services: $(VENV)/.ready ## every program of the catalogue, beside nmap -sV and ndpiReader (root; installs what is missing)
+	$(BIN)/python -m lab.catalogue
+
+lab-services-quick: $(VENV)/.ready ## a dozen of them without nmap, as CI runs it
+	$(BIN)/python -m lab.catalogue --quick
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)

@@ -5,15 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["SEARCH_PATH", "MissingError", "install", "missing", "parse"]
+__all__ = [
+    "SEARCH_PATH",
+    "VENV",
+    "MissingError",
+    "absent",
+    "install",
+    "install_debian",
+    "install_python",
+    "missing",
+    "parse",
+]
 
-SEARCH_PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
+VENV = Path(__file__).resolve().parent / "out" / "venv"
+"""Where the catalogue's PyPI packages go; it also sees what the laboratory itself runs with."""
+SEARCH_PATH = os.environ.get("PATH", "/usr/bin:/bin") + f":/usr/local/sbin:/usr/sbin:/sbin:/usr/games:{VENV}/bin"
 """Debian keeps servers in sbin, which is not in every user's path."""
 
 _LIST = Path(__file__).with_name("packages.txt")
+_PATIENT = ("-o", "DPkg::Lock::Timeout=600")
+"""Another installation may be under way."""
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _DENY = "#!/bin/sh\n# Packages being installed by flowsonar's laboratory start nothing.\nexit 101\n"
 
@@ -38,14 +53,24 @@ def _present(sign: str) -> bool:
 
 def missing(wanted: Iterable[tuple[str, str]] | None = None) -> list[str]:
     """Packages whose sign is not on this machine."""
-    return [package for package, sign in (wanted or parse(_LIST.read_text())) if not _present(sign)]
+    signs = parse(_LIST.read_text()) if wanted is None else wanted
+    return [package for package, sign in signs if not _present(sign)]
 
 
-def install() -> list[str]:
+def install(signs: Iterable[tuple[str, str]] | None = None) -> list[str]:
     """Install what is missing; returns what was installed. Raises MissingError when that cannot be done."""
-    wanted = missing()
+    signs = None if signs is None else list(signs)
+    wanted = missing(signs)
     if not wanted:
         return []
+    _apt(wanted)
+    still = missing(signs)
+    if still:
+        raise MissingError(f"installed, but their programs are not found: {' '.join(still)}")
+    return wanted
+
+
+def _apt(wanted: list[str]) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise MissingError(f"install these Debian packages first: {' '.join(wanted)}")
     ours = not _POLICY.exists()
@@ -54,7 +79,7 @@ def install() -> list[str]:
         _POLICY.chmod(0o755)
     try:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted]
+        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *_PATIENT, *wanted]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:  # package lists of a fresh image may be absent or old
             subprocess.run(["apt-get", "update", "-q"], env=environment, capture_output=True, check=False)
@@ -64,7 +89,47 @@ def install() -> list[str]:
             _POLICY.unlink(missing_ok=True)
     if done.returncode != 0:
         raise MissingError(f"apt-get could not install {' '.join(wanted)}:\n{done.stderr.strip()[-2000:]}")
-    still = missing()
-    if still:
-        raise MissingError(f"installed, but their programs are not found: {' '.join(still)}")
-    return wanted
+
+
+def absent(packages: Iterable[str]) -> list[str]:
+    """Debian packages that are not installed; none where there is no dpkg to ask."""
+    return [package for package in packages if not _installed(package)]
+
+
+def _installed(package: str) -> bool:
+    if shutil.which("dpkg-query") is None:
+        return True
+    command = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def install_debian(packages: Iterable[str]) -> None:
+    """Install Debian packages that are absent. Raises MissingError when that cannot be done."""
+    wanted = absent(packages)
+    if wanted:
+        _apt(wanted)
+        left = absent(wanted)
+        if left:
+            raise MissingError(f"apt-get did not install {' '.join(left)}")
+
+
+def install_python(packages: Iterable[str]) -> None:
+    """Put PyPI packages into the laboratory's own environment. Raises MissingError when that cannot be done."""
+    wanted = sorted(packages)
+    stamp = VENV / "installed.txt"
+    have = set(stamp.read_text().split()) if stamp.exists() else set()
+    left = [package for package in wanted if package not in have]
+    if not (VENV / "bin" / "python").exists():
+        _run_or_miss([sys.executable, "-m", "venv", str(VENV)], "make an environment")
+        own = VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        (own / "laboratory.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    for package in left:
+        _run_or_miss([str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", package], f"install {package}")
+        have.add(package)
+        stamp.write_text("\n".join(sorted(have)))
+
+
+def _run_or_miss(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MissingError(f"pip could not {what}:\n{done.stderr.strip()[-800:]}")

@@ -1,1 +1,25 @@
 """Every program that `make lab-services` asks: one module a family, each with its `PROGRAMS`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from lab.catalogue.entry import Entry
+
+__all__ = ["QUICK", "families"]
+
+QUICK = frozenset(
+    {
+        "nginx", "python-http", "vsftpd", "pyftpdlib", "openssh", "postfix", "dovecot", "bind", "dnsmasq", "redis",
+        "kamailio", "rtsp-server-perl", "skype-standin", "impostors",
+    }
+)  # fmt: skip
+"""Programs that CI asks: those of the laboratory itself."""
+_NO_FAMILY = frozenset({"__main__", "entry"})
+
+
+def families() -> dict[str, tuple[Entry, ...]]:
+    """The programs of each module of this folder."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name not in _NO_FAMILY)
+    return {name: importlib.import_module(f"{__name__}.{name}").PROGRAMS for name in names}

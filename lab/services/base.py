@@ -99,9 +99,12 @@ class Site:
     """Names of services wanted; empty for all."""
     services: list[Service] = field(default_factory=list)
     started: list[Program] = field(default_factory=list)
-
-    address4 = ADDRESS4[SERVER]
-    address6 = ADDRESS6[SERVER]
+    namespace: str = SERVER
+    """Where the programs run."""
+    address4: str = ADDRESS4[SERVER]
+    address6: str = ADDRESS6[SERVER]
+    interpreter: str = sys.executable
+    """What runs servers that are Python modules: with the catalogue's PyPI packages where they are wanted."""
 
     @property
     def certificate(self) -> Path:
@@ -138,11 +141,11 @@ class Site:
 
     def run(self, *arguments: str | Path, name: str = "") -> None:
         """Start a server's program."""
-        self.started.append(self.programs.start(SERVER, arguments, name=name))
+        self.started.append(self.programs.start(self.namespace, arguments, name=name))
 
     def python(self, *arguments: str | Path, name: str = "") -> None:
         """Start a server that is a Python module."""
-        self.run(sys.executable, "-m", *arguments, name=name)
+        self.run(self.interpreter, "-m", *arguments, name=name)
 
     def offer(self, *services: Service) -> None:
         """These endpoints are there."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.services.base import BIG, SLOWLY, SMALL, Client, Data, Service, Site, Target, talk
 from lab.truth import CLEAR, EITHER, TLS, Kind, Truth
 
-__all__ = ["start"]
+__all__ = ["pyftpdlib", "start", "vsftpd"]
 
 _VSFTPD = """listen=NO
 listen_ipv6=YES
@@ -144,10 +144,20 @@ def _pyftpdlib(site: Site, name: str, over: frozenset[str | None]) -> None:
     _offer(site, name, port, low, high, over)
 
 
-def start(site: Site) -> None:
-    """Start the servers."""
+def vsftpd(site: Site) -> None:
+    """In clear, with AUTH TLS, and inside TLS."""
     _vsftpd(site, "vsftpd", CLEAR)
     _vsftpd(site, "vsftpd-authtls", EITHER)
     _vsftpd(site, "vsftpd-implicit", TLS)
+
+
+def pyftpdlib(site: Site) -> None:
+    """In clear and with AUTH TLS."""
     _pyftpdlib(site, "pyftpdlib", CLEAR)
     _pyftpdlib(site, "pyftpdlib-authtls", EITHER)
+
+
+def start(site: Site) -> None:
+    """Start the servers."""
+    vsftpd(site)
+    pyftpdlib(site)

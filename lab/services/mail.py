@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.services.base import Client, Service, Site, Target, talk
 from lab.truth import EITHER, TLS, Truth
 
-__all__ = ["start"]
+__all__ = ["dovecot", "postfix", "start"]
 
 _MAIN = """compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -94,7 +94,8 @@ def _swaks(target: Target) -> list[str]:
     return ["swaks", *where, "--from", "a@client.example", "--to", "b@lab.example", "--quit-after", "RCPT"]
 
 
-def _postfix(site: Site) -> None:
+def postfix(site: Site) -> None:
+    """SMTP in clear and with STARTTLS, and inside TLS."""
     folder = site.folder("postfix")
     smtp, smtps = site.ports.one(), site.ports.one()
     conf = site.folder("postfix/conf")
@@ -129,7 +130,8 @@ def _postfix(site: Site) -> None:
     )
 
 
-def _dovecot(site: Site) -> None:
+def dovecot(site: Site) -> None:
+    """IMAP and POP3 in clear and with STARTTLS, and inside TLS."""
     folder = site.folder("dovecot")
     site.folder("dovecot/mail", owner="mail")
     imap, imaps, pop3, pop3s = (site.ports.one() for _ in range(4))
@@ -159,5 +161,5 @@ def _dovecot(site: Site) -> None:
 
 def start(site: Site) -> None:
     """Start the servers."""
-    _postfix(site)
-    _dovecot(site)
+    postfix(site)
+    dovecot(site)

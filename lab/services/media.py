@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.services.base import Client, Service, Site, Target, talk
 from lab.truth import Truth
 
-__all__ = ["start"]
+__all__ = ["kamailio", "rtsp_server_perl", "start"]
 
 _KAMAILIO = """log_stderror=yes
 children=1
@@ -41,8 +41,8 @@ def _curl_rtsp(target: Target) -> list[str]:
     return ["curl", "-sS", "-o", "/dev/null", f"rtsp://{target.host}:{target.port}/"]
 
 
-def start(site: Site) -> None:
-    """Start the servers."""
+def kamailio(site: Site) -> None:
+    """SIP by UDP and TCP; every request is answered with 200."""
     folder = site.folder("kamailio")
     port = site.ports.one()
     listen = [
@@ -72,6 +72,10 @@ def start(site: Site) -> None:
                 sessions=(session,),
             )
         )
+
+
+def rtsp_server_perl(site: Site) -> None:
+    """RTSP by TCP."""
     port, source = site.ports.one(), site.ports.one()
     ports = ["--clientport", str(port), "--serverport", str(source)]
     site.run("rtsp-server-perl", *ports, "--client_listen_address", "0.0.0.0")
@@ -86,3 +90,9 @@ def start(site: Site) -> None:
             families=(4,),
         )
     )
+
+
+def start(site: Site) -> None:
+    """Start the servers."""
+    kamailio(site)
+    rtsp_server_perl(site)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.services.base import Client, Service, Site, Target, talk
 from lab.truth import Truth
 
-__all__ = ["start"]
+__all__ = ["bind", "dnsmasq", "start"]
 
 _NAMED = """options {{
   directory "{folder}";
@@ -58,15 +58,25 @@ def _offer(site: Site, program: str, port: int) -> None:
     )
 
 
-def start(site: Site) -> None:
-    """Start the servers."""
+def bind(site: Site) -> None:
+    """BIND as an authoritative server."""
     folder = site.folder("named", owner="bind")
     port = site.ports.one()
     (folder / "zone").write_text(_ZONE)
     (folder / "named.conf").write_text(_NAMED.format(folder=folder, port=port))
     site.run("named", "-f", "-u", "bind", "-n", "1", "-c", folder / "named.conf")
     _offer(site, "bind", port)
+
+
+def dnsmasq(site: Site) -> None:
+    """One that answers for a domain of its own."""
     port = site.ports.one()
     settings = ["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=", "--log-facility=-"]
     site.run("dnsmasq", "--keep-in-foreground", f"--port={port}", *settings, "--address=/lab.example/198.18.10.2")
     _offer(site, "dnsmasq", port)
+
+
+def start(site: Site) -> None:
+    """Start the servers."""
+    bind(site)
+    dnsmasq(site)

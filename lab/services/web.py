@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.services.base import BIG, SLOWLY, SMALL, Client, Service, Site, Target
 from lab.truth import TLS, Truth
 
-__all__ = ["start"]
+__all__ = ["nginx", "python_http", "start"]
 
 _HTTP = Truth(service="http")
 _HTTPS = Truth(service="http", over=TLS)
@@ -43,30 +43,42 @@ def _curl(scheme: str, *options: str) -> tuple[Client, Client]:
     return Client(command=once), Client(command=slowly, lasts=True)
 
 
-def start(site: Site) -> None:
-    """Start the servers."""
+def _offer(site: Site, name: str, port: int, truth: Truth, kinds: tuple[tuple[str, ...], ...]) -> None:
+    pairs = [_curl(*kind) for kind in kinds]
+    site.offer(
+        Service(
+            name=name,
+            transport="tcp",
+            port=port,
+            truth=truth,
+            clients=tuple(short for short, _ in pairs),
+            sessions=tuple(long for _, long in pairs),
+        )
+    )
+
+
+def nginx(site: Site) -> None:
+    """HTTP, HTTPS with HTTP/2, and HTTP/2 in clear."""
     folder = site.folder("nginx")
-    http, https, h2c, python_http, python_https = (site.ports.one() for _ in range(5))
+    http, https, h2c = (site.ports.one() for _ in range(3))
     settings = {"folder": folder, "files": site.files, "certificate": site.certificate}
     (folder / "nginx.conf").write_text(_NGINX.format(**settings, http=http, https=https, h2c=h2c))
     site.run("nginx", "-e", "stderr", "-c", folder / "nginx.conf")
-    site.python("http.server", "--bind", "::", "--directory", site.files, str(python_http), name="python-http")
-    site.python("lab.peers.https_server", str(python_https), site.files, site.certificate, name="python-https")
-    for name, port, truth, kinds in (
-        ("nginx-http", http, _HTTP, (("http",),)),
-        ("nginx-https", https, _HTTPS, (("https", "--http1.1"), ("https",))),
-        ("nginx-h2c", h2c, _HTTP, (("http", "--http2-prior-knowledge"),)),
-        ("python-http", python_http, _HTTP, (("http",),)),
-        ("python-https", python_https, _HTTPS, (("https",),)),
-    ):
-        pairs = [_curl(*kind) for kind in kinds]
-        site.offer(
-            Service(
-                name=name,
-                transport="tcp",
-                port=port,
-                truth=truth,
-                clients=tuple(short for short, _ in pairs),
-                sessions=tuple(long for _, long in pairs),
-            )
-        )
+    _offer(site, "nginx-http", http, _HTTP, (("http",),))
+    _offer(site, "nginx-https", https, _HTTPS, (("https", "--http1.1"), ("https",)))
+    _offer(site, "nginx-h2c", h2c, _HTTP, (("http", "--http2-prior-knowledge"),))
+
+
+def python_http(site: Site) -> None:
+    """Python's http.server, plain and inside TLS."""
+    plain, secure = site.ports.one(), site.ports.one()
+    site.python("http.server", "--bind", "::", "--directory", site.files, str(plain), name="python-http")
+    site.python("lab.peers.https_server", str(secure), site.files, site.certificate, name="python-https")
+    _offer(site, "python-http", plain, _HTTP, (("http",),))
+    _offer(site, "python-https", secure, _HTTPS, (("https",),))
+
+
+def start(site: Site) -> None:
+    """Start the servers."""
+    nginx(site)
+    python_http(site)

@@ -402,6 +402,8 @@ class EndpointRecord:
     outcome: Outcome
     connections: int = 0
     datagrams: int = 0
+    bytes_sent: int = 0
+    """Payload of all probes together."""
     rtt_ms: float | None = None
     verdict_ms: float | None = None
     detail: str = ""

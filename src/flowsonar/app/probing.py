@@ -154,6 +154,7 @@ class Probing:
             outcome=answer.outcome,
             connections=answer.connections,
             datagrams=answer.datagrams,
+            bytes_sent=answer.bytes_sent,
             rtt_ms=answer.rtt_ms,
             verdict_ms=answer.took_ms,
             detail=answer.detail,

@@ -165,6 +165,7 @@ def _endpoint(record: EndpointRecord, data: bool) -> dict[str, Any]:
     flowsonar["outcome"] = record.outcome
     flowsonar["connections"] = record.connections
     flowsonar["datagrams"] = record.datagrams
+    flowsonar["bytes_sent"] = record.bytes_sent
     flowsonar["rtt_ms"] = None if record.rtt_ms is None else round(record.rtt_ms, 3)
     flowsonar["detail"] = record.detail
     return {

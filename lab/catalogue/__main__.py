@@ -1,0 +1,143 @@
+"""`python -m lab.catalogue`: every program of the catalogue, asked by flowsonar and by its peers, beside the truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.catalogue import QUICK, families
+from lab.catalogue.entry import Entry
+from lab.comparison import table
+from lab.comparison.batch import Batch, Compared, Options
+from lab.comparison.network import Pair
+from lab.comparison.said import Names
+from lab.packages import MissingError, install
+from lab.ports import Ports
+from lab.programs import LabError, Programs
+
+_TOOLS = (
+    ("iproute2", "ip"),
+    ("procps", "sysctl"),
+    ("openssl", "openssl"),
+    ("tcpdump", "tcpdump"),
+    ("curl", "curl"),
+    ("nmap", "nmap"),
+    ("libndpi-bin", "ndpiReader"),
+)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.catalogue",
+        description=__doc__,
+        epilog="exit code: 0 passed, 1 a confirmed label is wrong or too few are right, 2 wrong usage, 3 no result",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only entries whose name contains one of these")
+    parser.add_argument("--family", nargs="+", metavar="F", help="only these families (modules of lab/catalogue)")
+    parser.add_argument("--quick", action="store_true", help="a dozen programs, without nmap: what CI runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
+    parser.add_argument("--no-nmap", action="store_true", help="leave nmap -sV out")
+    parser.add_argument("--nmap-udp", action="store_true", help="let nmap ask UDP ports too: a minute a port")
+    parser.add_argument("--no-ndpi", action="store_true", help="leave the real clients out, and so nDPI and read")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="programs at a time (16)")
+    parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
+    parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
+    parser.add_argument("--list", action="store_true", help="print the catalogue")
+    return parser.parse_args(words)
+
+
+def _chosen(chosen: argparse.Namespace) -> list[Entry]:
+    known = families()
+    wrong = [name for name in chosen.family or () if name not in known]
+    if wrong:
+        raise LabError(f"no family is called {', '.join(wrong)}; there are: {', '.join(known)}")
+    entries = [
+        entry for name, programs in known.items() if not chosen.family or name in chosen.family for entry in programs
+    ]
+    if chosen.quick:
+        entries = [entry for entry in entries if entry.name in QUICK]
+    if chosen.only:
+        entries = [entry for entry in entries if any(part in entry.name for part in chosen.only)]
+    if not entries:
+        raise LabError("no program is called like that; see --list")
+    return entries
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path, seed: int) -> int:
+    names = Names.load()
+    options = Options(nmap=not (chosen.no_nmap or chosen.quick), nmap_udp=chosen.nmap_udp, ndpi=not chosen.no_ndpi)
+    left_out = {name for name, gone in (("nmap", not options.nmap), ("ndpiReader", not options.ndpi)) if gone}
+    install([tool for tool in _TOOLS if tool[1] not in left_out])
+    rows: list[Compared] = []
+    with Pair() as pair, Programs(directory) as programs:
+        batch = Batch(pair, programs, Ports(seed), directory, names, options, _say)
+        size = max(1, chosen.batch)
+        for start in range(0, len(entries), size):
+            _say(f"programs {start + 1} to {min(start + size, len(entries))} of {len(entries)}")
+            rows += batch.run(entries[start : start + size])
+    print("\n".join(table.table(rows, names.parents)), "", sep="\n")
+    print("\n".join(table.summary(rows, batch.times, batch.failed, names.parents)))
+    wrong = table.problems(rows, names.parents)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(table.as_json(rows, batch.times, batch.failed), indent=1) + "\n")
+    print(*(f"  {text}" for text in wrong), sep="\n")
+    passed = table.passes(rows, names.parents)
+    print("passed" if passed else "failed", f"seed {seed}", sep="\n")
+    return 0 if passed else 1
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the comparison."""
+    chosen = _arguments(words)
+    try:
+        entries = _chosen(chosen)
+    except LabError as error:
+        _say(str(error))
+        return 2
+    if chosen.list:
+        for name, programs in families().items():
+            for entry in programs:
+                if entry in entries:
+                    print(f"{name:14} {entry.name:24} {' '.join((*entry.packages, *entry.pip))}")
+        return 0
+    if os.geteuid() != 0:
+        _say("the laboratory makes network namespaces: run it as root")
+        return 3
+    signal.signal(signal.SIGTERM, _interrupted)
+    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
+    root = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    directory = Path(tempfile.mkdtemp(prefix="flowsonar-services-"))
+    try:
+        return _work(chosen, entries, directory, seed)
+    except (LabError, MissingError) as error:
+        _say(f"the laboratory does not work: {error}")
+    except KeyboardInterrupt:
+        _say("interrupted; everything that was started has been ended")
+        return 130
+    finally:
+        if chosen.keep:
+            _say(f"kept: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

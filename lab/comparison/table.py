@@ -1,0 +1,162 @@
+"""The comparison as a table, its summary, and whether it passes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+from lab.comparison.batch import Compared, Times
+from lab.comparison.said import Said, judged, product_right, version_right
+from lab.services.base import Service
+from lab.truth import Judgement
+
+__all__ = ["MUST_BE_RIGHT", "as_json", "passes", "problems", "summary", "table"]
+
+MUST_BE_RIGHT = 0.98
+
+_WIDTHS = (22, 20, 30, 34, 6, 5, 5, 38, 6, 18, 26)
+_HEADINGS = (
+    "endpoint", "truth", "flowsonar probe", "product and version", "ms", "conn", "bytes", "nmap -sV", "s", "nDPI",
+    "flowsonar read",
+)  # fmt: skip
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "  ".join(cell[:width].ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+
+
+def _mark(one: Service, said: Said | None, parents: Mapping[str, str]) -> str:
+    """What is wrong stands out: `!` wrong, `~` true but not all of it."""
+    if said is None:
+        return "-"
+    mark = {Judgement.WRONG: "! ", Judgement.OUTSIDE: "~ "}.get(judged(one, said, parents), "")
+    return f"{mark}{said}"
+
+
+def table(rows: Sequence[Compared], parents: Mapping[str, str]) -> list[str]:
+    """One line an endpoint."""
+    lines = [_row(_HEADINGS)]
+    for row in rows:
+        said, one = row.probe, row.service
+        what = " ".join(word for word in (said.product, said.version) if word)
+        true = " ".join(word for word in (one.product, one.version) if word)
+        if what != true:
+            what = f"{what or '-'} ({true or '-'})"
+        label = _mark(one, said, parents)
+        lines.append(
+            _row(
+                (
+                    one.name + (" (6)" if row.family == 6 else ""),
+                    str(one.truth),
+                    f"{label} {said.confidence}" if said.service else label,
+                    what if what != "" else "-",
+                    "-" if said.ms is None else f"{said.ms:.0f}",
+                    str(said.tries),
+                    str(said.bytes_sent),
+                    _mark(one, row.nmap, parents),
+                    "-" if row.nmap is None or row.nmap.ms is None else f"{row.nmap.ms / 1000:.1f}",
+                    _mark(one, row.ndpi, parents),
+                    _mark(one, row.read, parents),
+                )
+            )
+        )
+    return lines
+
+
+def _counts(rows: Sequence[Compared], of: Callable[[Compared], Said | None], parents: Mapping[str, str]) -> str:
+    seen = [(row.service, said) for row in rows if (said := of(row)) is not None]
+    if not seen:
+        return "not asked"
+    found = [judged(one, said, parents) for one, said in seen]
+    counts = {kind: sum(item is kind for item in found) for kind in Judgement}
+    products = [(one, said) for one, said in seen if one.product]
+    versions = [(one, said) for one, said in seen if one.version]
+    return (
+        f"{counts[Judgement.RIGHT]} of {len(seen)} right ({counts[Judgement.RIGHT] / len(seen):.1%}),"
+        f" {counts[Judgement.OUTSIDE]} true but not all of it, {counts[Judgement.WRONG]} wrong,"
+        f" {counts[Judgement.UNKNOWN]} unknown;"
+        f" products {sum(product_right(*item) for item in products)} of {len(products)},"
+        f" versions {sum(version_right(*item) for item in versions)} of {len(versions)}"
+    )
+
+
+def summary(rows: Sequence[Compared], times: Times, failed: Mapping[str, str], parents: Mapping[str, str]) -> list[str]:
+    """The lines after the table. nmap is compared on the endpoints that it was asked."""
+    tools: dict[str, Callable[[Compared], Said | None]] = {
+        "flowsonar probe": lambda row: row.probe,
+        "nmap -sV": lambda row: row.nmap,
+        "nDPI": lambda row: row.ndpi,
+        "flowsonar read": lambda row: row.read,
+    }
+    lines = [f"{name:16} {_counts(rows, of, parents)}" for name, of in tools.items()]
+    both = [row for row in rows if row.nmap is not None]
+    if both and len(both) != len(rows):
+        lines.append(f"{'on nmap-asked':16} {_counts(both, tools['flowsonar probe'], parents)}")
+    times_ms = sorted(row.probe.ms for row in rows if row.probe.ms is not None and row.probe.service)
+    if times_ms:
+        last = times_ms[min(len(times_ms) - 1, len(times_ms) * 99 // 100)]
+        lines.append(f"time of the identified: median {statistics.median(times_ms):.1f} ms, 99 % within {last:.0f} ms")
+    tries = [row.probe.tries for row in rows if row.probe.service]
+    if tries:
+        few = [sum(one <= most for one in tries) / len(tries) for most in (2, 5)]
+        lines.append(f"connections or datagrams: at most 2 for {few[0]:.1%}, at most 5 for {few[1]:.1%}")
+        sent = sorted(row.probe.bytes_sent for row in rows)
+        lines.append(f"bytes sent: median {statistics.median(sent):.0f}, most {sent[-1]}")
+    if both and times.probe_s:
+        ours_s = sum(row.probe.ms or 0 for row in both) / 1000
+        theirs_s = sum(row.nmap.ms or 0 for row in both if row.nmap) / 1000
+        ratio = f"{theirs_s / ours_s:.0f}" if ours_s else "-"
+        lines.append(
+            f"endpoint times added up, where both asked: flowsonar {ours_s:.2f} s, nmap {theirs_s:.1f} s, {ratio} to 1;"
+            f" whole runs: flowsonar {times.probe_s:.1f} s (with its starts, UDP and IPv6), nmap {times.nmap_s:.1f} s,"
+            f" {times.nmap_s / times.probe_s:.1f} to 1"
+        )
+    lines.append(f"programs: {len({row.entry for row in rows})} entries, {len(rows)} endpoints")
+    lines += [f"did not come up: {name}: {' '.join(why.split())[:300]}" for name, why in sorted(failed.items())]
+    return lines
+
+
+def problems(rows: Sequence[Compared], parents: Mapping[str, str]) -> list[str]:
+    """Endpoints that flowsonar does not name rightly, the worst first."""
+    found = []
+    for row in rows:
+        judgement = judged(row.service, row.probe, parents)
+        if judgement is not Judgement.RIGHT:
+            said = f"{row.service.truth} is called {row.probe} {row.probe.confidence}".rstrip()
+            worst = judgement is not Judgement.WRONG, row.probe.confidence != "confirmed"
+            found.append((worst, f"{row.service.name} ({row.family}): {judgement}: {said}"))
+    return [text for _, text in sorted(found)]
+
+
+def passes(rows: Sequence[Compared], parents: Mapping[str, str]) -> bool:
+    """No wrong `confirmed`, and nearly all right."""
+    found = [(judged(row.service, row.probe, parents), row.probe.confidence) for row in rows]
+    wrong = any(kind is Judgement.WRONG and confidence == "confirmed" for kind, confidence in found)
+    right = sum(kind is Judgement.RIGHT for kind, _ in found)
+    return bool(rows) and not wrong and right >= MUST_BE_RIGHT * len(rows)
+
+
+def as_json(rows: Sequence[Compared], times: Times, failed: Mapping[str, str]) -> dict[str, object]:
+    """Everything as values for a file."""
+    plain = [
+        {
+            "entry": row.entry,
+            "endpoint": row.service.name,
+            "transport": row.service.transport,
+            "family": row.family,
+            "truth": {
+                "service": row.service.truth.service,
+                "over": sorted(str(one) for one in row.service.truth.over),
+                "product": row.service.product,
+                "version": row.service.version,
+            },
+            **{tool: None if said is None else asdict(said) for tool, said in _tools(row)},
+        }
+        for row in rows
+    ]
+    return {"endpoints": plain, "times": asdict(times), "failed": dict(failed)}
+
+
+def _tools(row: Compared) -> tuple[tuple[str, Said | None], ...]:
+    return ("probe", row.probe), ("nmap", row.nmap), ("ndpi", row.ndpi), ("read", row.read)
