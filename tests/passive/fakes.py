@@ -18,6 +18,7 @@ _PATTERNS = (
     ("ftp", Side.RESPONDER, Transport.TCP, rb"^220[ -].*FTP", _LIKELY),
     ("smtp", Side.RESPONDER, Transport.TCP, rb"^220[ -].*SMTP", _LIKELY),
     ("smtp", Side.INITIATOR, Transport.TCP, rb"^EHLO ", _LIKELY),
+    ("weak", None, Transport.TCP, rb"^weak ", _LIKELY),
     ("sip", None, Transport.UDP, rb"^(?:OPTIONS sip:[^\r\n]*|)SIP/2\.0", _CONFIRMED),
 )
 
@@ -27,7 +28,7 @@ class FakeMatcher:
         self.calls = 0
         self._patterns = [(*rest[:3], re.compile(rest[3]), rest[4]) for rest in _PATTERNS]
 
-    def payload(self, transport, side, data):
+    def payload(self, transport, side, data, ports=()):
         self.calls += 1
         found = []
         for service, from_side, over, pattern, confidence in self._patterns:
@@ -49,6 +50,8 @@ class FakeMatcher:
 
 
 class FakeSignatures:
+    on_port = frozenset({"weak/fake"})
+
     def by_alpn(self, name):
         return ("http",) if name in {"h2", "http/1.1"} else ()
 

@@ -240,3 +240,8 @@ def test_any_payloads_in_any_order_never_break(protocol, midstream, payloads):
     talk.close()
     talk.flow.hints()
     assert talk.flow.done
+
+
+def test_two_weak_sides_on_their_port_prove_no_more_than_one(reader):
+    talk = Conversation(reader).send(b"weak question").answer(b"weak answer")
+    assert talk.best == ("weak", "likely")

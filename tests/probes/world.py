@@ -241,11 +241,17 @@ class Script:
         return TimedOut(self.now_s)
 
 
-def play(script: Script, asked: Question, settings: Settings | None = None, **values: object) -> Answer:
+def play(
+    script: Script,
+    asked: Question,
+    settings: Settings | None = None,
+    catalogue: SignatureSet = SIGNATURES,
+    **values: object,
+) -> Answer:
     """Run a session against a script."""
     session = Session(
-        asked, signatures=SIGNATURES, matcher=matcher(), settings=settings or Settings(), now_s=script.now_s,
-        pick=random.Random(7), **values,
+        asked, signatures=catalogue, matcher=Matcher(catalogue, engine="re2"), settings=settings or Settings(),
+        now_s=script.now_s, pick=random.Random(7), **values,
     )  # fmt: skip
     talk = session.talk()
     try:

@@ -69,6 +69,28 @@ def test_not_a_response(data):
         http.read_response(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nhello", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n", False),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", False),
+        (b"SIP/2.0 200 OK\r\nContent-Length: 5\r\n\r\n", False),
+    ],
+)
+def test_a_body_that_is_still_to_come(data, more):
+    assert http.body_to_come(data) is more
+
+
 def test_is_request():
     assert http.is_request(REQUEST)
     assert not http.is_request(b"GETTING there")
@@ -80,3 +102,5 @@ def test_random_bytes_never_break(data):
     for read in (http.read_request, http.read_response):
         with contextlib.suppress(MalformedError):
             read(data)
+    http.body_to_come(data)
+    http.body_to_come(b"HTTP/1.1 200 OK\r\n" + data)

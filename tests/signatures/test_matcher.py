@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flowsonar.model import Confidence, Layer, Side, Transport
-from flowsonar.signatures import Matcher, Reply, SignatureSet, load_signatures
+from flowsonar.signatures import Matcher, Reply, SignatureSet, check, load_signatures
 from flowsonar.signatures.check import example_matches
 from flowsonar.signatures.conditions import SCAN_BYTES
 from flowsonar.signatures.engines import available
@@ -194,3 +194,31 @@ product = "Second"
     assert [(match.product, match.version) for match in found] == [("Named", "42")]
     found = Matcher(loaded, cache=tmp_path / "cache").reply(reply(b"B 777"))
     assert [(match.pattern, match.product) for match in found] == [("sample/binary", "Named")]
+
+
+def test_a_pattern_for_its_port_holds_only_there(tmp_path: Path) -> None:
+    body = """
+ports.udp = [7777]
+[[payload]]
+name = "weak"
+transport = "udp"
+on-port = true
+pattern = '^abc$'
+confidence = "likely"
+[[example]]
+transport = "udp"
+side = "initiator"
+bytes = 'abc'
+[[example]]
+transport = "udp"
+side = "initiator"
+bytes = 'abcd'
+matches = false
+"""
+    loaded = signatures(tmp_path, body)
+    matcher = Matcher(loaded, cache=tmp_path)
+    assert check(loaded, matcher) == []
+    assert loaded.on_port >= {"sample/weak"}
+    assert [one.service for one in matcher.payload(Transport.UDP, None, b"abc", (40000, 7777))] == ["sample"]
+    assert matcher.payload(Transport.UDP, None, b"abc", (40000, 7778)) == []
+    assert matcher.payload(Transport.UDP, None, b"abc") == []

@@ -197,6 +197,14 @@ PROBE = "[[probe]]\nname = 'p'\n"
         (PROBE + "send = 'x'\ntransport = 'tpc'", "did you mean 'tcp'"),
         ("[[payload]]\nname = 'p'\nconfidence = 'guess'\nclosed = true\nlength = 1", "unknown key 'closed'"),
         ("[[payload]]\nname = 'p'\nconfidence = 'guess'\nfields = [{ at = 0, echo = 'id' }]", "not an answer"),
+        (
+            "[[payload]]\nname = 'p'\nconfidence = 'guess'\non-port = true\nlength = 1",
+            "f.toml:8: on-port = true: the service has no port over tcp",
+        ),
+        (
+            "ports.tcp = [7]\n[[payload]]\nname = 'p'\nconfidence = 'confirmed'\non-port = true\nlength = 1",
+            "f.toml:9: confidence = 'confirmed' with on-port",
+        ),
         ("[[product]]\npattern = 'x'", "product is missing"),
         ("[[example]]\nside = 'responder'", "needs bytes"),
         ("[[example]]\nafter = 'listen'\nside = 'responder'\nbytes = 'x'", "a reply .* or a payload"),

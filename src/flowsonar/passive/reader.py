@@ -56,6 +56,7 @@ class PassiveReader:
         self._signatures = signatures
         self._skype = SkypePorts()
         self._servers = SkypeServers()
+        self._on_port = signatures.on_port
         self._guess = _guesser(signatures)
 
     def open(self, opened: Opened) -> PassiveFlow:
@@ -174,16 +175,16 @@ class PassiveReader:
 
     def _match(self, flow: PassiveFlow, direction: int, data: bytes) -> tuple[Evidence, ...] | None:
         """Match first bytes; None where no signature knows them."""
-        side = _SIDES[direction]
+        side, ports = _SIDES[direction], _ports(flow.opened)
         if flow.opened.midstream:
             # Who sent the first packet seen says nothing: try what servers say, then what clients say.
-            either = self._matcher.payload(_OVER_TCP, None, data)
-            matches = either and self._matcher.payload(_OVER_TCP, _RESPONDER, data)
+            either = self._matcher.payload(_OVER_TCP, None, data, ports)
+            matches = either and self._matcher.payload(_OVER_TCP, _RESPONDER, data, ports)
             asks = not matches
             if asks:
                 matches = either
         else:
-            matches = self._matcher.payload(_OVER_TCP, side, data)
+            matches = self._matcher.payload(_OVER_TCP, side, data, ports)
             asks = direction == 0
         if not matches:
             return None
@@ -205,6 +206,8 @@ class PassiveReader:
         if flow.said[direction] is None:
             flow.say(direction, best)
         fits = other is not None and other.service == best.service and _fit(best, other)
+        if fits and other is not None and {best.signature, other.signature} <= self._on_port:
+            fits = False  # bytes that mean something only on that port: twice likely is still likely
         if flow.mirrored or (asks and not fits):
             found = [evidence.at_most_likely(one) for one in found]
         elif fits and best.confidence is not _CONFIRMED and data != skype.BARE_404:
@@ -333,7 +336,7 @@ class PassiveReader:
         other = flow.firsts[1 - direction]
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
-        matches = self._matcher.payload(_OVER_UDP, None, data)
+        matches = self._matcher.payload(_OVER_UDP, None, data, _ports(opened))
         if matches and matches[0].service == "dns":
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
         if matches:

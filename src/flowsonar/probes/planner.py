@@ -38,6 +38,8 @@ RANDOM_BYTES: Final = 24
 """Fewer bytes from the middle of a flow tell nothing of how random they are."""
 RETRY_AFTER_S: Final = 1.2
 """A datagram may be lost: the best one is sent once more this long after the beginning."""
+CHILD_PROBES: Final = 2
+"""Questions that are still put when a service is proven in whose format others are spoken (HTTP: Docker, etcd)."""
 LEAST_S: Final = 0.02
 """With less time left than this nothing new is begun."""
 
@@ -50,6 +52,8 @@ class Catalogue(Protocol):
 
     @property
     def parents(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    def ancestors(self, service: str) -> Sequence[str]: ...  # noqa: D102
 
     def by_port(self, transport: Transport, port: int) -> Sequence[str]: ...  # noqa: D102
 
@@ -169,16 +173,36 @@ class Planner:
         self._amplifying = amplifying  # whether datagrams with large answers may be sent there
         self._max_probes = max_probes
         self.timeout_s = timeout_s
+        self._formats = frozenset(catalogue.parents.values())  # services in whose format others are spoken
 
     def next(self, question: Question, seen: Seen, prior: Sequence[str] = ()) -> Move:
         """The next move for `question`, after `seen`. `prior`: what neighbours of the endpoint turned out to be."""
         if seen.best is Confidence.CONFIRMED:
-            return Stop("identified")
+            return self._inside_format(question, seen) or Stop("identified")
         if self.timeout_s - seen.elapsed_s < LEAST_S:
             return Stop("out of time")
         if question.endpoint.transport is Transport.UDP:
             return self._datagram(question, seen, prior)
         return self._connection(question, seen, prior)
+
+    def _inside_format(self, question: Question, seen: Seen) -> Move | None:
+        """Ask on where what is proven may be the format of a service that something points to."""
+        proven = seen.best_service
+        if proven not in self._formats or self._left_s(seen) < LEAST_S:
+            return None
+        over = Layer.TLS if seen.tls is TlsState.OPEN else None
+        tried = {probe.id for probe, layer in seen.tried if layer is over}
+        asked = sum(proven in self._catalogue.ancestors(probe.service) for probe, _ in seen.tried)
+        for service in self._pointed(question, seen, over):
+            if asked >= CHILD_PROBES or proven not in self._catalogue.ancestors(service):
+                continue
+            for probe in self._probes(question.endpoint, service, seen, over, strong=True):
+                if probe.id in tried or seen.spent + probe.connections > self._max_probes:
+                    continue
+                if question.endpoint.transport is Transport.UDP:
+                    return Ask(probe, self._datagram_s(seen, strong=True))
+                return Ask(probe, self._reply_s(seen, strong=True), over, fresh=True)
+        return None
 
     # -- TCP ----------------------------------------------------------------------------------------------------
 

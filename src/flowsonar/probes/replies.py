@@ -11,6 +11,7 @@ from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
 from flowsonar.probes.greeting import split_greeting
 from flowsonar.probes.planner import Catalogue
 from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
+from flowsonar.protocols.http import body_to_come
 from flowsonar.signatures.conditions import is_echo
 from flowsonar.signatures.language import Condition, ProbeSpec, Speaker
 from flowsonar.signatures.matcher import Match, Matcher, Reply
@@ -52,6 +53,7 @@ class Judge:
         self._signatures = signatures
         self._own_addresses = own_addresses
         self._note = note
+        self._formats = frozenset(signatures.parents.values())  # services in whose format others are spoken
         self._asked: list[Asked] = []
         self._earlier: set[str] = set()
         self._strange: list[tuple[Asked, Reply]] = []
@@ -113,6 +115,8 @@ class Judge:
         reply = self.as_reply(asked, data, Transport.TCP, closed=False)
         matches = self._matcher.reply(reply)
         if any(_is_last_word(match, asked.over) for match in matches[:1]):
+            if matches[0].service in self._formats and body_to_come(data):
+                return False  # what tells Docker from any other HTTP often stands in the body
             return not _tells_tls(reply, matches[:1])
         parts = self._greeting(reply, matches) if first else ()
         return any(_is_last_word(match, asked.over) for _, said in parts for match in said[:1])
@@ -347,8 +351,13 @@ class Judge:
         if service not in self.candidates:
             self.candidates.append(service)
 
+    def is_format_of(self, service: str) -> bool:
+        """Whether the best so far is the service in whose format `service` is spoken."""
+        return self.best_service in self._formats and self.best_service in self._signatures.ancestors(service)
+
     def _raise(self, service: str, confidence: Confidence) -> None:
-        if confidence.rank > self.best.rank:
+        inside = confidence is self.best and self.is_format_of(service)
+        if confidence.rank > self.best.rank or inside:
             self.best, self.best_service = confidence, service
 
 

@@ -215,7 +215,7 @@ class Session:
                 client = yield from self._exchange.secure(line, self._question.hints.server_name, ())
                 if not client.done:
                     return
-            if self._judge.best is Confidence.CONFIRMED:
+            if self._judge.best is Confidence.CONFIRMED and not self._judge.is_format_of(probe.service):
                 return
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, dialogue.groups, dialogue.previous[-1], move.over)

@@ -6,7 +6,17 @@ from typing import Final, NamedTuple
 
 from flowsonar.errors import MalformedError
 
-__all__ = ["METHODS", "Request", "Response", "host_of", "is_request", "is_response", "read_request", "read_response"]
+__all__ = [
+    "METHODS",
+    "Request",
+    "Response",
+    "body_to_come",
+    "host_of",
+    "is_request",
+    "is_response",
+    "read_request",
+    "read_response",
+]
 
 METHODS: Final = frozenset(
     b"GET HEAD POST PUT DELETE OPTIONS PATCH CONNECT TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK "
@@ -17,6 +27,9 @@ METHODS: Final = frozenset(
 
 HEAD_BYTES: Final = 8192
 """As much of a head as is looked through; what comes later is not needed."""
+
+SHORT_BODY_BYTES: Final = 8192
+"""A body of this length is worth waiting for to its end."""
 
 
 class Request(NamedTuple):
@@ -91,6 +104,21 @@ def read_response(data: bytes) -> Response:
     if not is_response(line):
         raise MalformedError("not a status line")
     return Response(line[5:8].decode("latin-1"), int(line[9:12]), _text(fields.get(b"server")))
+
+
+def body_to_come(data: bytes) -> bool:
+    """Whether a response's head is whole and promises a body of which nothing came, or not all of a short one."""
+    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+    if end < 0 or not is_response(data):
+        return False
+    came = len(data) - end - 4
+    _, fields = _head(data)
+    length = fields.get(b"content-length")
+    if length is None:
+        return not came and b"transfer-encoding" in fields
+    if not length.isdigit() or len(length) > 9:
+        return False
+    return came < int(length) and (not came or int(length) <= SHORT_BODY_BYTES)
 
 
 def _head(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:

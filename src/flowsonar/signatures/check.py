@@ -37,11 +37,16 @@ def check(signatures: SignatureSet, matcher: Matcher | None = None) -> list[Prob
     return problems
 
 
-def example_matches(matcher: Matcher, example: Example) -> list[Match]:
-    """What the matcher makes of an example."""
+def example_matches(matcher: Matcher, example: Example, ports: tuple[int, ...] = ()) -> list[Match]:
+    """What the matcher makes of an example; a payload is one of a flow that has the `ports`."""
     if example.to is None:
-        return matcher.payload(example.transport, example.side, example.data)
+        return matcher.payload(example.transport, example.side, example.data, ports)
     return matcher.reply(_reply(example))
+
+
+def _ports(signature: Signature, example: Example) -> tuple[int, ...]:
+    """Its own default ports: `on-port` patterns are shown where they may hold."""
+    return dict(signature.ports).get(example.transport, ())
 
 
 def _reply(example: Example) -> Reply:
@@ -61,7 +66,7 @@ def _reply(example: Example) -> Reply:
 def _example(
     signatures: SignatureSet, matcher: Matcher, signature: Signature, example: Example
 ) -> list[tuple[int, str]]:
-    matches = example_matches(matcher, example)
+    matches = example_matches(matcher, example, _ports(signature, example))
     kin = (signature.service, *signatures.ancestors(signature.service))
     problems: list[str] = []
     own = [match for match in matches if match.service == signature.service]
@@ -133,7 +138,8 @@ def _without_examples(matcher: Matcher, signature: Signature) -> list[str]:
     shown: set[str] = set()
     for example in signature.examples:
         if example.matches:
-            shown |= {match.pattern for match in example_matches(matcher, example)}
+            ports = _ports(signature, example)
+            shown |= {match.pattern for match in example_matches(matcher, example, ports)}
     patterns = [*(reply.id for reply in signature.replies), *(payload.id for payload in signature.payloads)]
     problems = [f"no [[example]] matches {name}: add one" for name in patterns if name not in shown]
     if not any(not example.matches for example in signature.examples) and patterns:

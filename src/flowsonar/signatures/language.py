@@ -285,6 +285,8 @@ class PayloadPattern:
     transport: Transport
     side: Side | None = None
     """Who sends it; None: either."""
+    on_port: bool = False
+    """Holds only where one of the flow's ports is a default port of the service."""
     soft: bool = False
     specificity: int = 0
     detail: str = ""

@@ -49,6 +49,11 @@ class SignatureSet:
         """The services that are spoken inside another's format, with that other one."""
         return {name: one.parent for name, one in self.services.items() if one.parent is not None}
 
+    @cached_property
+    def on_port(self) -> frozenset[str]:
+        """Ids of the payload patterns that mean something only on their service's port."""
+        return frozenset(one.id for held in self.services.values() for one in held.payloads if one.on_port)
+
     def ancestors(self, service: str) -> tuple[str, ...]:
         """In whose format it is spoken, the nearest first; nothing for a service with a format of its own."""
         found: list[str] = []

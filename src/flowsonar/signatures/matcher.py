@@ -34,7 +34,10 @@ class Matcher:
         order = 0
 
         def rule(pattern: Pattern) -> Rule:
-            return Rule(pattern, order, None if isinstance(pattern, ProductPattern) else specific[pattern.id])
+            if isinstance(pattern, ProductPattern):
+                return Rule(pattern, order)
+            ports = dict(signature.ports).get(pattern.transport, ()) if pattern.transport is not None else ()
+            return Rule(pattern, order, specific[pattern.id], ports)
 
         for signature in signatures.services.values():
             patterns: tuple[Pattern, ...] = (*signature.payloads, *signature.replies, *signature.products)
@@ -51,10 +54,10 @@ class Matcher:
         self._replies = Database(replies, self.engine, directory)
         self._conditions: dict[Condition, CompiledCondition] = {}
 
-    def payload(self, transport: Transport, side: Side | None, data: bytes) -> list[Match]:
+    def payload(self, transport: Transport, side: Side | None, data: bytes, ports: tuple[int, ...] = ()) -> list[Match]:
         """What the first bytes of a flow say, the best match of each service, the most specific first.
 
-        `side` is who sent them, None where that is not known.
+        `side` is who sent them, None where that is not known; `ports` are the flow's, for patterns that need theirs.
         """
         database = self._payloads.get(transport)
         if database is None or not data:
@@ -67,6 +70,8 @@ class Matcher:
         best: dict[str, Rule] = {}
         for rule in holding:
             if rule.names or (side is not None and rule.side is not None and rule.side is not side):
+                continue
+            if rule.on_port is not None and rule.on_port.isdisjoint(ports):
                 continue
             known = best.get(rule.service)
             if known is None or rule.order < known.order:

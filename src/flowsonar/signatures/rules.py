@@ -43,10 +43,10 @@ class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
     __slots__ = ("_fixed", "_made_before", "after", "compiled", "condition", "confidence", "detail", "id", "names",
-                 "order", "over", "product", "requires", "service", "side", "soft", "specificity", "transport",
-                 "unless")  # fmt: skip
+                 "on_port", "order", "over", "product", "requires", "service", "side", "soft", "specificity",
+                 "transport", "unless")  # fmt: skip
 
-    def __init__(self, pattern: Pattern, order: int, specificity: int | None = None) -> None:
+    def __init__(self, pattern: Pattern, order: int, specificity: int | None = None, ports: Iterable[int] = ()) -> None:
         self.service = pattern.service
         self.condition = pattern.condition
         self.compiled = CompiledCondition(pattern.condition)
@@ -57,6 +57,10 @@ class Rule:
         self.side = pattern.side if isinstance(pattern, PayloadPattern) else None
         self.after = frozenset(pattern.to) if isinstance(pattern, ReplyPattern) else frozenset()
         self.requires: frozenset[str] = frozenset()
+        self.on_port: frozenset[int] | None = None
+        """Ports of which the flow must have one; None: any will do."""
+        if isinstance(pattern, PayloadPattern) and pattern.on_port:
+            self.on_port = frozenset(ports)
         self.unless = -1
         """Index of the expression that must not match; -1: none."""
         self.over: Layer | None = None

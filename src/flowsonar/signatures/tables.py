@@ -81,7 +81,7 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
         starttls=starttls,
         probes=tuple(_probe(reader, table, bool(starttls)) for table in top.tables("probe")),
         replies=tuple(_reply(reader, table) for table in top.tables("reply")),
-        payloads=tuple(_payload(reader, table) for table in top.tables("payload")),
+        payloads=tuple(_payload(reader, table, ports) for table in top.tables("payload")),
         products=tuple(_product_pattern(reader, table) for table in top.tables("product")),
         examples=tuple(_example(reader, table) for table in top.tables("example")),
         constants=tuple(constants.items()),
@@ -321,7 +321,7 @@ def _reply(reader: _Reader, table: Table) -> ReplyPattern:
     return reply
 
 
-def _payload(reader: _Reader, table: Table) -> PayloadPattern:
+def _payload(reader: _Reader, table: Table, ports: tuple[tuple[Transport, tuple[int, ...]], ...]) -> PayloadPattern:
     payload = PayloadPattern(
         service=reader.service,
         name=_name(table, "name"),
@@ -329,11 +329,16 @@ def _payload(reader: _Reader, table: Table) -> PayloadPattern:
         confidence=_confidence(table) or table.fail("confidence is missing: confirmed, likely or guess"),
         transport=table.choice("transport", Transport, Transport.TCP) or Transport.TCP,
         side=table.choice("side", Side),
+        on_port=table.flag("on-port") or False,
         soft=table.flag("soft") or False,
         specificity=table.number("specificity", 0, 1000) or 0,
         detail=table.text("detail"),
         product=_product(table),
     )
+    if payload.on_port and not dict(ports).get(payload.transport):
+        table.fail(f"on-port = true: the service has no port over {payload.transport}; add ports", "on-port")
+    if payload.on_port and payload.confidence is Confidence.CONFIRMED:
+        table.fail("confidence = 'confirmed' with on-port: bytes that need the port are likely at most", "on-port")
     table.done()
     return payload
 
