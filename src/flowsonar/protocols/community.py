@@ -1,0 +1,53 @@
+"""Community ID, version 1: one name for a flow in all tools (https://github.com/corelight/community-id-spec)."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from base64 import b64encode
+from typing import Final
+
+__all__ = ["PAIRS", "PAIRS6", "community_id"]
+
+_ICMP, _ICMPV6 = 1, 58  # IANA protocol numbers
+_WITH_PORTS: Final = frozenset({6, 17, 132})
+PAIRS: Final = {0: 8, 8: 0, 9: 10, 10: 9, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
+"""ICMP types that answer each other, as the specification pairs them."""
+PAIRS6: Final = {
+    128: 129, 129: 128, 130: 131, 131: 130, 133: 134, 134: 133, 135: 136, 136: 135, 139: 140, 140: 139, 144: 145, 145: 144,
+}  # fmt: skip
+_ECHO: Final = {_ICMP: 8, _ICMPV6: 128}
+
+
+def community_id(
+    protocol: int, source: str, source_port: int, destination: str, destination_port: int, *, seed: int = 0
+) -> str:
+    """The flow's Community ID: `1:` and 28 characters of base64.
+
+    `protocol` is the IP protocol number. Ports are those of a flow key: for ICMP the echo identifier beside the echo
+    request's type, or the type beside the type that answers it or the code. Raises ValueError for what is no address.
+    """
+    first, second = ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed
+    low, high = source_port, destination_port
+    one_way = False
+    if protocol in _ECHO:
+        low, high, one_way = _icmp(protocol, low, high)
+    elif protocol not in _WITH_PORTS:
+        low = high = 0
+    if not one_way and (second, high) < (first, low):
+        first, second, low, high = second, first, high, low
+    text = seed.to_bytes(2) + first + second + bytes((protocol, 0))
+    if protocol in _WITH_PORTS or protocol in _ECHO:
+        text += low.to_bytes(2) + high.to_bytes(2)
+    return "1:" + b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+
+
+def _icmp(protocol: int, source_port: int, destination_port: int) -> tuple[int, int, bool]:
+    """Type and counterpart as ports, and whether the type has no answer."""
+    echo = _ECHO[protocol]
+    pairs = PAIRS if protocol == _ICMP else PAIRS6
+    if destination_port == echo:
+        return echo, pairs[echo], False
+    if source_port == echo:
+        return pairs[echo], echo, False
+    return source_port, destination_port, pairs.get(source_port) != destination_port
