@@ -90,3 +90,18 @@ def test_what_is_no_capture(tmp_path: Path, content: bytes) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(b"flowsonar: ")
     assert b"Traceback" not in result.stderr
+
+
+@needs_corpus()
+@pytest.mark.parametrize(("ending", "head"), [(".csv", b"ts,te,td,sa"), (".log", b"#separator"), (".jsonl", b'{"time')])
+def test_a_file_says_its_format_by_its_ending(tmp_path: Path, ending: str, head: bytes) -> None:
+    path = tmp_path / f"flows{ending}"
+    result = flowsonar("read", str(SKYPE / "SkypeIRC.cap"), "-o", str(path))
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert path.read_bytes().startswith(head)
+
+
+def test_formats_that_do_not_agree_are_wrong_usage(tmp_path: Path) -> None:
+    assert flowsonar("read", "x.pcap", "--json", "--format", "csv").returncode == 2
+    assert flowsonar("read", "x.pcap", "--output", str(tmp_path / "flows.xyz")).returncode == 2
+    assert flowsonar("read", "x.pcap", "--output", str(tmp_path / "no" / "flows.csv")).returncode == 1

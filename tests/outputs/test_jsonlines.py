@@ -4,7 +4,7 @@ import json
 import pytest
 
 from flowsonar.errors import OutputError
-from flowsonar.outputs import open_output
+from flowsonar.outputs import Format, open_output
 from flowsonar.outputs.jsonlines import JsonOutput
 from tests.outputs.samples import endpoint, flow
 
@@ -81,9 +81,9 @@ def test_a_failed_run_fails_with_its_own_error():
 
 
 def test_open_output(capfdbinary):
-    with open_output(json=True, live=False) as output:
+    with open_output(Format.JSON, live=False) as output:
         output.write([flow()])
-    with open_output(json=False, live=False) as output:
+    with open_output(Format.TABLE, live=False) as output:
         output.write([flow()])
     first, heading, second = capfdbinary.readouterr().out.splitlines()
     assert json.loads(first)["app_proto"] == "ftp"

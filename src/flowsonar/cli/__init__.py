@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flowsonar.cli import common, demo, doctor, explain, probe, process, read, signatures, watch
+from flowsonar.cli import common, demo, doctor, explain, probe, process, query, read, signatures, watch
 
 __all__ = ["app", "main"]
 
@@ -40,6 +40,9 @@ def _root(
 app.command("watch", epilog="Example: flowsonar watch -i eth0 -i eth1 --scope 198.51.100.0/24")(watch.watch)
 app.command("read", epilog="Example: flowsonar read day.pcap.gz --json > flows.jsonl")(read.read)
 app.command("probe", epilog="Example: flowsonar probe 127.0.0.1:22 '[::1]:8080' 127.0.0.1:53/udp")(probe.probe)
+app.command("query", epilog="Example: flowsonar query flows.parquet 'select name, count(*) from flows group by 1'")(
+    query.query
+)
 app.command("explain", epilog="Example: flowsonar explain 192.168.1.10:51820/udp")(explain.explain)
 app.add_typer(signatures.app, name="signatures")
 app.command("demo", epilog="Example: flowsonar demo")(demo.demo)

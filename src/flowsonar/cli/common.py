@@ -16,6 +16,7 @@ import typer
 
 from flowsonar.cli import process
 from flowsonar.errors import ConfigError, FlowsonarError
+from flowsonar.outputs import Format
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigOption",
     "ExcludeOption",
+    "FormatOption",
     "JsonOption",
+    "OutputOption",
     "ScopeOption",
     "SignaturesOption",
     "StoreOption",
     "VerboseOption",
     "exits",
+    "form_of",
     "run",
     "settings_from",
     "warn",
@@ -53,6 +57,23 @@ ExcludeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines with Suricata's EVE field names.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="How records are written (default: by the ending of --output, else a table)."),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write records to this file instead.")
+]
+_ENDINGS = {
+    ".json": Format.JSON,
+    ".jsonl": Format.JSON,
+    ".csv": Format.CSV,
+    ".log": Format.CONN,
+    ".arrow": Format.ARROW,
+    ".arrows": Format.ARROW,
+    ".parquet": Format.PARQUET,
+    ".txt": Format.TABLE,
+}
 StoreOption = Annotated[
     Path | None, typer.Option("--store", metavar="FILE", help="The verdict store (default: in the state directory).")
 ]
@@ -99,6 +120,22 @@ def _guarded(call: Callable[[], int]) -> int:
         warn(process.said_by(failed))
         code = 1
     return code
+
+
+def form_of(*, json: bool, form: Format | None, output: Path | None) -> Format:
+    """The format that the options ask for. Raises ConfigError where they do not agree."""
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"--json and --format {form} exclude each other: give one of them")
+    if form is not None or json:
+        return form or Format.JSON
+    if output is None:
+        return Format.TABLE
+    found = _ENDINGS.get(output.suffix.lower())
+    if found is None:
+        raise ConfigError(
+            f"--output {output}: its ending names no format: add --format, or end it in .jsonl or .parquet"
+        )
+    return found
 
 
 def warn(text: str) -> None:

@@ -62,7 +62,7 @@ def probe(
     Addresses outside loopback, link-local and private ranges need `--scope`.
     """
     from flowsonar.app import Probing
-    from flowsonar.outputs import open_output
+    from flowsonar.outputs import Format, open_output
 
     settings = settings_from(
         config, scope=scope, exclude=exclude, store=store, signatures=signatures, dry_run=dry_run, verbose=verbose
@@ -78,7 +78,7 @@ def probe(
     probing = Probing(_targets(target), replace(settings, budget=budget))
 
     async def main() -> None:
-        with open_output(json=json, live=False) as output:
+        with open_output(Format.JSON if json else Format.TABLE, live=False) as output:
             async for record in probing:
                 if not settings.dry_run:
                     output.write([record])

@@ -10,11 +10,14 @@ from flowsonar.cli import process
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
+    FormatOption,
     JsonOption,
+    OutputOption,
     ScopeOption,
     SignaturesOption,
     VerboseOption,
     exits,
+    form_of,
     run,
     settings_from,
     warn,
@@ -29,6 +32,8 @@ def read(
         list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, gzip'd or not; - is standard input.")
     ],
     json: JsonOption = False,
+    form: FormatOption = None,
+    output_file: OutputOption = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask the endpoints now, inside the scope; the capture should be fresh.")
     ] = False,
@@ -45,8 +50,9 @@ def read(
     from flowsonar.app import Reading
     from flowsonar.outputs import open_output, open_progress
 
+    kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, verbose=verbose)
-    with open_progress() as progress, open_output(json=json, live=False) as output:
+    with open_progress() as progress, open_output(kind, live=False, file=output_file) as output:
         reading = Reading(capture, settings, progress=progress)
 
         async def asking() -> None:

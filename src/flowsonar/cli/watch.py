@@ -10,12 +10,15 @@ import typer
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
+    FormatOption,
     JsonOption,
+    OutputOption,
     ScopeOption,
     SignaturesOption,
     StoreOption,
     VerboseOption,
     exits,
+    form_of,
     run,
     settings_from,
     warn,
@@ -30,6 +33,8 @@ def watch(
         list[str], typer.Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated).")
     ],
     json: JsonOption = False,
+    form: FormatOption = None,
+    output_file: OutputOption = None,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     passive: Annotated[bool, typer.Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
@@ -56,6 +61,7 @@ def watch(
     from flowsonar.app import Watching
     from flowsonar.outputs import open_output
 
+    kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(
         config,
         scope=scope,
@@ -69,7 +75,7 @@ def watch(
     watching = Watching(interface, settings, duration_s=duration, write=write, filter_expression=filter_expression)
 
     async def main() -> None:
-        with open_output(json=json, live=True) as output:
+        with open_output(kind, live=True, file=output_file) as output:
             said = 0
             async for batch in watching.batches():
                 output.write(batch)

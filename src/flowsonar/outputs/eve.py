@@ -17,7 +17,7 @@ import orjson
 
 from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
 
-__all__ = ["encode", "proto", "timestamp"]
+__all__ = ["encode", "proto", "state", "timestamp"]
 
 _PROTO: Final = {transport: transport.value.upper() for transport in Transport}
 _ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
@@ -88,7 +88,7 @@ def _flow_line(record: FlowRecord, data: bool) -> str:
         f'"flow":{{"pkts_toserver":{to_server},"pkts_toclient":{to_client},'
         f'"bytes_toserver":{bytes_to_server},"bytes_toclient":{bytes_to_client},'
         f'"start":"{start}","end":"{end}","age":{max(0, last_ns - first_ns) // 1_000_000_000},'
-        f'"state":"{_state(reason, counters)}","reason":{quoted(reason)}}},'
+        f'"state":"{state(reason, counters)}","reason":{quoted(reason)}}},'
         f'"flowsonar":{_verdict_text(verdict, verdict_ms, data)[:-1]},"midstream":{"true" if midstream else "false"}'
         f"{_hops_text(hops) if hops else ''}}}}}\n"
     )
@@ -148,12 +148,13 @@ def _counters(record: FlowRecord, counters: FlowCounters) -> dict[str, Any]:
     if record.type is _FLOW:
         fields["end"] = timestamp(counters.last_ns or record.time_ns)
         fields["age"] = max(0, counters.last_ns - counters.first_ns) // 1_000_000_000
-        fields["state"] = _state(record.reason, counters)
+        fields["state"] = state(record.reason, counters)
         fields["reason"] = record.reason
     return fields
 
 
-def _state(reason: str, counters: FlowCounters) -> str:
+def state(reason: str, counters: FlowCounters) -> str:
+    """Name a flow's state as Suricata does."""
     if reason in ("fin", "rst"):
         return "closed"
     return "established" if counters.packets_toserver and counters.packets_toclient else "new"

@@ -13,9 +13,8 @@ _ICMP, _ICMPV6 = 1, 58  # IANA protocol numbers
 _WITH_PORTS: Final = frozenset({6, 17, 132})
 PAIRS: Final = {0: 8, 8: 0, 9: 10, 10: 9, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
 """ICMP types that answer each other, as the specification pairs them."""
-PAIRS6: Final = {
-    128: 129, 129: 128, 130: 131, 131: 130, 133: 134, 134: 133, 135: 136, 136: 135, 139: 140, 140: 139, 144: 145, 145: 144,
-}  # fmt: skip
+_PAIRED6: Final = ((128, 129), (130, 131), (133, 134), (135, 136), (139, 140), (144, 145))
+PAIRS6: Final = dict(_PAIRED6) | {answer: kind for kind, answer in _PAIRED6}
 _ECHO: Final = {_ICMP: 8, _ICMPV6: 128}
 
 
