@@ -1,17 +1,25 @@
 #!/bin/sh
-# Fuzz the C core for a bounded time:  fuzz/run.sh [SECONDS]   (60 unless told; needs clang and python3)
-# What breaks it is left in fuzz/out/ as crash-*; replay it with: fuzz/out/flowtable fuzz/out/crash-...
+# Fuzz the C core for a bounded time, each harness for its share:  fuzz/run.sh [SECONDS]   (60 unless told; needs clang
+# and python3). What breaks it is left in fuzz/out/ as crash-*; replay it with: fuzz/out/flowtable fuzz/out/crash-...
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 python=${PYTHON:-.venv/bin/python}
 native=src/flowsonar/_native
-mkdir -p fuzz/out/corpus
-"${CC:-clang}" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
-    -fno-sanitize-recover=undefined -DFLOWSONAR_SANITIZE -I"$native" -Wall -Wextra -Wconversion \
-    fuzz/flowtable_fuzzer.c "$native"/framing.c "$native"/decode.c "$native"/table.c "$native"/index.c \
-    "$native"/stream.c "$native"/fragments.c "$native"/memory.c -o fuzz/out/flowtable
+harnesses="flowtable codecs"
+flowtable="framing decode table index stream fragments memory"
+codecs="tls ja4 sha256 cpu"
+mkdir -p fuzz/out
 # Without the tests' environment it starts from nothing, and finds less in the same time.
 "$python" fuzz/seeds.py fuzz/out/corpus || echo "no seeds: run make test first" >&2
-exec fuzz/out/flowtable -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=1024 -timeout=10 \
-    -print_final_stats=1 -artifact_prefix=fuzz/out/ fuzz/out/corpus
+for harness in $harnesses; do
+    mkdir -p fuzz/out/corpus/"$harness"
+    eval "parts=\$$harness"
+    sources=$(for part in $parts; do printf '%s ' "$native/$part.c"; done)
+    # shellcheck disable=SC2086  # several files
+    "${CC:-clang}" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+        -fno-sanitize-recover=undefined -DFLOWSONAR_SANITIZE -I"$native" -Wall -Wextra -Wconversion \
+        "fuzz/${harness}_fuzzer.c" $sources -o "fuzz/out/$harness"
+    "fuzz/out/$harness" -max_total_time="$((seconds / 2))" -max_len=4096 -rss_limit_mb=1024 -timeout=10 \
+        -print_final_stats=1 -artifact_prefix=fuzz/out/ "fuzz/out/corpus/$harness"
+done

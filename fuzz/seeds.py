@@ -1,4 +1,4 @@
-"""Write the seed corpus of the flow table's fuzzer into a folder: the tests' frames, in the harness's own form."""
+"""Write the seed corpora of the fuzzers, each below a folder: frames and messages of the tests, in their form."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.flows.frames import Conversation, block
 from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
+from tests.native.test_codecs_tls import SAMPLES as TLS
 from tests.native.test_framing_reference import enhanced, record, ring
 
 LINK_TYPES = [1, 1, 1, 1, 101, 0, 9, 12, 50, 51, 104, 108, 113, 192, 204, 276]
@@ -17,7 +18,16 @@ def harness_frame(linktype: int, data: bytes) -> bytes:
     return bytes([kind, min(len(data), 254)]) + data[:254]
 
 
-def seeds() -> dict[str, bytes]:
+def codec_seeds() -> dict[str, bytes]:
+    """Name and content, the first byte chooses the codec."""
+    found = {}
+    for number, data in enumerate(TLS):
+        found[f"tls-{number}"] = b"\x01" + data
+        found[f"tls-message-{number}"] = b"\x01" + data[5:]
+    return found
+
+
+def flowtable_seeds() -> dict[str, bytes]:
     """Name and content."""
     found = {}
     for name, linktype, data, *_ in [*LINKS, *MALFORMED, *OTHER]:
@@ -37,7 +47,8 @@ def seeds() -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in seeds().items():
-        (folder / name).write_bytes(content)
+    for harness, seeds in (("flowtable", flowtable_seeds()), ("codecs", codec_seeds())):
+        folder = Path(sys.argv[1]) / harness
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds.items():
+            (folder / name).write_bytes(content)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "binding_codecs.h"
 #include "framing.h"
 #include "table.h"
 
@@ -450,6 +451,7 @@ static int core_exec(PyObject *module) {
     if (!type) return -1;
     int failed = PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
+    if (!failed) failed = PyModule_AddFunctions(module, codecs_methods);
     return failed;
 }
 

@@ -1,0 +1,62 @@
+/* libFuzzer harness of the codecs: any bytes are read by each of them, from a buffer of exactly their length, and what
+   is given back must lie inside it. The first byte chooses what is read; fuzz/run.sh builds and runs it. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls.h"
+
+#define REQUIRE(condition) \
+    do {                   \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            abort();       \
+        }                  \
+    } while (0)
+
+static volatile uint8_t touched; /* what is pointed to is read, so that the sanitizer sees it */
+
+static void touch(const uint8_t *data, size_t size) {
+    for (size_t i = 0; i < size; i++) touched = (uint8_t)(touched + data[i]);
+}
+
+static void check_hello(enum tls_first found, const struct tls_hello *hello) {
+    if (found != TLS_CLIENT_HELLO && found != TLS_SERVER_HELLO) return;
+    REQUIRE(hello->name_size <= 255);
+    REQUIRE(hello->alpn_count <= TLS_ALPN_MAX);
+    touch(hello->name, hello->name_size);
+    for (uint8_t i = 0; i < hello->alpn_count; i++) {
+        REQUIRE(hello->alpn[i].size > 0);
+        touch(hello->alpn[i].data, hello->alpn[i].size);
+    }
+    REQUIRE(strlen(hello->ja4) == (found == TLS_CLIENT_HELLO && hello->complete ? JA4_SIZE - 1 : 0));
+}
+
+static void fuzz_tls(const uint8_t *data, size_t size, bool final) {
+    static struct tls_hello hello;
+    memset(&hello, 0xa5, sizeof hello);
+    enum tls_first found = tls_read_first_flight(data, size, final, &hello);
+    REQUIRE(!final || found != TLS_MORE);
+    check_hello(found, &hello);
+    found = tls_read_message(data, size, final, 'q', &hello);
+    REQUIRE(!final || found != TLS_MORE);
+    check_hello(found, &hello);
+    if (tls_is_record_chain(data, size)) REQUIRE(tls_is_record(data, size));
+    tls_is_sslv2_hello(data, size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 1) return 0;
+    uint8_t *exact = malloc(size > 1 ? size - 1 : 1);
+    REQUIRE(exact);
+    memcpy(exact, data + 1, size - 1);
+    switch (data[0] >> 1) {
+    default: fuzz_tls(exact, size - 1, data[0] & 1); break;
+    }
+    free(exact);
+    return 0;
+}
