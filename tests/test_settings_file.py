@@ -25,6 +25,7 @@ def test_everything_can_be_set(tmp_path):
         """
         store = "state/verdicts.db"
         signatures = ["mine", "/srv/theirs"]
+        recog = "recog"
         passive = true
         dry_run = true
         [scope]
@@ -45,6 +46,7 @@ def test_everything_can_be_set(tmp_path):
     assert settings == Settings(
         store=tmp_path / "state" / "verdicts.db",
         signatures=(tmp_path / "mine", Path("/srv/theirs")),
+        recog=tmp_path / "recog",
         passive=True,
         dry_run=True,
         scope=ScopeSettings(

@@ -67,6 +67,8 @@ class Settings:
     """The verdict store; None: `$XDG_STATE_HOME/flowsonar/verdicts.db`."""
     signatures: tuple[Path, ...] = ()
     """Folders of signature files beside the ones that come with flowsonar; a file of the same service replaces."""
+    recog: Path | None = None
+    """A copy of rapid7/recog: its fingerprints name products and versions that the signatures leave open."""
     passive: bool = False
     """Ask nothing."""
     dry_run: bool = False

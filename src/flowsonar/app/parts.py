@@ -22,7 +22,7 @@ class Parts:
     def load(cls, settings: Settings) -> Parts:
         """Read and compile the signatures. Raises SignatureError."""
         signatures = load_signatures(settings.signatures)
-        matcher = Matcher(signatures)
+        matcher = Matcher(signatures, recog=settings.recog)
         return cls(signatures, matcher)
 
     def new_reader(self) -> PassiveReader:

@@ -81,6 +81,10 @@ SignaturesOption = Annotated[
     list[Path] | None,
     typer.Option("--signatures", metavar="DIR", help="A folder of further signature files (may be repeated)."),
 ]
+RecogOption = Annotated[
+    Path | None,
+    typer.Option("--recog", metavar="DIR", help="A copy of rapid7/recog, to name more products and versions."),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with all settings; options go over it.")
 ]
@@ -153,6 +157,7 @@ def settings_from(
     exclude: list[str] | None = None,
     store: Path | None = None,
     signatures: list[Path] | None = None,
+    recog: Path | None = None,
     passive: bool = False,
     dry_run: bool = False,
     verbose: int = 0,
@@ -179,6 +184,7 @@ def settings_from(
         ),
         store=store or settings.store,
         signatures=(*settings.signatures, *(signatures or ())),
+        recog=recog or settings.recog,
         passive=passive or settings.passive,
         dry_run=dry_run or settings.dry_run,
     )

@@ -14,6 +14,7 @@ from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
     JsonOption,
+    RecogOption,
     ScopeOption,
     SignaturesOption,
     StoreOption,
@@ -54,6 +55,7 @@ def probe(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
+    recog: RecogOption = None,
     config: ConfigOption = None,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -65,7 +67,14 @@ def probe(
     from flowsonar.outputs import Format, open_output
 
     settings = settings_from(
-        config, scope=scope, exclude=exclude, store=store, signatures=signatures, dry_run=dry_run, verbose=verbose
+        config,
+        scope=scope,
+        exclude=exclude,
+        store=store,
+        signatures=signatures,
+        recog=recog,
+        dry_run=dry_run,
+        verbose=verbose,
     )
     budget = settings.budget
     budget = replace(

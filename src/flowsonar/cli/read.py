@@ -13,6 +13,7 @@ from flowsonar.cli.common import (
     FormatOption,
     JsonOption,
     OutputOption,
+    RecogOption,
     ScopeOption,
     SignaturesOption,
     VerboseOption,
@@ -40,6 +41,7 @@ def read(
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     signatures: SignaturesOption = None,
+    recog: RecogOption = None,
     config: ConfigOption = None,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -51,7 +53,7 @@ def read(
     from flowsonar.outputs import open_output, open_progress
 
     kind = form_of(json=json, form=form, output=output_file)
-    settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, verbose=verbose)
+    settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose)
     with open_progress() as progress, open_output(kind, live=False, file=output_file) as output:
         reading = Reading(capture, settings, progress=progress)
 

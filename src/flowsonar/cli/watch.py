@@ -13,6 +13,7 @@ from flowsonar.cli.common import (
     FormatOption,
     JsonOption,
     OutputOption,
+    RecogOption,
     ScopeOption,
     SignaturesOption,
     StoreOption,
@@ -51,6 +52,7 @@ def watch(
     ] = None,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
+    recog: RecogOption = None,
     config: ConfigOption = None,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -68,6 +70,7 @@ def watch(
         exclude=exclude,
         store=store,
         signatures=signatures,
+        recog=recog,
         passive=passive,
         dry_run=dry_run,
         verbose=verbose,

@@ -13,6 +13,7 @@ from flowsonar.signatures import cachefile
 from flowsonar.signatures.conditions import SCAN_BYTES, Bytes, CompiledCondition, Reply, is_echo
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.families import specificities
+from flowsonar.signatures.knowledge import Knowledge, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
@@ -25,9 +26,18 @@ _INITIATOR = Side.INITIATOR
 class Matcher:
     """All signatures, compiled. `engine` says what finds the candidates: `hyperscan` or `re2`."""
 
-    def __init__(self, signatures: SignatureSet, *, cache: Path | None = None, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        signatures: SignatureSet,
+        *,
+        cache: Path | None = None,
+        engine: str | None = None,
+        recog: Path | None = None,
+    ) -> None:
+        """`recog` names a copy of rapid7/recog, for products that the signatures leave open. Raises SignatureError."""
         self.engine = engine or available()[0]
         directory = cache if cache is not None else cachefile.cache_directory()
+        self.knowledge = Knowledge.load(recog, self.engine, directory) if recog is not None else None
         payloads: dict[Transport, list[Rule]] = {Transport.TCP: [], Transport.UDP: []}
         replies: list[Rule] = []
         specific = specificities(signatures)
@@ -77,7 +87,8 @@ class Matcher:
             if known is None or rule.order < known.order:
                 best[rule.service] = rule
         names = [rule for rule in holding if rule.names] if side is not _INITIATOR else []
-        return _matches(best.values(), names, data)
+        matches = _matches(best.values(), names, data)
+        return self._named(matches, data) if self.knowledge is not None and side is not _INITIATOR else matches
 
     def reply(self, reply: Reply) -> list[Match]:
         """What an endpoint's answer says, whatever it was an answer to: all that match, the most specific first."""
@@ -91,7 +102,21 @@ class Matcher:
         ]
         names = [rule for rule in holding if rule.names]
         matches = _matches([rule for rule in holding if not rule.names], names, data)
+        if self.knowledge is not None:
+            matches = self._named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
+
+    def _named(self, matches: list[Match], data: bytes) -> list[Match]:
+        """Fill in what recog knows and the signatures leave open; for the best service only."""
+        if not matches or self.knowledge is None:
+            return matches
+        service = matches[0].service
+        if all(match.product and match.version and match.cpe for match in matches if match.service == service):
+            return matches
+        known = self.knowledge.about(service, data)
+        if known is None:
+            return matches
+        return [completed(match, known) if match.service == service else match for match in matches]
 
     def holds(self, condition: Condition, reply: Reply) -> dict[str, str] | None:
         """Test one condition: its named groups and captured fields (latin-1 text), or None when it fails."""
