@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,9 +32,16 @@ def _of(*command: str) -> Callable[[], str | None]:
     return lambda: version_of(command)
 
 
+def _python() -> str:
+    """It tells two: its own and Python's."""
+    return f"{platform.python_version()}|{http.server.SimpleHTTPRequestHandler.server_version.partition('/')[2]}"
+
+
 PROGRAMS: tuple[Entry, ...] = (
     Entry(name="nginx", start=named(web.nginx, "nginx", _of("nginx", "-v")), packages=("nginx-light",)),
-    Entry(name="python-http", start=named(web.python_http, "SimpleHTTPServer", lambda: "0.6"), program="/"),
+    Entry(
+        name="python-http", start=named(web.python_http, "Python http.server|SimpleHTTPServer", _python), program="/"
+    ),
     Entry(name="vsftpd", start=named(ftp.vsftpd, "vsFTPd", _of("vsftpd", "-v")), packages=("vsftpd", "lftp")),
     Entry(name="pyftpdlib", start=named(ftp.pyftpdlib, "pyftpdlib"), packages=("lftp",)),
     Entry(

@@ -109,18 +109,21 @@ def judged(service: Service, said: Said, parents: Mapping[str, str]) -> Judgemen
 
 
 def product_right(service: Service, said: Said) -> bool:
-    """Whether the product is named as it names itself, or a name that contains it."""
+    """Whether the product is named as it names itself (`|` between several names), or a name that contains it."""
     if service.product is None or not said.product:
         return False
-    ours, theirs = _plain(service.product), _plain(said.product)
-    return ours in theirs or theirs in ours
+    theirs = _plain(said.product)
+    return any((ours := _plain(one)) in theirs or theirs in ours for one in service.product.split("|"))
 
 
 def version_right(service: Service, said: Said) -> bool:
     """Whether the version is the true one, or its beginning, or the true one with more behind it."""
     if service.version is None or not said.version:
         return False
-    ours, theirs = _numbers(service.version), _numbers(said.version)
+    return any(_begins_alike(_numbers(one), _numbers(said.version)) for one in service.version.split("|"))
+
+
+def _begins_alike(ours: list[str], theirs: list[str]) -> bool:
     shorter = min(len(ours), len(theirs))
     return shorter > 0 and ours[:shorter] == theirs[:shorter]
 

@@ -47,3 +47,16 @@ def greeter() -> Iterator[int]:
     """Says OpenSSH's identification line and no more; its port."""
     with _running(_Server(("127.0.0.1", 0), _Greeter)) as port:
         yield port
+
+
+class _Odd(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        if self.request.recv(256):
+            self.request.sendall(b"WHAT?")
+
+
+@contextmanager
+def odd() -> Iterator[int]:
+    """Answers everything with bytes that no service says; its port."""
+    with _running(_Server(("127.0.0.1", 0), _Odd)) as port:
+        yield port

@@ -2,7 +2,7 @@ import pytest
 
 from flowsonar.errors import ConfigError
 from flowsonar.model import Transport
-from flowsonar.probes.targets import Target, TargetLines, parse_target
+from flowsonar.probes.targets import Target, parse_target
 
 TCP, UDP = Transport.TCP, Transport.UDP
 
@@ -25,35 +25,25 @@ def test_expressions(text: str, expected: list[Target]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "host", "host:", ":80", "host:0", "host:70000", "host:9-8", "host:a", "2001:db8::1:80", "[::1]80",
-     "10.0.0.0/8:80", "10.0.0.0/99:80", "a b:80", "host:80/sctp", "host:²"],
+     "10.0.0.0/8:80", "[2001:db8::/64]:80", "[fe80::zz]:1", "host:1,,2", "h" * 300 + ":80",
+     "10.0.0.0/99:80", "a b:80", "host:80/sctp", "host:²"],
 )  # fmt: skip
 def test_wrong_expressions_say_so(text: str) -> None:
     with pytest.raises(ConfigError, match="target"):
         list(parse_target(text))
 
 
-def test_zeek_suricata_and_plain_lines() -> None:
-    lines = [
-        "# a comment",
-        '{"id.resp_h": "192.0.2.1", "id.resp_p": 22, "proto": "tcp"}',
-        '{"event_type": "flow", "dest_ip": "192.0.2.2", "dest_port": 53, "proto": "UDP"}',
-        '{"dest_ip": "192.0.2.2", "proto": "ICMP"}',
-        "{broken",
-        "192.0.2.3:80",
-        "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto",
-        "1.0\tC1\t192.0.2.9\t4242\t192.0.2.4\t443\ttcp",
-        "1.0\tC1",
-    ]
-    source = TargetLines("-")
-    assert list(source.parse(lines)) == [
-        Target("192.0.2.1", 22, TCP),
-        Target("192.0.2.2", 53, UDP),
-        Target("192.0.2.3", 80, TCP),
-        Target("192.0.2.4", 443, TCP),
-    ]
-    assert source.skipped == 3
+def test_ports_in_their_order_and_each_once() -> None:
+    assert [target.port for target in parse_target("host:8000-8002,22,8001,21")] == [8000, 8001, 8002, 22, 21]
 
 
-def test_a_wrong_line_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"list\.txt:2: target"):
-        list(TargetLines("list.txt").parse(["192.0.2.1:80", "nonsense"]))
+def test_targets_are_generated_port_by_port() -> None:
+    expression = parse_target("10.0.0.0/16:1-65535")
+    assert len(expression) == 65534 * 65535
+    first = [target for target, _ in zip(expression, range(3), strict=False)]
+    assert first == [Target(f"10.0.0.{last}", 1, TCP) for last in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("text", ["192.0.2.0/30:22,80", "192.0.2.0/31:1", "[2001:db8::/126]:5-9", "host:1-3/udp"])
+def test_the_length_is_known_before(text: str) -> None:
+    assert len(parse_target(text)) == len(list(parse_target(text)))

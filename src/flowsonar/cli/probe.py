@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowsonar.cli import process
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -24,23 +23,49 @@ from flowsonar.cli.common import (
     settings_from,
     warn,
 )
+from flowsonar.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowsonar.probes.targets import Target
+    from flowsonar.cli.asked import Asked, Sources
+    from flowsonar.config import Settings
+    from flowsonar.outputs.progress import ProgressBar
 
 __all__ = ["probe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """How the answers are given."""
+
+    json: bool
+    label: bool
+    output: Path | None
+    resume: bool
 
 
 @exits
 def probe(
     target: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="TARGET...",
-            help="host:port, host:port/udp, [v6]:port, ranges, CIDR:port; - reads targets, conn.log or eve.json.",
+            metavar="[TARGET...]",
+            help="host:port, host:port/udp, [v6]:port, CIDR:ports; - reads targets or flow records.",
         ),
-    ],
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", metavar="FILE", help="Targets, conn.log, eve.json or nfdump's CSV (may be repeated)."),
+    ] = None,
     json: JsonOption = False,
+    label: Annotated[
+        bool, typer.Option("--label", help="Give flow records back as JSON lines with their label, in their order.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON lines there, not to standard output.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --output where a run before ended; nothing is asked twice.")
+    ] = False,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     timeout: Annotated[
@@ -51,6 +76,9 @@ def probe(
     ] = None,
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (200).")
+    ] = None,
+    per_host: Annotated[
+        float | None, typer.Option("--per-host", metavar="N", min=0.1, help="The same to one address (50).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     store: StoreOption = None,
@@ -63,9 +91,6 @@ def probe(
 
     Addresses outside loopback, link-local and private ranges need `--scope`.
     """
-    from flowsonar.app import Probing
-    from flowsonar.outputs import Format, open_output
-
     settings = settings_from(
         config,
         scope=scope,
@@ -76,54 +101,71 @@ def probe(
         dry_run=dry_run,
         verbose=verbose,
     )
+    settings = _with_budget(settings, timeout=timeout, max_probes=max_probes, rate=rate, per_host=per_host)
+    if resume and output is None:
+        raise ConfigError("--resume goes on with a file of records: name it with --output FILE")
+    if dry_run and (label or output is not None):
+        raise ConfigError("--dry-run asks nothing: leave --label and --output out")
+    from flowsonar.cli.asked import Sources
+
+    sources = Sources(target or (), [str(one) for one in file or ()], flows_only=label, tell=warn)
+    wanted = _Wanted(json=json, label=label, output=output, resume=resume)
+    return _ask(sources, settings, wanted)
+
+
+def _with_budget(
+    settings: Settings,
+    *,
+    timeout: float | None,
+    max_probes: int | None,
+    rate: float | None,
+    per_host: float | None,
+) -> Settings:
+    """Put the options over the settings; a burst is what a second brings."""
     budget = settings.budget
-    budget = replace(
-        budget,
-        timeout_s=timeout or budget.timeout_s,
-        max_probes=max_probes or budget.max_probes,
-        rate=rate or budget.rate,
-        burst=budget.burst if rate is None else max(1, int(rate)),
-    )
-    probing = Probing(_targets(target), replace(settings, budget=budget))
-
-    async def main() -> None:
-        with open_output(Format.JSON if json else Format.TABLE, live=False) as output:
-            async for record in probing:
-                if not settings.dry_run:
-                    output.write([record])
-                    output.flush()
-
-    run(main, probing.stop)
-    for question, probes in probing.planned:
-        endpoint = question.endpoint
-        warn(f"would ask {endpoint.address} {endpoint.port}/{endpoint.transport}: {', '.join(probes)}")
-    for problem in probing.problems:
-        warn(problem)
-    return 1 if probing.problems or not probing.total else 0
+    if timeout is not None:
+        budget = replace(budget, timeout_s=timeout)
+    if max_probes is not None:
+        budget = replace(budget, max_probes=max_probes)
+    if rate is not None:
+        budget = replace(budget, rate=rate, burst=max(1, int(rate)))
+    if per_host is not None:
+        burst = max(1, int(per_host))
+        budget = replace(
+            budget,
+            per_host_rate=per_host,
+            per_host_burst=burst,
+            per_prefix_rate=max(per_host, budget.per_prefix_rate),
+            per_prefix_burst=max(burst, budget.per_prefix_burst),
+        )
+    return replace(settings, budget=budget)
 
 
-def _targets(texts: Iterable[str]) -> AsyncIterator[Target]:
-    """Parse at once what is wrong in the arguments; standard input and files come when it is their turn."""
-    from flowsonar.probes.targets import TargetLines, parse_target
+def _ask(sources: Sources, settings: Settings, wanted: _Wanted) -> int:
+    from flowsonar.cli.asked import Endpoints, Plans, Records
+    from flowsonar.outputs.progress import ProgressBar
 
-    parsed: list[Iterable[Target] | None] = []
-    for text in texts:
-        if text == "-":
-            parsed.append(None)
-        elif ":" not in text and Path(text).is_file():
-            parsed.append(TargetLines(text).parse(Path(text).read_text(errors="replace").splitlines()))
-        else:
-            parsed.append(parse_target(text))
+    asked: Asked
+    if settings.dry_run:
+        asked = Plans(sources, settings, json=wanted.json)
+    elif wanted.label:
+        asked = Records(sources, settings, output=wanted.output, resume=wanted.resume)
+    else:
+        asked = Endpoints(sources, settings, json=wanted.json, output=wanted.output, resume=wanted.resume)
+    with asked, ProgressBar(unit="") as bar:
 
-    async def each() -> AsyncIterator[Target]:
-        for targets in parsed:
-            if targets is not None:
-                for target in targets:
-                    yield target
-                continue
-            lines = TargetLines("standard input")
-            async for line in process.lines_of_input():
-                for target in lines.parse([line]):
-                    yield target
+        async def main() -> None:
+            drawing = asyncio.ensure_future(_draw(bar, asked))
+            try:
+                await asked.go()
+            finally:
+                drawing.cancel()
 
-    return each()
+        run(main, asked.stop)
+    return asked.told()
+
+
+async def _draw(bar: ProgressBar, asked: Asked) -> None:
+    while True:
+        bar("probe", *asked.progress())
+        await asyncio.sleep(0.2)

@@ -10,12 +10,11 @@ import os
 import resource
 import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from flowsonar.errors import ConfigError, FlowsonarError
+from flowsonar.errors import FlowsonarError
 
 __all__ = [
     "DESCRIPTORS",
@@ -25,7 +24,6 @@ __all__ = [
     "finish_output",
     "interruptible",
     "leave_to_signals",
-    "lines_of_input",
     "mend_streams",
     "need_descriptors",
     "said_by",
@@ -36,11 +34,6 @@ DESCRIPTORS: Final = 32
 """Standard streams, event loop, ring, store with its log, capture, and a handful of conversations."""
 _WANTED_DESCRIPTORS: Final = 4096
 """Asked for where the limit may be raised: a conversation takes one, and `BudgetSettings.parallel` is 512."""
-
-_PIECE_BYTES: Final = 1 << 16
-_PIECES_AHEAD: Final = 4
-_LINE_BYTES: Final = 1 << 20
-"""No flow record is as long."""
 
 ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -101,41 +94,6 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         leave_to_signals()
-
-
-async def lines_of_input() -> AsyncIterator[str]:
-    """Lines of standard input as they come, while the event loop goes on. Raises ConfigError where it is closed."""
-    if sys.stdin is None:
-        raise ConfigError("standard input is closed: pipe targets into it, or name them")
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[bytes] = asyncio.Queue()
-    room = threading.BoundedSemaphore(_PIECES_AHEAD)
-    descriptor = sys.stdin.fileno()
-
-    def read() -> None:  # not through `sys.stdin`: its lock, held at the end of the program, would break that
-        data = b"?"
-        while data:
-            room.acquire()
-            try:
-                data = os.read(descriptor, _PIECE_BYTES)
-            except OSError:
-                data = b""
-            with suppress(RuntimeError):  # the loop is closed: nobody asks any more
-                loop.call_soon_threadsafe(waiting.put_nowait, data)
-
-    threading.Thread(target=read, daemon=True, name="standard input").start()
-    rest = b""
-    while data := await waiting.get():
-        room.release()
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace")
-        if len(rest) > _LINE_BYTES:
-            raise ConfigError(f"standard input: a line of more than {_LINE_BYTES} bytes is no target")
-    if rest:
-        yield rest.decode(errors="replace")
 
 
 def ending() -> None:

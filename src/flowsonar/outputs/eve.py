@@ -17,7 +17,7 @@ import orjson
 
 from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
 
-__all__ = ["encode", "proto", "state", "timestamp"]
+__all__ = ["encode", "endpoint_label", "proto", "state", "timestamp"]
 
 _PROTO: Final = {transport: transport.value.upper() for transport in Transport}
 _ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
@@ -160,15 +160,20 @@ def state(reason: str, counters: FlowCounters) -> str:
     return "established" if counters.packets_toserver and counters.packets_toclient else "new"
 
 
-def _endpoint(record: EndpointRecord, data: bool) -> dict[str, Any]:
-    endpoint = record.endpoint
-    flowsonar = _verdict(record.verdict, record.verdict_ms, data)
+def endpoint_label(record: EndpointRecord, *, data: bool = False) -> dict[str, Any]:
+    """Make the `flowsonar` object of an endpoint's record. What nobody could identify comes with its bytes."""
+    flowsonar = _verdict(record.verdict, record.verdict_ms, data or record.verdict.service is None)
     flowsonar["outcome"] = record.outcome
     flowsonar["connections"] = record.connections
     flowsonar["datagrams"] = record.datagrams
     flowsonar["bytes_sent"] = record.bytes_sent
     flowsonar["rtt_ms"] = None if record.rtt_ms is None else round(record.rtt_ms, 3)
     flowsonar["detail"] = record.detail
+    return flowsonar
+
+
+def _endpoint(record: EndpointRecord, data: bool) -> dict[str, Any]:
+    endpoint = record.endpoint
     return {
         "timestamp": timestamp(record.time_ns),
         "event_type": record.type,
@@ -176,7 +181,7 @@ def _endpoint(record: EndpointRecord, data: bool) -> dict[str, Any]:
         "dest_port": endpoint.port,
         "proto": proto(endpoint.transport, endpoint.address),
         "app_proto": record.verdict.service or "unknown",
-        "flowsonar": flowsonar,
+        "flowsonar": endpoint_label(record, data=data),
     }
 
 

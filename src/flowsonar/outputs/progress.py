@@ -34,12 +34,15 @@ def cleared() -> bytes:
 
 
 class ProgressBar:
-    """Called with a capture's name, the bytes read of it and its size (None where not known).
+    """Called with a capture's name, the bytes read of it and its size (None where not known); or with other units.
 
     Shows nothing where `stream` is no terminal that can go back to the beginning of a line.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, unit: str = "B", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._unit = unit
         self._console = _terminal(stream or sys.stderr)
         self._clock = clock
         self._began_s = self._drawn_s = clock()
@@ -73,7 +76,7 @@ class ProgressBar:
 
     def _line(self, position: int, size: int | None, took_s: float) -> str:
         rate = position / took_s if took_s > 0 else 0.0
-        end = f"{amount(position)}B  {amount(int(rate))}B/s"
+        end = f"{amount(position)}{self._unit}  {amount(int(rate))}{self._unit}/s"
         name = visible(self._name, 30)
         if size:
             share = min(1.0, position / size)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flowsonar.config import Settings
 from flowsonar.model import Question, Transport
 from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
+from flowsonar.probes.sample import first_message, shown
 
 __all__ = ["preview"]
 
@@ -51,7 +52,9 @@ def preview(
                 if probe.amplifies and not amplifying:
                     lines.append(f"not {probe.id}: its answer is large and the endpoint is outside the default scope")
                 else:
-                    lines.append(f"ask {probe.id}{where}, wait {seconds:.2f} s")
+                    message = first_message(probe, question.endpoint, question.hints.server_name)
+                    said = f": {shown(message)}" if message is not None else ""
+                    lines.append(f"ask {probe.id}{where}, wait {seconds:.2f} s{said}")
                 seen.patient = seen.patient or (probe, move.over) in seen.tried
                 seen.tried.append((probe, move.over))
                 seen.spent += 1 if udp else int(fresh or move.fresh)

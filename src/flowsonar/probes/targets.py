@@ -1,25 +1,25 @@
-"""What `flowsonar probe` is pointed at: target expressions, and bare flow records of other tools.
+"""What `flowsonar probe` is pointed at: target expressions.
 
     192.0.2.7:8080          one TCP port               192.0.2.7:53/udp     one UDP port
     [2001:db8::7]:443       IPv6                       files.example:20-25  a range, ports with commas too
-    10.0.0.0/28:22,80       every address of a network
+    10.0.0.0/28:22,80       every address of a network [2001:db8::/120]:22  of an IPv6 network
 
-Standard input and files hold such expressions, one a line (`#` begins a comment), or flow records: Zeek `conn.log`
-(TSV or JSON) and Suricata `eve.json`; their responders are the targets, each once.
+Targets are generated, not listed: a /16 with a thousand ports takes no more memory than one address.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowsonar import limits
 from flowsonar.errors import ConfigError
-from flowsonar.model import Transport
+from flowsonar.model import Hints, Transport
 
-__all__ = ["Target", "TargetLines", "parse_target"]
+__all__ = ["Expression", "Target", "parse_target"]
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,45 @@ class Target:
     host: str
     port: int
     transport: Transport = Transport.TCP
+    hints: Hints | None = None
+    """What a flow record told of it."""
 
 
-def parse_target(text: str) -> Iterator[Target]:
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """The targets of one expression; iterate as often as you like."""
+
+    host: str
+    """A name or an address, where `network` is None."""
+    network: _Network | None
+    ports: tuple[tuple[int, int], ...]
+    """Ranges, first and last, none overlapping."""
+    transport: Transport
+
+    def __len__(self) -> int:
+        """How many targets there are."""
+        return self._hosts() * sum(last - first + 1 for first, last in self.ports)
+
+    def __iter__(self) -> Iterator[Target]:
+        """Port by port, so that one host's questions are spread over the run."""
+        for first, last in self.ports:
+            for port in range(first, last + 1):
+                if self.network is None:
+                    yield Target(self.host, port, self.transport)
+                else:
+                    for address in self.network.hosts():
+                        yield Target(str(address), port, self.transport)
+
+    def _hosts(self) -> int:
+        if self.network is None:
+            return 1
+        size = self.network.num_addresses
+        if self.network.max_prefixlen - self.network.prefixlen <= 1:
+            return size
+        return size - 2 if self.network.version == 4 else size - 1  # as `hosts` leaves out
+
+
+def parse_target(text: str) -> Expression:
     """The targets that one expression names. Raises ConfigError with what is wrong."""
     expression, _, suffix = text.strip().rpartition("/")
     transport = Transport.TCP
@@ -40,106 +76,77 @@ def parse_target(text: str) -> Iterator[Target]:
     else:
         expression = text.strip()
     host, ports = _split(expression, text)
-    hosts = _hosts(host, text)
-    numbers = _ports(ports, text)
-    return (Target(one, port, transport) for one in hosts for port in numbers)
+    return Expression(*_host(host, text), _ports(ports, text), transport)
 
 
 def _split(expression: str, text: str) -> tuple[str, str]:
     if expression.startswith("["):
         host, bracket, ports = expression[1:].partition("]:")
         if not bracket:
-            raise ConfigError(f"target {text!r}: write an IPv6 target as [address]:port")
+            raise ConfigError(f"target {_shown(text)}: write an IPv6 target as [address]:port")
         return host, ports
     if expression.count(":") > 1:
-        raise ConfigError(f"target {text!r}: write an IPv6 target as [address]:port")
+        raise ConfigError(f"target {_shown(text)}: write an IPv6 target as [address]:port")
     host, colon, ports = expression.partition(":")
     if not colon or not host or not ports:
-        raise ConfigError(f"target {text!r}: write it as host:port, host:port/udp or [address]:port")
+        raise ConfigError(f"target {_shown(text)}: write it as host:port, host:port/udp or [address]:port")
     return host, ports
 
 
-def _hosts(host: str, text: str) -> Iterable[str]:
+def _host(host: str, text: str) -> tuple[str, _Network | None]:
     if "/" not in host:
-        if not host or any(character.isspace() for character in host):
-            raise ConfigError(f"target {text!r}: {host!r} is not a host name or address")
-        return (host,)
+        if not host or len(host) > 253 or not host.isprintable() or any(one.isspace() for one in host):
+            raise ConfigError(f"target {_shown(text)}: {host!r} is not a host name or address")
+        if ":" in host:
+            try:
+                ipaddress.IPv6Address(host)
+            except ValueError as error:
+                raise ConfigError(f"target {_shown(text)}: {error}") from None
+        return host, None
     try:
         network = ipaddress.ip_network(host, strict=False)
     except ValueError as error:
-        raise ConfigError(f"target {text!r}: {error}") from None
+        raise ConfigError(f"target {_shown(text)}: {error}") from None
     if network.num_addresses > limits.TARGET_ADDRESSES:
         raise ConfigError(
-            f"target {text!r}: {network.num_addresses} addresses are more than {limits.TARGET_ADDRESSES} at a time;"
-            " name smaller networks"
+            f"target {_shown(text)}: {network.num_addresses} addresses are more than {limits.TARGET_ADDRESSES} at a"
+            " time; name smaller networks"
         )
-    return (str(address) for address in network.hosts())
+    return host, network
 
 
-def _ports(text: str, target: str) -> tuple[int, ...]:
-    numbers: list[int] = []
+def _ports(text: str, target: str) -> tuple[tuple[int, int], ...]:
+    ranges: list[tuple[int, int]] = []
     for part in text.split(","):
         low, dash, high = part.partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise ConfigError(f"target {target!r}: {part!r} is not a port or a range of ports")
+        if not _is_number(low) or (dash and not _is_number(high)):
+            raise ConfigError(f"target {_shown(target)}: {part!r} is not a port or a range of ports")
         first, last = int(low), int(high) if dash else int(low)
         if not 1 <= first <= last <= 65535:
-            raise ConfigError(f"target {target!r}: ports go from 1 to 65535, and a range upwards")
-        numbers.extend(range(first, last + 1))
-    return tuple(dict.fromkeys(numbers))
+            raise ConfigError(f"target {_shown(target)}: ports go from 1 to 65535, and a range upwards")
+        ranges.append((first, last))
+    if len(ranges) == 1:
+        return tuple(ranges)
+    ports = dict.fromkeys(port for first, last in ranges for port in range(first, last + 1))
+    return tuple(_joined(ports))
 
 
-class TargetLines:
-    """Targets from lines of text: expressions or flow records, told apart line by line.
+def _joined(ports: dict[int, None]) -> Iterator[tuple[int, int]]:
+    """Ranges of ports in the order they were named."""
+    first = last = 0
+    for port in ports:
+        if port == last + 1 and first:
+            last = port
+            continue
+        if first:
+            yield first, last
+        first = last = port
+    yield first, last
 
-    `skipped` counts records that name no port to ask (ICMP, other transports) and lines that are not understood
-    inside a stream of records; a line that is not understood outside of one raises ConfigError with its number.
-    """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._fields: list[str] = []  # column names of a Zeek TSV log, from its #fields line
-        self._number = 0
-        self.skipped = 0
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5
 
-    def parse(self, lines: Iterable[str]) -> Iterator[Target]:
-        """Yield the targets of `lines`."""
-        for line in lines:
-            self._number += 1
-            text = line.strip()
-            if text.startswith("#fields\t"):
-                self._fields = text.split("\t")[1:]
-            elif text and not text.startswith("#"):
-                yield from self._line(text)
 
-    def _line(self, text: str) -> Iterable[Target]:
-        if text.startswith("{"):
-            return self._json(text)
-        if self._fields:
-            return self._record(dict(zip(self._fields, text.split("\t"), strict=False)))
-        try:
-            return parse_target(text)
-        except ConfigError as error:
-            raise ConfigError(f"{self._name}:{self._number}: {error}") from None
-
-    def _json(self, text: str) -> Iterable[Target]:
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
-            self.skipped += 1
-            return ()
-        return self._record(record) if isinstance(record, dict) else ()
-
-    def _record(self, record: dict[str, object]) -> Iterable[Target]:
-        host = record.get("id.resp_h", record.get("dest_ip"))
-        port = record.get("id.resp_p", record.get("dest_port"))
-        transport = str(record.get("proto", "")).lower()
-        try:
-            number = int(str(port))
-            ipaddress.ip_address(str(host))
-        except ValueError:
-            number = 0
-        if transport not in ("tcp", "udp") or not 1 <= number <= 65535:
-            self.skipped += 1
-            return ()
-        return (Target(str(host), number, Transport(transport)),)
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
