@@ -8,6 +8,8 @@ import pytest
 import typer.main
 
 from flowsonar.cli import app
+from flowsonar.signatures import load_signatures
+from flowsonar.signatures.page import render_page
 
 Command = Any  # click's, wherever typer has it from
 
@@ -46,3 +48,8 @@ def test_every_command_has_help_with_an_example(name: str, command: Command) -> 
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_page_of_services_is_made_from_the_files() -> None:
+    page = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    assert page == render_page(load_signatures()), "run: flowsonar signatures list --markdown > docs/services.md"

@@ -12,6 +12,7 @@ from flowsonar.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowsonar.signatures import Signature, SignatureSet
+    from flowsonar.signatures.scaffold import Seen
 
 __all__ = ["app"]
 
@@ -28,10 +29,18 @@ def _load(folders: list[Path] | None) -> SignatureSet:
 @exits
 def list_services(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All of it as a page: docs/services.md.")] = False,
     signatures: SignaturesOption = None,
 ) -> int:
-    """List the services with class, ports and what is known of each."""
+    """List the services with class, ports and what is asked."""
     loaded = _load(signatures)
+    if json and markdown:
+        raise ConfigError("--json or --markdown, not both")
+    if markdown:
+        from flowsonar.signatures.page import render_page
+
+        typer.echo(render_page(loaded), nl=False)
+        return 0
     if json:
         import orjson
 
@@ -41,17 +50,18 @@ def list_services(
     from rich.console import Console
     from rich.table import Table
 
+    from flowsonar.signatures.page import place_of
+
     table = Table(box=None, pad_edge=False)
-    for column in ("service", "class", "ports", "probes", "replies", "payloads", "examples", "title"):
-        table.add_column(column, no_wrap=column == "service")
+    for column in ("service", "class", "ports", "asked", "patterns", "title"):
+        table.add_column(column, no_wrap=column in ("service", "class"))
     for signature in loaded.services.values():
-        summary = _summary(signature)
-        ports = " ".join(str(port) for port in summary["ports"][:4])  # type: ignore[index]
         table.add_row(
             signature.service,
             str(signature.traffic_class),
-            ports,
-            *(str(len(part)) for part in (signature.probes, signature.replies, signature.payloads, signature.examples)),
+            " ".join(place_of(signature)[:4]),
+            " ".join(probe.name for probe in signature.probes) or "passive only",
+            str(len(signature.replies) + len(signature.payloads)),
             signature.title,
         )
     Console().print(table)
@@ -109,11 +119,15 @@ def check(signatures: SignaturesOption = None) -> int:
 def new(
     service: Annotated[str, typer.Argument(help="The service's name, lower case.")],
     folder: Annotated[Path, typer.Option("--folder", help="Where to write SERVICE.toml.")] = Path(),
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Begin with the answers in records of `probe --json`."),
+    ] = None,
 ) -> int:
     """Write a signature file to begin with; CONTRIBUTING.md has the five steps."""
     from flowsonar.signatures import render_scaffold
 
-    text = render_scaffold(service)
+    text = render_scaffold(service, None if source is None else _seen(source))
     path = folder / f"{service}.toml"
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -124,3 +138,23 @@ def new(
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     typer.echo(f"{path}: fill it in, then run `flowsonar signatures check --signatures {folder}`")
     return 0
+
+
+def _seen(path: Path) -> Seen:
+    """Take the first endpoint that answered and was not identified. Raises ConfigError."""
+    import json
+
+    from flowsonar.signatures.scaffold import Seen
+
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    raise ConfigError(f"{path} holds no records of `flowsonar probe --json`") from None
+                if (seen := Seen.of(record)) is not None:
+                    return seen
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    raise ConfigError(f"{path} has no endpoint that answered and was not identified")

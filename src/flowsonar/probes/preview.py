@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flowsonar.config import Settings
 from flowsonar.model import Question, Transport
 from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
-from flowsonar.probes.sample import first_message, shown
+from flowsonar.signatures.sample import first_message, shown
 
 __all__ = ["preview"]
 

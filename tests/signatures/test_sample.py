@@ -1,6 +1,6 @@
 from flowsonar.model import Endpoint, Transport
-from flowsonar.probes.sample import first_message, shown
 from flowsonar.signatures import load_signatures
+from flowsonar.signatures.sample import first_message, shown
 
 SIGNATURES = load_signatures()
 
