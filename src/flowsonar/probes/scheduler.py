@@ -45,6 +45,7 @@ class Scheduler(Generic[_T]):
         self._entries: dict[int, _Entry[_T]] = {}  # waiting, by id of the item
         self._hosts: dict[str, list[_Entry[_T]]] = {}  # waiting, one heap per host
         self._heads: list[tuple[int, int, str]] = []  # (lightness, place, host) of hosts that may start one
+        self._offered: dict[str, tuple[int, int]] = {}  # what stands in `_heads` for a host; other entries are stale
         self._running: dict[str, int] = {}
         self._eased: dict[str, int] = {}
         self.active = 0  # that count
@@ -77,6 +78,9 @@ class Scheduler(Generic[_T]):
         """The next item to run and its host, or None when nothing may start now."""
         while self.active < self.parallel and self.active + self.eased < self._most and self._heads:
             lightness, place, host = heapq.heappop(self._heads)
+            if self._offered.get(host) != (lightness, place):
+                continue
+            del self._offered[host]
             head = self._head(host)
             if head is None or (head.lightness, head.place) != (lightness, place):
                 self._offer(host)
@@ -124,8 +128,12 @@ class Scheduler(Generic[_T]):
     def _offer(self, host: str) -> None:
         """Name a host whose best waiting item may start; stale names are passed over by `start`."""
         head = self._head(host)
-        if head is not None and self._running.get(host, 0) < self._per_host:
-            heapq.heappush(self._heads, (head.lightness, head.place, host))
+        if head is None or self._running.get(host, 0) >= self._per_host:
+            return
+        best = (head.lightness, head.place)
+        if self._offered.get(host) != best:
+            self._offered[host] = best
+            heapq.heappush(self._heads, (*best, host))
 
 
 def _less(counts: dict[str, int], host: str) -> None:
