@@ -1,6 +1,7 @@
-"""Errors of the system as outcomes, and addresses as the kernel wants them; conversations are in test_prober."""
+"""Errors of the system as outcomes; conversations are in test_prober."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 
@@ -11,12 +12,16 @@ from flowsonar.model import Endpoint, Outcome, Transport
 from flowsonar.probes import engine
 from flowsonar.probes.dialogue import Close, Closed, Connect, Ended, Send, Wait
 from flowsonar.probes.engine import Channel, Gate
+from flowsonar.probes.reactor import Reactor
 
 TARGET = Endpoint(Transport.TCP, "127.0.0.1", 1)
 
 
+@contextlib.contextmanager
 def channel(endpoint=TARGET, settings=None):
-    return Channel(Gate(settings or Settings(), lambda _entry: None), endpoint, endpoint.address)
+    reactor = Reactor()
+    yield Channel(Gate(settings or Settings(), lambda _entry: None), reactor, endpoint, endpoint.address)
+    reactor.close()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,8 @@ def channel(endpoint=TARGET, settings=None):
 )  # fmt: skip
 def test_errors_of_the_system_are_outcomes(code, outcome):
     async def go():
-        return channel()._broken(OSError(code, "text"))
+        with channel() as one:
+            return one._broken(OSError(code, "text"))
 
     event = asyncio.run(go())
     assert event.outcome is outcome
@@ -39,9 +45,9 @@ def test_errors_of_the_system_are_outcomes(code, outcome):
 
 def test_a_prohibition_is_respected():
     async def go():
-        one = channel()
-        one._broken(OSError(errno.EACCES, "no"))
-        return one._gate.budget.delay_s("127.0.0.1", event_time())
+        with channel() as one:
+            one._broken(OSError(errno.EACCES, "no"))
+            return one._gate.budget.delay_s("127.0.0.1", event_time())
 
     def event_time():
         return engine.time.monotonic()
@@ -49,27 +55,10 @@ def test_a_prohibition_is_respected():
     assert asyncio.run(go()) > 5
 
 
-@pytest.mark.parametrize(
-    ("address", "family", "host"),
-    [
-        ("10.0.0.1", socket.AF_INET, "10.0.0.1"),
-        ("::ffff:10.0.0.1", socket.AF_INET, "10.0.0.1"),
-        ("fd00::1", socket.AF_INET6, "fd00::1"),
-        ("fe80::1%lo", socket.AF_INET6, "fe80::1"),
-        ("fe80::1%nosuch", socket.AF_INET6, "fe80::1"),
-    ],
-)
-def test_addresses_as_the_kernel_wants_them(address, family, host):
-    found, target = engine._socket_address(Endpoint(Transport.TCP, address, 80))
-    assert (found, target[0], target[1]) == (family, host, 80)
-    if address.endswith("%lo"):
-        assert target[3] == socket.if_nametoindex("lo")
-
-
 def test_without_a_connection_nothing_is_said_or_heard():
     async def go():
-        one = channel()
-        return [await one._do(command) for command in (Send(b"x", "p"), Wait(1.0), Close())]
+        with channel() as one:
+            return [one._do(command) for command in (Send(b"x", "p"), Wait(1.0), Close())]
 
     said, heard, closed = asyncio.run(go())
     assert isinstance(said, Ended)
@@ -82,12 +71,52 @@ def test_no_file_descriptor_left_is_not_the_other_sides_fault(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     async def go():
-        one = channel()
-        monkeypatch.setattr(engine.socket, "socket", none_left)
-        event = await one._do(Connect("listen", 1.0))
-        monkeypatch.undo()
-        return event
+        with channel() as one:
+            monkeypatch.setattr(engine.socket, "socket", none_left)
+            event = one._do(Connect("listen", 1.0))
+            monkeypatch.undo()
+            return event
 
     event = asyncio.run(go())
     assert event.outcome is Outcome.CANCELLED
     assert "file descriptor" in event.detail
+
+
+def test_an_exception_within_a_dialogue_ends_it_alone():
+    def talk():
+        yield Wait(0.0)
+        raise ValueError("broken signature")
+
+    ended = []
+
+    async def go():
+        with channel() as one:
+            one.start(talk(), lambda answer, problem: ended.append((answer, problem)))
+
+    asyncio.run(go())
+    ((answer, problem),) = ended
+    assert answer is None
+    assert isinstance(problem, ValueError)
+
+
+def test_who_is_cancelled_is_not_told():
+    def talk():
+        try:
+            yield Connect("listen", 1.0)
+            yield Wait(60.0)
+        finally:
+            ended.append("closed")
+
+    ended = []
+
+    async def go():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            endpoint = Endpoint(Transport.TCP, *server.getsockname())
+            with channel(endpoint) as one:
+                one.start(talk(), lambda *_: ended.append("told"))
+                await asyncio.sleep(0)
+                one.cancel()
+                assert len(one._reactor) == 0
+
+    asyncio.run(go())
+    assert ended == ["closed"]

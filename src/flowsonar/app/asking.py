@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
@@ -36,7 +34,7 @@ class Asking:
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
         self._scope = Scope(settings.scope)
         self._dry_run = settings.dry_run
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[Endpoint, Callable[[], None]] = {}  # how to take each question back
         self._answers: list[Answer] = []
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -47,7 +45,7 @@ class Asking:
     @property
     def busy(self) -> int:
         """Questions that are not answered yet."""
-        return len(self._tasks)
+        return len(self._asked)
 
     def why_not(self, endpoint: Endpoint) -> str | None:
         """Why an endpoint may not be asked; None when it may."""
@@ -68,9 +66,13 @@ class Asking:
                 self.planned.append((question, self._prober.plan(question)))
                 self._put(Answer(endpoint=question.endpoint, outcome=Outcome.NOT_PERMITTED, detail="dry run"))
                 continue
-            task = asyncio.get_running_loop().create_task(self._one(question))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._done, question, time.monotonic()))
+            endpoint = question.endpoint
+            if endpoint in self._asked:
+                continue  # its answer is on its way
+            self._asked[endpoint] = _nothing
+            forget = self._prober.put(question, self._told)
+            if endpoint in self._asked:  # it was not answered at once
+                self._asked[endpoint] = forget
 
     def take(self) -> list[Answer]:
         """Answers since the last call."""
@@ -80,7 +82,7 @@ class Asking:
 
     async def changed(self) -> None:
         """Wait for an answer; returns at once where nothing is asked."""
-        if self._tasks and not self._answers:
+        if self._asked and not self._answers:
             await self._news.wait()
 
     def nudge(self) -> None:
@@ -89,13 +91,15 @@ class Asking:
 
     async def close(self) -> None:
         """Stop asking; what was under way ends as `cancelled`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for endpoint, forget in list(self._asked.items()):
+            forget()
+            if self._asked.pop(endpoint, None) is not None:
+                self._put(Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail="stopped"))
         await self._prober.close()
 
-    async def _one(self, question: Question) -> None:
-        self._put(await self._prober.ask(question))
+    def _told(self, answer: Answer) -> None:
+        self._asked.pop(answer.endpoint, None)
+        self._put(answer)
 
     def _put(self, answer: Answer) -> None:
         self._answers.append(answer)
@@ -103,15 +107,6 @@ class Asking:
         if self._wake is not None:
             self._wake()
 
-    def _done(self, question: Question, began_s: float, task: asyncio.Task[None]) -> None:
-        """Every question gets its answer, also when its task was cancelled before it began."""
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled() or error is not None:
-            took_ms = (time.monotonic() - began_s) * 1000
-            self._put(Answer(endpoint=question.endpoint, outcome=Outcome.CANCELLED, took_ms=took_ms))
-        if error is not None:
-            task.get_loop().call_exception_handler({"message": "asking an endpoint failed", "exception": error})
-        self._news.set()
-        if self._wake is not None:
-            self._wake()
+
+def _nothing() -> None:
+    """Take back what is not under way yet."""

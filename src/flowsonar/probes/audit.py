@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from flowsonar.model import Endpoint, Outcome
 
@@ -21,8 +21,7 @@ class AuditAction(StrEnum):
     """The conversation is over; `outcome` says how."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """Who was asked what, when. Entries of the acts `connect` and `send` are made before the packet leaves."""
 
     time_ns: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 from flowsonar.config import BudgetSettings
@@ -147,6 +148,7 @@ def _bucket(buckets: OrderedDict[str, TokenBucket], key: str, rate: float, burst
     return bucket
 
 
+@lru_cache(maxsize=4096)
 def prefix_of(address: str) -> str:
     """The /24 of an IPv4 address, the /64 of an IPv6 one, as text; an IPv4-mapped address counts as IPv4."""
     parsed = ipaddress.ip_address(address)

@@ -1,11 +1,12 @@
-"""The only sockets of the probes. Scope, never-ports, budget and audit log stand between a dialogue and the network."""
+"""The only sockets of the probes. Scope, never-ports, budget and audit log stand between a dialogue and the network.
+
+A dialogue is stepped by what happens to its socket, without a task or a future of its own.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
-import ipaddress
+import select
 import socket
 import struct
 import time
@@ -13,11 +14,9 @@ from collections.abc import Callable
 from typing import Final
 
 from flowsonar import limits
-from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Outcome, Transport
-from flowsonar.probes.audit import AuditAction, AuditEntry
-from flowsonar.probes.budget import Budget
+from flowsonar.probes.audit import AuditAction
 from flowsonar.probes.dialogue import (
     Close,
     Closed,
@@ -33,8 +32,8 @@ from flowsonar.probes.dialogue import (
     TimedOut,
     Wait,
 )
-from flowsonar.probes.own import OwnTraffic
-from flowsonar.probes.scope import Scope
+from flowsonar.probes.gate import Gate, socket_address
+from flowsonar.probes.reactor import IDLE, Reactor
 
 __all__ = ["Channel", "Gate"]
 
@@ -53,113 +52,161 @@ _UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EH
 _PROHIBITED: Final = frozenset({errno.EACCES, errno.EPERM})
 _SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+_WRITABLE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
+_READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
+_OVER: Final = select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 
-class Gate:
-    """What every packet passes: scope and never-ports, budget, audit log, the registry of our own flows."""
+_NONBLOCKING: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
-    def __init__(self, settings: Settings, audit: Callable[[AuditEntry], None]) -> None:
-        self._settings = settings
-        self._audit = audit
-        self._scope = Scope(settings.scope)
-        self.budget = Budget(settings.budget, time.monotonic())
-        self.own = OwnTraffic()
-        self.timeout_s = settings.budget.timeout_s
-        self.counts = dict.fromkeys(("connections", "datagrams", "bytes_sent"), 0)
-
-    def forbids(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
-        """Why no packet may leave for `endpoint`; None when it may."""
-        if self._settings.passive:
-            return "passive: nothing is asked"
-        if self._settings.dry_run:
-            return "dry run: nothing is asked"
-        return self.permits(endpoint, amplifies=amplifies)
-
-    def permits(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
-        """The same without passive mode and dry run."""
-        if endpoint.transport not in (Transport.TCP, Transport.UDP):
-            return f"{endpoint.transport} endpoints cannot be asked"
-        return self._scope.permits(endpoint, amplifies=amplifies)
-
-    def record(
-        self,
-        endpoint: Endpoint,
-        action: AuditAction,
-        probe: str,
-        size: int = 0,
-        outcome: Outcome | None = None,
-        detail: str = "",
-    ) -> None:
-        """Write the audit log. Raises what the log raises: what cannot be written down is not done."""
-        self._audit(
-            AuditEntry(
-                time_ns=time.time_ns(),
-                endpoint=endpoint,
-                action=action,
-                probe=probe,
-                bytes=size,
-                outcome=outcome,
-                detail=detail,
-            )
-        )
+_IDLE, _CONNECTING, _READING, _WRITING, _PAUSED = range(5)
+"""What a channel waits for."""
 
 
 class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
-    def __init__(self, gate: Gate, endpoint: Endpoint, host: str) -> None:
+    __slots__ = ("_connect_s", "_deadline_s", "_descriptor", "_done", "_endpoint", "_gate", "_host", "_local", "_over",
+                 "_paid", "_prepaid", "_reactor", "_readable", "_resumes", "_said", "_socket", "_state", "_talk",
+                 "_udp", "_view", "due_s")  # fmt: skip
+
+    def __init__(self, gate: Gate, reactor: Reactor, endpoint: Endpoint, host: str) -> None:
         self._gate = gate
+        self._reactor = reactor
         self._endpoint = endpoint
         self._host = host
-        self._loop = asyncio.get_running_loop()
+        self._udp = endpoint.transport is Transport.UDP
         self._socket: socket.socket | None = None
+        self._descriptor = -1
         self._local = ("", 0)
         self._prepaid = True  # the token of the first packet was taken when the conversation was let start
+        self._paid = False  # the token of the command that waits was taken
         self._deadline_s = 0.0
+        self._state = _IDLE
+        self._readable = self._over = False
+        self._said = 0  # messages on this socket
+        self._connect_s = 0.0
+        self._view = memoryview(b"")  # what is still to be written
+        self._resumes: Command | None = None  # the command that waits for its token
+        self._talk: Talk[Answer] | None = None
+        self._done: Callable[[Answer | None, Exception | None], None] | None = None
+        self.due_s = IDLE
 
-    async def run(self, talk: Talk[Answer]) -> Answer:
-        """The whole conversation."""
+    def start(self, talk: Talk[Answer], done: Callable[[Answer | None, Exception | None], None]) -> None:
+        """Hold the whole conversation; `done` gets its answer, or the exception that broke it, and is called once."""
         self._deadline_s = time.monotonic() + self._gate.timeout_s
-        try:
-            command = next(talk)
-            while True:
-                command = talk.send(await self._do(command))
-        except StopIteration as stop:
-            answer: Answer = stop.value
-            return answer
-        finally:
-            talk.close()
+        self._talk, self._done = talk, done
+        self._advance(None)
 
-    async def _do(self, command: Command) -> Event:
-        match command:
-            case Connect():
-                return await self._connect(command)
-            case Send():
-                return await self._send(command)
-            case Wait():
-                return await self._wait(command.seconds)
-            case Close():
-                self.close()
-                return Closed(time.monotonic())
+    def cancel(self) -> None:
+        """End it here and now; `done` is not called."""
+        self.close()
+        talk, self._talk, self._done = self._talk, None, None
+        if talk is not None:
+            talk.close()
 
     def close(self) -> None:
         """End the connection: FIN, or RST where unread bytes are left, as the kernel does."""
+        self._state, self.due_s = _IDLE, IDLE
         if self._socket is not None:
+            self._reactor.remove(self._descriptor)
             self._socket.close()
             self._socket = None
             self._gate.own.release(*self._local, self._endpoint, time.monotonic())
 
-    # -- commands -----------------------------------------------------------------------------------------------
+    # -- what happens -------------------------------------------------------------------------------------------
 
-    async def _connect(self, command: Connect) -> Event:
+    def ready(self, mask: int) -> None:
+        """See `Watched`."""
+        if mask & _READABLE:
+            self._readable = True
+            self._over = self._over or bool(mask & _OVER)
+        if self._state == _READING:
+            if self._readable:
+                event = self._read()
+                if event is not None:
+                    self._go_on(event)
+        elif mask & _WRITABLE:
+            if self._state == _CONNECTING:
+                self._go_on(self._stands(failed=bool(mask & (select.EPOLLERR | select.EPOLLHUP))))
+            elif self._state == _WRITING:
+                event = self._write()
+                if event is not None:
+                    self._go_on(event)
+
+    def late(self) -> None:
+        """See `Watched`."""
+        now_s = time.monotonic()
+        state = self._state
+        if state == _READING:  # the socket is read once more: we may be late ourselves
+            self._go_on(self._read() or TimedOut(now_s, self._unacknowledged()))
+        elif state == _CONNECTING:
+            self.close()
+            self._go_on(Ended(now_s, Outcome.SILENT, "no answer to the connection request"))
+        elif state == _WRITING:
+            self._go_on(Ended(now_s, Outcome.CLOSED, "it does not read"))
+        elif state == _PAUSED:
+            command, self._resumes = self._resumes, None
+            assert command is not None
+            self._state, self.due_s, self._paid = _IDLE, IDLE, True
+            event = self._do(command)
+            if event is not None:
+                self._advance(event)
+
+    def _go_on(self, event: Event) -> None:
+        self._state, self.due_s = _IDLE, IDLE
+        self._advance(event)
+
+    def _advance(self, event: Event | None) -> None:
+        """Step the dialogue until it waits for the network or ends."""
+        talk = self._talk
+        if talk is None:
+            return
+        answer: Answer | None = None
+        problem: Exception | None = None
+        try:
+            command = next(talk) if event is None else talk.send(event)
+            while True:
+                event = self._do(command)
+                if event is None:
+                    return
+                command = talk.send(event)
+        except StopIteration as stop:
+            answer = stop.value
+        except Exception as error:  # noqa: BLE001 - one broken conversation must not end the others
+            problem = error
+        done, self._talk, self._done = self._done, None, None
+        talk.close()
+        self.close()
+        if done is not None:
+            done(answer, problem)
+
+    def _do(self, command: Command) -> Event | None:
+        """Do a command; None while it waits for the network."""
+        kind = type(command)
+        if kind is Wait:
+            return self._wait(command.seconds)  # type: ignore[union-attr]
+        if kind is Send:
+            return self._send(command)  # type: ignore[arg-type]
+        if kind is Connect:
+            return self._connect(command)  # type: ignore[arg-type]
+        assert kind is Close
+        self.close()
+        return Closed(time.monotonic())
+
+    # -- connecting ---------------------------------------------------------------------------------------------
+
+    def _connect(self, command: Connect) -> Event | None:
         self.close()
         if (why := self._gate.forbids(self._endpoint)) is not None:
             return Ended(time.monotonic(), Outcome.NOT_PERMITTED, why)
-        udp = self._endpoint.transport is Transport.UDP
-        if not udp and (refused := await self._token()) is not None:
-            return refused
+        if not self._udp and not self._paid:
+            leave = self._token(command)
+            if leave is not True:
+                return leave or None
+        self._paid = False
         for attempt in range(_BIND_TRIES):
             try:
-                event = await self._connect_once(command, udp=udp)
+                return self._connect_once(command)
             except OSError as problem:
                 self.close()
                 if problem.errno == errno.EADDRNOTAVAIL and attempt + 1 < _BIND_TRIES:
@@ -168,126 +215,158 @@ class Channel:
             except FlowsonarError as problem:
                 self.close()
                 return Ended(time.monotonic(), Outcome.NOT_PERMITTED, f"the audit log cannot be written: {problem}")
-            else:
-                return event
         raise AssertionError("the last try returns")
 
-    async def _connect_once(self, command: Connect, *, udp: bool) -> Event:
-        target = _socket_address(self._endpoint)
-        kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
-        opened = self._socket = socket.socket(target[0], kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)
-        local = _local_address(target)
-        opened.bind((local, 0, *target[1][2:]) if target[0] == socket.AF_INET6 else (local, 0))
+    def _connect_once(self, command: Connect) -> Event | None:
+        endpoint, gate, udp = self._endpoint, self._gate, self._udp
+        family, target = socket_address(endpoint.address, endpoint.port)
+        now_s = time.monotonic()
+        opened = self._socket = socket.socket(family, (socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) | _NONBLOCKING)
+        self._descriptor = opened.fileno()
+        self._readable = self._over = False
+        self._said = 0
+        if not udp:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        local = gate.local_address(family, target, now_s)
+        opened.bind((local, 0, *target[2:]) if family == socket.AF_INET6 else (local, 0))
         self._local = (local, opened.getsockname()[1])
-        if self._local == (str(target[1][0]), self._endpoint.port):
+        if self._local == (str(target[0]), endpoint.port):
             raise OSError(errno.EADDRNOTAVAIL, "a socket must not be connected to itself")
-        self._gate.own.register(*self._local, self._endpoint)
+        gate.own.register(*self._local, endpoint)
         if udp:
-            opened.connect(target[1])
+            opened.connect(target)
+            self._reactor.add(self._descriptor, self)
             return Connected(time.monotonic(), None, *self._local)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._gate.record(self._endpoint, AuditAction.CONNECT, command.probe)
-        self._gate.counts["connections"] += 1
-        began_s = time.monotonic()
-        failure = opened.connect_ex(target[1])
-        if failure == errno.EINPROGRESS:
-            if not await self._ready(opened, command.within_s, write=True):
-                self.close()
-                return Ended(time.monotonic(), Outcome.SILENT, "no answer to the connection request")
-            failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if failure:
+        gate.record(endpoint, AuditAction.CONNECT, command.probe)
+        gate.counts["connections"] += 1
+        self._connect_s = now_s
+        failure = opened.connect_ex(target)
+        if failure and failure != errno.EINPROGRESS:
             raise OSError(failure, "connect")
+        self._reactor.add(self._descriptor, self)
+        self._state = _CONNECTING
+        self._reactor.at(now_s + command.within_s, self)
+        return None
+
+    def _stands(self, *, failed: bool) -> Event:
+        """The connection request was answered."""
+        opened = self._socket
+        assert opened is not None
+        failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if failed else 0
+        if failure:
+            self.close()
+            return self._broken(OSError(failure, "connect"), connecting=True)
         now_s = time.monotonic()
         self._gate.budget.answered(self._host)
-        return Connected(now_s, _rtt_s(opened) or now_s - began_s, *self._local)
+        return Connected(now_s, _rtt_s(opened) or now_s - self._connect_s, *self._local)
 
-    async def _send(self, command: Send) -> Event:
-        opened = self._socket
+    # -- talking ------------------------------------------------------------------------------------------------
+
+    def _send(self, command: Send) -> Event | None:
+        opened, gate = self._socket, self._gate
         if opened is None:
             return Ended(time.monotonic(), Outcome.CLOSED)
-        why = self._gate.forbids(self._endpoint, amplifies=command.amplifies and _is_udp(self._endpoint))
+        why = gate.forbids(self._endpoint, amplifies=command.amplifies and self._udp)
         if why is not None:
             return Ended(time.monotonic(), Outcome.NOT_PERMITTED, why)
-        if _is_udp(self._endpoint) and (refused := await self._token()) is not None:
-            return refused
+        if self._udp and not self._paid:
+            leave = self._token(command)
+            if leave is not True:
+                return leave or None
+        self._paid = False
         try:
-            self._gate.record(self._endpoint, AuditAction.SEND, command.probe, len(command.data))
+            gate.record(self._endpoint, AuditAction.SEND, command.probe, len(command.data))
         except FlowsonarError as problem:
             return Ended(time.monotonic(), Outcome.NOT_PERMITTED, f"the audit log cannot be written: {problem}")
-        self._gate.counts["bytes_sent"] += len(command.data)
-        if _is_udp(self._endpoint):
-            self._gate.counts["datagrams"] += 1
-        view = memoryview(command.data)
-        until_s = time.monotonic() + command.within_s
+        gate.counts["bytes_sent"] += len(command.data)
+        if self._udp:
+            gate.counts["datagrams"] += 1
+        elif self._said == 1:  # a second message must not wait until the first is acknowledged
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._said += 1
+        self._view = memoryview(command.data)
+        event = self._write()
+        if event is None:
+            self._state = _WRITING
+            self._reactor.at(time.monotonic() + command.within_s, self)
+        return event
+
+    def _write(self) -> Event | None:
+        opened, view = self._socket, self._view
+        assert opened is not None
         while view:
             try:
                 view = view[opened.send(view) :]
             except (BlockingIOError, InterruptedError):
-                if not await self._ready(opened, until_s - time.monotonic(), write=True):
-                    return Ended(time.monotonic(), Outcome.CLOSED, "it does not read")
+                self._view = view
+                return None
             except OSError as problem:
                 return self._broken(problem)
         return Sent(time.monotonic())
 
-    async def _wait(self, seconds: float) -> Event:
-        opened = self._socket
-        if opened is None:
+    def _wait(self, seconds: float) -> Event | None:
+        if self._socket is None:
             return Ended(time.monotonic(), Outcome.CLOSED)
-        until_s = time.monotonic() + seconds
-        udp = _is_udp(self._endpoint)
-        over = False
+        if self._readable:
+            event = self._read()
+            if event is not None:
+                return event
+        now_s = time.monotonic()
+        if seconds <= 0:
+            return self._read() or TimedOut(now_s, self._unacknowledged())
+        self._state = _READING
+        self._reactor.at(now_s + seconds, self)
+        return None
+
+    def _read(self) -> Event | None:
+        """What has come, or None."""
+        opened = self._socket
+        assert opened is not None
         while True:
             try:
                 data = opened.recv(limits.REPLY_BYTES)
             except (BlockingIOError, InterruptedError):
-                if over:
-                    return TimedOut(time.monotonic(), not udp and _unacknowledged(opened))
-                # when the time is over the socket is read once more: we may be late ourselves
-                over = not await self._ready(opened, until_s - time.monotonic(), write=False)
+                self._readable = False
+                return None
             except OSError as problem:
                 return self._broken(problem)
-            else:
-                if data:
-                    if udp:
-                        self._gate.budget.answered(self._host)
-                    return Received(time.monotonic(), data)
-                if not udp:
-                    return Ended(time.monotonic(), Outcome.CLOSED)
+            if data:
+                if self._udp:
+                    self._gate.budget.answered(self._host)
+                elif not self._over and len(data) < limits.REPLY_BYTES:
+                    self._readable = False  # a stream was read to its end for now: the next byte is a new edge
+                return Received(time.monotonic(), data)
+            if not self._udp:
+                return Ended(time.monotonic(), Outcome.CLOSED)
 
     # -- help ---------------------------------------------------------------------------------------------------
 
-    async def _token(self) -> Ended | None:
-        """Wait for the budget; None when the packet may leave."""
+    def _token(self, command: Connect | Send) -> Ended | bool:
+        """True when the packet may leave now; False when the command waits for its token; or why it may not."""
         if self._prepaid:
             self._prepaid = False
-            return None
+            return True
         now_s = time.monotonic()
-        if self._gate.budget.delay_s(self._host, now_s) > max(0.0, self._deadline_s - now_s):
+        budget = self._gate.budget
+        if budget.delay_s(self._host, now_s) > max(0.0, self._deadline_s - now_s):
             return Ended(now_s, Outcome.NOT_PERMITTED, "the budget for this host is used up")
-        delay_s = self._gate.budget.take(self._host, now_s)
-        if delay_s > 0:
-            await asyncio.sleep(delay_s)
-        return None
+        delay_s = budget.take(self._host, now_s)
+        if delay_s <= 0:
+            return True
+        self._resumes = command
+        self._state = _PAUSED
+        self._reactor.at(now_s + delay_s, self)
+        return False
 
-    async def _ready(self, opened: socket.socket, seconds: float, *, write: bool) -> bool:
-        """Wait until the socket can be written or read; False when the time is over."""
-        if seconds <= 0:
+    def _unacknowledged(self) -> bool:
+        """Whether bytes we sent have not been acknowledged: the network, not the server, is slow."""
+        if self._udp or not self._said or self._socket is None:
             return False
-        future: asyncio.Future[bool] = self._loop.create_future()
-        handle = self._loop.call_later(seconds, _set, future, False)
-        add, remove = (
-            (self._loop.add_writer, self._loop.remove_writer)
-            if write
-            else (self._loop.add_reader, self._loop.remove_reader)
-        )
-        descriptor = opened.fileno()
-        add(descriptor, _set, future, True)
         try:
-            return await future
-        finally:
-            handle.cancel()
-            remove(descriptor)
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_UNACKED.size)
+            return len(info) == _TCPI_UNACKED.size and _TCPI_UNACKED.unpack(info)[0] > 0
+        except OSError:
+            return False
 
     def _broken(self, problem: OSError, *, connecting: bool = False) -> Ended:
         """What an error of the system says about the other side."""
@@ -311,36 +390,6 @@ class Channel:
         return Ended(now_s, Outcome.CLOSED, (problem.strerror or "broken").lower())
 
 
-def _set(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _is_udp(endpoint: Endpoint) -> bool:
-    return endpoint.transport is Transport.UDP
-
-
-def _socket_address(endpoint: Endpoint) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
-    """Family and address for the kernel; an IPv4-mapped address is asked as what it is, IPv4."""
-    parsed = ipaddress.ip_address(endpoint.address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return socket.AF_INET, (endpoint.address, endpoint.port)
-    if parsed.ipv4_mapped is not None:
-        return socket.AF_INET, (str(parsed.ipv4_mapped), endpoint.port)
-    zone = 0
-    if parsed.scope_id:
-        with contextlib.suppress(OSError):
-            zone = int(parsed.scope_id) if parsed.scope_id.isdigit() else socket.if_nametoindex(parsed.scope_id)
-    return socket.AF_INET6, (endpoint.address.partition("%")[0], endpoint.port, 0, zone)
-
-
-def _local_address(target: tuple[int, tuple[str, int] | tuple[str, int, int, int]]) -> str:
-    """Our address towards the target, from the routing table: connecting a datagram socket sends nothing."""
-    with socket.socket(target[0], socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-        probe.connect(target[1])
-        return str(probe.getsockname()[0]).partition("%")[0]
-
-
 def _rtt_s(opened: socket.socket) -> float:
     """How long the handshake took as the kernel saw it: we may read of it late. 0 where it does not know."""
     try:
@@ -348,12 +397,3 @@ def _rtt_s(opened: socket.socket) -> float:
         return float(_TCPI_RTT.unpack(info)[0]) / 1e6 if len(info) == _TCPI_RTT.size else 0.0
     except OSError:
         return 0.0
-
-
-def _unacknowledged(opened: socket.socket) -> bool:
-    """Whether bytes we sent have not been acknowledged: the network, not the server, is slow."""
-    try:
-        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_UNACKED.size)
-        return len(info) == _TCPI_UNACKED.size and _TCPI_UNACKED.unpack(info)[0] > 0
-    except OSError:
-        return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from flowsonar import limits
@@ -280,6 +281,7 @@ def _is_text(data: bytes) -> bool:
     return all(32 <= byte < 127 or byte in (9, 10, 13) for byte in data[:16])
 
 
+@lru_cache(maxsize=1024)
 def packed(address: str) -> bytes:
     """4 or 16 bytes; an IPv4-mapped address is IPv4."""
     parsed = ipaddress.ip_address(address)

@@ -1,30 +1,31 @@
 """What to ask next: a pure function of what the flow showed and what this endpoint has answered so far.
 
-The order is by expected information per cost: what the flow's own bytes point to, what the port is for, what this
-host and network turned out to be before (`prior`), then the general order. A reply moves the services it speaks for
-to the front. `docs/politeness.md` says it for people.
+What the flow's own bytes point to and what the port is for comes first, then the general order (`order`): by expected
+information per cost, with what this host and network turned out to be before (`prior`). A reply moves the services it
+speaks for to the front. `docs/politeness.md` says it for people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
-from flowsonar.model import Confidence, Endpoint, Hints, Layer, Question, Side, Transport
+from flowsonar.model import Confidence, Hints, Layer, Question, Side, Transport
+from flowsonar.probes.order import Catalogue, Order, Setting
 from flowsonar.probes.special.tls import looks_like_tls
-from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
-from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
+from flowsonar.probes.traits import is_text
+from flowsonar.signatures.language import ProbeSpec, Speaker
 from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "Seen", "Stop", "TlsState", "clamp"]
 
-LISTEN_FLOOR_S: Final = 0.03
-"""A local server greets within this; a few round trips are added where the path is longer."""
+LISTEN_FLOOR_S: Final = 0.01
+"""Most local servers greet within this; a few round trips are added where the path is longer. A later greeting is
+known for what it is when it comes with the answer to our question."""
 GREETING_TRIPS: Final = 1.0
-"""Round trips from our connection to its greeting. One that comes later is still known for what
-it is when it comes after our question."""
+"""Round trips from our connection to its greeting."""
 LISTEN_NO_ALPN_S: Final = 0.2
 """Added inside TLS where the flow's client offered no ALPN: it is no browser, and the server may well speak first."""
 LISTEN_CEILING_S: Final = 1.0
@@ -33,6 +34,10 @@ REPLY_FLOOR_S: Final = 0.15
 """A local server answers within this even on a busy machine; slower ones are waited for at the end."""
 REPLY_CEILING_S: Final = 1.2
 DATAGRAM_FLOOR_S: Final = 0.1
+DATAGRAM_GAP_S: Final = 0.06
+"""Between datagrams that nothing points to: an answer to an earlier one is still heard."""
+DATAGRAMS: Final = 2
+"""Datagrams that may be sent for each connection that may be opened: there is no handshake, and one tells less."""
 RTT_UNKNOWN_S: Final = 0.08
 RANDOM_BYTES: Final = 24
 """Fewer bytes from the middle of a flow tell nothing of how random they are."""
@@ -42,22 +47,6 @@ CHILD_PROBES: Final = 2
 """Questions that are still put when a service is proven in whose format others are spoken (HTTP: Docker, etcd)."""
 LEAST_S: Final = 0.02
 """With less time left than this nothing new is begun."""
-
-
-class Catalogue(Protocol):
-    """What the planner needs of the signature set."""
-
-    @property
-    def services(self) -> Mapping[str, Signature]: ...  # noqa: D102
-
-    @property
-    def parents(self) -> Mapping[str, str]: ...  # noqa: D102
-
-    def ancestors(self, service: str) -> Sequence[str]: ...  # noqa: D102
-
-    def by_port(self, transport: Transport, port: int) -> Sequence[str]: ...  # noqa: D102
-
-    def by_alpn(self, name: str) -> Sequence[str]: ...  # noqa: D102
 
 
 class Heard(StrEnum):
@@ -124,6 +113,8 @@ class Seen:
     """It sends our own bytes back: whatever it seems to answer, we said."""
     patient: bool = False
     """The last, long wait was done."""
+    amplifying: bool = True
+    """Datagrams with large answers may be sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +159,11 @@ def clamp(value: float, low: float, high: float) -> float:
 class Planner:
     """Says the next move. Holds nothing but the signatures and the bounds."""
 
-    def __init__(self, catalogue: Catalogue, *, max_probes: int, timeout_s: float, amplifying: bool = True) -> None:
+    def __init__(self, catalogue: Catalogue, *, max_probes: int, timeout_s: float) -> None:
         self._catalogue = catalogue
-        self._amplifying = amplifying  # whether datagrams with large answers may be sent there
+        self._order = Order(catalogue)
         self._max_probes = max_probes
+        self._max_datagrams = DATAGRAMS * max_probes
         self.timeout_s = timeout_s
         self._formats = frozenset(catalogue.parents.values())  # services in whose format others are spoken
 
@@ -196,7 +188,7 @@ class Planner:
         for service in self._pointed(question, seen, over):
             if asked >= CHILD_PROBES or proven not in self._catalogue.ancestors(service):
                 continue
-            for probe in self._probes(question.endpoint, service, seen, over, strong=True):
+            for probe in self._order.of(service, self._setting(question, seen, over), strong=True):
                 if probe.id in tried or seen.spent + probe.connections > self._max_probes:
                     continue
                 if question.endpoint.transport is Transport.UDP:
@@ -332,12 +324,13 @@ class Planner:
     # -- UDP ----------------------------------------------------------------------------------------------------
 
     def _datagram(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
+        most = self._max_datagrams
         if seen.again is not None:
             if seen.spent < self._max_probes:
                 return Ask(seen.again, self._reply_s(seen, strong=True))
             return Stop("out of datagrams")
         for probe, strong in self._ranked(question, seen, None, prior):
-            if seen.spent + probe.connections > self._max_probes - (0 if seen.heard else 1) and seen.tried:
+            if seen.spent + probe.connections > most - (0 if seen.heard else 1) and seen.tried:
                 continue
             if not strong and seen.best is Confidence.LIKELY:
                 return Stop("likely, and nothing left that would tell more")
@@ -348,9 +341,9 @@ class Planner:
             return Stop("nothing left to ask")
         if seen.patient or seen.heard:
             return Stop("nothing left to ask")
-        if seen.elapsed_s < RETRY_AFTER_S and seen.spent < self._max_probes:
+        if seen.elapsed_s < RETRY_AFTER_S and seen.spent < most:
             return Listen(min(RETRY_AFTER_S - seen.elapsed_s, self._left_s(seen)))
-        if seen.spent < self._max_probes:
+        if seen.spent < most:
             first = next((probe for probe, _ in seen.tried if probe.connections == 1), None)
             if first is not None:
                 return Ask(first, self._left_s(seen))
@@ -362,88 +355,64 @@ class Planner:
         self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]
     ) -> Iterator[tuple[ProbeSpec, bool]]:
         """Probes not tried yet, best first; the flag says whether something points to the service."""
-        tried = {(probe.id, layer) for probe, layer in seen.tried}
-        pointed = list(self._pointed(question, seen, over))
-        named: set[str] = set()
-        for service in (*pointed, *prior):
-            if service in named or service not in self._catalogue.services:
-                continue
-            named.add(service)
-            for probe in self._probes(question.endpoint, service, seen, over, strong=service in pointed):
-                if (probe.id, over) not in tried:
-                    yield probe, service in pointed
-        others = [
-            (self._cost(question, seen, probe), index, probe)
-            for index, service in enumerate(self._catalogue.services)
-            if service not in named
-            for probe in self._probes(question.endpoint, service, seen, over, strong=False)
-            if (probe.id, over) not in tried
-        ]
-        others.sort(key=lambda entry: entry[:2])
-        for _, _, probe in others:
-            yield probe, False
+        tried = [probe.id for probe, layer in seen.tried if layer is over]
+        setting = self._setting(question, seen, over)
+        for service in self._pointed(question, seen, over):
+            for probe in self._order.of(service, setting, strong=True):
+                if probe.id not in tried:
+                    yield probe, True
+        for probe in self._order.general(setting, tried, prior):
+            if probe.id not in tried:
+                yield probe, False
 
-    def _pointed(self, question: Question, seen: Seen, over: Layer | None) -> Iterator[str]:
+    def _setting(self, question: Question, seen: Seen, over: Layer | None) -> Setting:
+        endpoint, hints = question.endpoint, question.hints
+        shown: bytes = b""
+        if endpoint.transport is Transport.UDP:
+            shown = hints.initiator_bytes or hints.responder_bytes
+        return Setting(
+            endpoint.transport,
+            over,
+            over is not None and seen.alpn == "h2",
+            6 if ":" in endpoint.address else 4,
+            seen.amplifying,
+            seen.text_ignored,
+            looks_random(shown) if shown else None,
+        )
+
+    def _pointed(self, question: Question, seen: Seen, over: Layer | None) -> Sequence[str]:
         """Services that something points to: replies, the negotiated ALPN, the flow's bytes, the port."""
-        known = self._catalogue.services
         names: list[str] = list(seen.candidates)
         if over is Layer.TLS and seen.alpn:
             names += self._catalogue.by_alpn(seen.alpn)
-        names += [name for name in question.hints.candidates if name != "tls"]
+        if question.hints.candidates:
+            names += [name for name in question.hints.candidates if name != "tls"]
+        endpoint = question.endpoint
         if over is Layer.TLS:
-            names += self._tls_services(question.endpoint.port)
+            names += self._tls_services(endpoint.port)
         else:
-            names += self._plain_services(question.endpoint.transport, question.endpoint.port)
-        yield from dict.fromkeys(name for name in names if name in known)
+            names += self._plain_services(endpoint.transport, endpoint.port)
+        if len(names) <= 1:
+            return [name for name in names if name in self._catalogue.services]
+        return list(dict.fromkeys(name for name in names if name in self._catalogue.services))
 
-    def _tls_services(self, port: int) -> list[str]:
+    def _tls_services(self, port: int) -> Sequence[str]:
         """Services that speak TLS on this port from the first byte."""
         known = self._catalogue.services
-        return [name for name in self._catalogue.by_port(Transport.TCP, port) if port in known[name].tls_ports]
+        named = self._catalogue.by_port(Transport.TCP, port)
+        return [name for name in named if port in known[name].tls_ports] if named else ()
 
-    def _plain_services(self, transport: Transport, port: int) -> list[str]:
+    def _plain_services(self, transport: Transport, port: int) -> Sequence[str]:
         """Services whose plain default port this is."""
+        named = self._catalogue.by_port(transport, port)
+        if not named:
+            return ()
         known = self._catalogue.services
         return [
             name
-            for name in self._catalogue.by_port(transport, port)
+            for name in named
             if name != "tls" and any(port in ports for kind, ports in known[name].ports if kind is transport)
         ]
-
-    def _probes(
-        self, endpoint: Endpoint, service: str, seen: Seen, over: Layer | None, *, strong: bool
-    ) -> Iterator[ProbeSpec]:
-        signature = self._catalogue.services[service]
-        family = 6 if ":" in endpoint.address else 4
-        for probe in signature.probes:
-            if probe.transport is not endpoint.transport or probe.special == "tls":
-                continue
-            if probe.amplifies and not self._amplifying and probe.transport is Transport.UDP:
-                continue  # it would not be let out; the others still may
-            if probe.family is not None and probe.family != family:
-                continue
-            if probe.over is not None and probe.over is not over:
-                continue
-            if over is not None and probe.over is None and not (over in signature.inside or signature.tls_ports):
-                continue
-            if probe.starttls and over is not None:
-                continue
-            if not strong and (probe.rarity >= 9 or probe.starttls):
-                continue
-            if is_http2(probe) != (seen.alpn == "h2") and over is not None:
-                continue
-            if not strong and signature.speaks_first is Speaker.SERVER:
-                continue  # it would have greeted
-            yield probe
-
-    def _cost(self, question: Question, seen: Seen, probe: ProbeSpec) -> float:
-        cost = float(probe.rarity) + 2.0 * (probe.connections - 1)
-        if seen.text_ignored and is_line(probe):
-            cost += 10.0  # who ignores one line of text will ignore the next, but SIP ignores what is not SIP
-        if probe.transport is Transport.UDP and is_random(probe):
-            shown = question.hints.initiator_bytes or question.hints.responder_bytes
-            cost += (-10.0 if looks_random(shown) else 10.0) if shown else 0.0
-        return cost
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -459,6 +428,8 @@ class Planner:
         return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
 
     def _datagram_s(self, seen: Seen, *, strong: bool) -> float:
+        if seen.tried and not strong:
+            return min(DATAGRAM_GAP_S, self._left_s(seen))
         floor_s = 2 * DATAGRAM_FLOOR_S if strong else DATAGRAM_FLOOR_S
         return min(clamp(3 * self._rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self._left_s(seen))
 

@@ -7,7 +7,9 @@ import contextlib
 import random
 import resource
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from flowsonar.config import Settings
@@ -18,8 +20,9 @@ from flowsonar.probes.engine import Channel, Gate
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
 from flowsonar.probes.preview import preview
+from flowsonar.probes.reactor import Reactor
 from flowsonar.probes.scheduler import Scheduler
-from flowsonar.probes.session import Session
+from flowsonar.probes.session import Session, planner_for
 from flowsonar.probes.special.tls import prepare
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Matcher
@@ -30,6 +33,8 @@ _SPARE_DESCRIPTORS: Final = 128
 """File descriptors left to the rest of the program."""
 EASE_AFTER_S: Final = 0.02
 """A conversation that takes longer waits for a long path or a slow server, not for us or its host's processor."""
+_WAITS, _COUNTS, _EASED, _OVER = range(4)
+"""Stages of a conversation: it waits for its turn, it counts among those held, it does not count any more, it ended."""
 _PATIENCE_S: Final = 30.0
 """How long a conversation waits for its first packet's turn; a longer back-off ends it as not permitted."""
 
@@ -37,17 +42,28 @@ _PATIENCE_S: Final = 30.0
 class _Talk:
     """One conversation and who waits for it."""
 
-    __slots__ = ("askers", "ease", "eased", "future", "listeners", "question", "session", "task")
+    __slots__ = (
+        "began_s",
+        "channel",
+        "host",
+        "listeners",
+        "question",
+        "session",
+        "stage",
+        "timer",
+        "waiters",
+    )
 
-    def __init__(self, question: Question, future: asyncio.Future[Answer]) -> None:
+    def __init__(self, question: Question, host: str) -> None:
         self.question = question
-        self.future = future
+        self.host = host
         self.listeners: list[Callable[[Evidence], None]] = []
-        self.askers = 0
+        self.waiters: list[Callable[[Answer], None]] = []
         self.session: Session | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.ease: asyncio.TimerHandle | None = None
-        self.eased = False  # its place was given to another one
+        self.channel: Channel | None = None
+        self.timer: asyncio.TimerHandle | None = None  # until its first packet may leave
+        self.began_s = 0.0
+        self.stage = _WAITS
 
     def note(self, evidence: Evidence) -> None:
         for listener in self.listeners:
@@ -76,6 +92,7 @@ class Prober:
         self._settings = settings
         self._prior = prior
         self._gate = Gate(settings, audit)
+        self._planner = planner_for(signatures, settings)
         self._pick = random.Random()  # seeded once: it takes as long as a question
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
@@ -86,7 +103,10 @@ class Prober:
         )
         self._beat: asyncio.TimerHandle | None = None
         self._talks: dict[Endpoint, _Talk] = {}
+        self._young: deque[_Talk] = deque()  # conversations that count, the oldest first; ended ones lie between them
         self._wakeup: asyncio.TimerHandle | None = None
+        self._reactor: Reactor | None = None
+        self._pumping = False
         self._closed = False
         prepare()
         self._counts = dict.fromkeys(("questions", "shared", "failed"), 0)
@@ -99,20 +119,46 @@ class Prober:
 
         `on_evidence` is called for each piece as it is found. Cancelling the last asker ends the conversation.
         """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def told(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        forget = self.put(question, told, on_evidence=on_evidence)
+        try:
+            return await future
+        finally:
+            forget()
+
+    def put(
+        self,
+        question: Question,
+        told: Callable[[Answer], None],
+        *,
+        on_evidence: Callable[[Evidence], None] | None = None,
+    ) -> Callable[[], None]:
+        """The same without a task: `told` gets the answer, perhaps before this returns.
+
+        What is returned takes the question back; `told` is not called then. Who took back the last one ends the
+        conversation.
+        """
         self._counts["questions"] += 1
         endpoint = question.endpoint
         why = self._gate.forbids(endpoint)
         if why is not None or self._closed:
             outcome = Outcome.NOT_PERMITTED if why is not None else Outcome.CANCELLED
             self._outcomes[outcome] += 1
-            return Answer(endpoint=endpoint, outcome=outcome, detail=why or "shutting down")
+            told(Answer(endpoint=endpoint, outcome=outcome, detail=why or "shutting down"))
+            return _nothing
         talk = self._talks.get(endpoint)
         if talk is None:
-            talk = _Talk(question, asyncio.get_running_loop().create_future())
-            if not self._scheduler.add(talk, canonical(endpoint.address), question.weight):
+            talk = _Talk(question, canonical(endpoint.address))
+            if not self._scheduler.add(talk, talk.host, question.weight):
                 self._outcomes[Outcome.NOT_PERMITTED] += 1
                 detail = "too many questions wait already"
-                return Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=detail)
+                told(Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=detail))
+                return _nothing
             self._talks[endpoint] = talk
         else:
             self._counts["shared"] += 1
@@ -120,15 +166,19 @@ class Prober:
             for evidence in talk.session.evidence if talk.session is not None else ():
                 on_evidence(evidence)
             talk.listeners.append(on_evidence)
-        talk.askers += 1
+        talk.waiters.append(told)
         self._pump()
-        try:
-            return await asyncio.shield(talk.future)
-        finally:
-            talk.askers -= 1
-            if on_evidence is not None:
-                talk.listeners.remove(on_evidence)
-            if not talk.askers and not talk.future.done():
+        return partial(self._forget, talk, told, on_evidence)
+
+    def _forget(
+        self, talk: _Talk, told: Callable[[Answer], None], on_evidence: Callable[[Evidence], None] | None
+    ) -> None:
+        """Somebody does not want to know any more."""
+        if on_evidence in talk.listeners:
+            talk.listeners.remove(on_evidence)
+        if told in talk.waiters:
+            talk.waiters.remove(told)
+            if not talk.waiters:
                 self._abandon(talk)
 
     def is_own(self, key: FlowKey) -> bool:
@@ -168,11 +218,11 @@ class Prober:
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
-        tasks = [talk.task for talk in self._talks.values() if talk.task is not None]
         for talk in list(self._talks.values()):
             self._abandon(talk)
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._reactor is not None:
+            self._reactor.close()
+            self._reactor = None
 
     # -- conversations ------------------------------------------------------------------------------------------
 
@@ -181,24 +231,77 @@ class Prober:
 
     def _pump(self) -> None:
         """Start what may start now; the heaviest first, as the budget of all lets them."""
-        loop = asyncio.get_running_loop()
-        while not self._closed and len(self._scheduler):
-            delay_s = self._gate.budget.global_delay_s(time.monotonic())
-            if delay_s > 0:
-                if self._wakeup is None:
-                    self._wakeup = loop.call_later(delay_s, self._wake)
-                return
-            started = self._scheduler.start()
-            if started is None:
-                return
-            talk, host = started
-            delay_s = self._gate.budget.take(host, time.monotonic())
-            talk.task = loop.create_task(self._converse(talk, host, delay_s))
-            if self._beat is None:
-                self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
+        if self._pumping:
+            return  # a conversation that ended at once asks for the next one: the loop below goes on anyway
+        self._pumping = True
+        try:
+            while not self._closed and len(self._scheduler):
+                now_s = time.monotonic()
+                delay_s = self._gate.budget.global_delay_s(now_s)
+                if delay_s > 0:
+                    if self._wakeup is None:
+                        self._wakeup = asyncio.get_running_loop().call_later(delay_s, self._wake)
+                    return
+                started = self._scheduler.start()
+                if started is None:
+                    return
+                self._begin(started[0], self._gate.budget.take(started[1], now_s))
+        finally:
+            self._pumping = False
 
     def _wake(self) -> None:
         self._wakeup = None
+        self._pump()
+
+    def _begin(self, talk: _Talk, delay_s: float) -> None:
+        """It is the turn of a conversation; its first packet may leave after `delay_s`."""
+        loop = asyncio.get_running_loop()
+        talk.stage = _COUNTS
+        if self._beat is None:
+            self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
+        if delay_s > _PATIENCE_S:
+            endpoint = talk.question.endpoint
+            detail = f"{endpoint.address} asked not to be asked: {delay_s:.0f} s to go"
+            self._settle(talk, Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=detail))
+        elif delay_s > 0:
+            talk.timer = loop.call_later(delay_s, self._converse, talk)
+        else:
+            self._converse(talk)
+
+    def _converse(self, talk: _Talk) -> None:
+        """Hold the conversation; `_ended` is told when it is over."""
+        talk.timer = None
+        endpoint = talk.question.endpoint
+        if self._reactor is None:
+            self._reactor = Reactor()
+        talk.began_s = time.monotonic()
+        self._young.append(talk)
+        try:
+            talk.session = Session(
+                talk.question,
+                signatures=self._signatures,
+                planner=self._planner,
+                matcher=self._matcher,
+                settings=self._settings,
+                now_s=talk.began_s,
+                prior=self._priors(talk.question),
+                amplifying=self._gate.permits(endpoint, amplifies=True) is None,
+                note=talk.note,
+                pick=self._pick,
+            )
+            talk.channel = Channel(self._gate, self._reactor, endpoint, talk.host)
+            talk.channel.start(talk.session.talk(), partial(self._ended, talk))
+        except Exception as problem:  # noqa: BLE001 - one broken conversation must not end the others
+            self._ended(talk, None, problem)
+
+    def _ended(self, talk: _Talk, answer: Answer | None, problem: Exception | None) -> None:
+        endpoint = talk.question.endpoint
+        if answer is None:
+            self._counts["failed"] += 1
+            answer = Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail=f"internal error: {problem!r}")
+            context = {"message": f"the conversation with {endpoint} failed", "exception": problem}
+            asyncio.get_running_loop().call_exception_handler(context)
+        self._settle(talk, answer)
         self._pump()
 
     def _measure(self, due_s: float) -> None:
@@ -207,73 +310,49 @@ class Prober:
         self._beat = None
         self._pace.measured(loop.time() - due_s, self._scheduler.active)
         self._scheduler.parallel = self._pace.number
+        self._ease(time.monotonic() - EASE_AFTER_S)
         if (self._scheduler.active or self._scheduler.eased) and not self._closed:
             self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
             self._pump()
 
-    async def _converse(self, talk: _Talk, host: str, delay_s: float) -> None:
-        """The task of one conversation; it always leaves an answer and gives its place back."""
-        endpoint = talk.question.endpoint
-        channel = Channel(self._gate, endpoint, host)
-        answer = Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail="stopped")
-        began_s = time.monotonic()
-        try:
-            if delay_s > _PATIENCE_S:
-                detail = f"{endpoint.address} asked not to be asked: {delay_s:.0f} s to go"
-                answer = Answer(endpoint=endpoint, outcome=Outcome.NOT_PERMITTED, detail=detail)
-                return
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-            began_s = time.monotonic()
-            talk.ease = asyncio.get_running_loop().call_later(EASE_AFTER_S, self._ease, talk, host)
-            session = talk.session = Session(
-                talk.question,
-                signatures=self._signatures,
-                matcher=self._matcher,
-                settings=self._settings,
-                now_s=began_s,
-                prior=self._priors(talk.question),
-                amplifying=self._gate.permits(endpoint, amplifies=True) is None,
-                note=talk.note,
-                pick=self._pick,
-            )
-            answer = await channel.run(session.talk())
-        except asyncio.CancelledError:
-            if talk.session is not None:
-                answer = talk.session.answer(Outcome.CANCELLED, "stopped", time.monotonic())
-        except Exception as problem:  # noqa: BLE001 - the task boundary: one broken conversation must not end the others
-            self._counts["failed"] += 1
-            answer = Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail=f"internal error: {problem!r}")
-            context = {"message": f"the conversation with {endpoint} failed", "exception": problem}
-            asyncio.get_running_loop().call_exception_handler(context)
-        finally:
-            if talk.ease is not None:
-                talk.ease.cancel()
-            channel.close()
-            self._settle(talk, answer)
-            self._scheduler.finish(host, eased=talk.eased)
-            self._pump()
-
-    def _ease(self, talk: _Talk, host: str) -> None:
-        """Let another conversation begin beside one that takes long."""
-        talk.eased = self._scheduler.ease(host)
-        if talk.eased:
-            self._pump()
+    def _ease(self, before_s: float) -> None:
+        """Let other conversations begin beside those that take long."""
+        young = self._young
+        while young and (young[0].stage is not _COUNTS or young[0].began_s <= before_s):
+            talk = young.popleft()
+            if talk.stage is _COUNTS and self._scheduler.ease(talk.host):
+                talk.stage = _EASED
 
     def _settle(self, talk: _Talk, answer: Answer) -> None:
+        """The answer is there: give the place back, and tell."""
+        if talk.stage is _COUNTS or talk.stage is _EASED:
+            self._scheduler.finish(talk.host, eased=talk.stage is _EASED)
+        talk.stage = _OVER
         if self._talks.get(talk.question.endpoint) is talk:
             del self._talks[talk.question.endpoint]
         self._outcomes[answer.outcome] += 1
         if answer.connections or answer.datagrams:
             with contextlib.suppress(FlowsonarError):
                 self._gate.record(talk.question.endpoint, AuditAction.END, "", 0, answer.outcome, answer.detail)
-        if not talk.future.done():
-            talk.future.set_result(answer)
+        waiters, talk.waiters = talk.waiters, []
+        for told in waiters:
+            told(answer)
 
     def _abandon(self, talk: _Talk) -> None:
-        """Nobody waits for it any more."""
-        if talk.task is not None:
-            talk.task.cancel()
+        """Nobody waits for it any more, or all is to end."""
+        if talk.stage is _OVER:
             return
-        self._scheduler.remove(talk)
-        self._settle(talk, Answer(endpoint=talk.question.endpoint, outcome=Outcome.CANCELLED, detail="stopped"))
+        if talk.stage is _WAITS:
+            self._scheduler.remove(talk)
+        if talk.timer is not None:
+            talk.timer.cancel()
+        answer = Answer(endpoint=talk.question.endpoint, outcome=Outcome.CANCELLED, detail="stopped")
+        if talk.channel is not None and talk.session is not None:
+            talk.channel.cancel()
+            answer = talk.session.answer(Outcome.CANCELLED, "stopped", time.monotonic())
+        self._settle(talk, answer)
+        self._pump()
+
+
+def _nothing() -> None:
+    """Take back what was answered already."""

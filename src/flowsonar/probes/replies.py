@@ -55,12 +55,13 @@ class Judge:
         self._note = note
         self._formats = frozenset(signatures.parents.values())  # services in whose format others are spoken
         self._asked: list[Asked] = []
-        self._earlier: set[str] = set()
+        self._earlier: frozenset[str] = frozenset()
         self._strange: list[tuple[Asked, Reply]] = []
         self._held: tuple[Asked, Reply] | None = None
         self._tls: TlsFacts | None = None
         self._mirrored: dict[str, bytes] = {}  # probe id: our address as a reply from behind a NAT showed it
         self._again: ProbeSpec | None = None
+        self._matched: tuple[Reply, list[Match]] | None = None  # the last reply that was matched
         self.evidence: list[Evidence] = []
         self.replies: list[Reply] = []
         self.candidates: list[str] = []
@@ -97,9 +98,30 @@ class Judge:
             sent=asked.message.sent,
             message=asked.message.data,
             previous=asked.previous,
-            earlier=frozenset(self._earlier),
+            earlier=self._earlier,
             over=asked.over,
         )
+
+    def _match(self, reply: Reply) -> list[Match]:
+        """What the signatures say of a reply; it is asked of the same one several times, and worked out once."""
+        known = self._matched
+        if known is not None:
+            last = known[0]
+            if (
+                last.data == reply.data
+                and last.closed is reply.closed
+                and last.probe == reply.probe
+                and last.step == reply.step
+                and last.message is reply.message
+                and last.sent is reply.sent
+                and last.previous == reply.previous
+                and last.over is reply.over
+                and last.earlier == reply.earlier
+            ):
+                return list(known[1])
+        matches = self._matcher.reply(reply)
+        self._matched = (reply, matches)
+        return list(matches)
 
     def hangs_on_the_end(self, asked: Asked, data: bytes) -> bool:
         """Whether the step's expectation holds if, and only if, the endpoint now ends the connection."""
@@ -113,7 +135,7 @@ class Judge:
         if data == asked.message.data:
             return True  # an echo: there will be no more
         reply = self.as_reply(asked, data, Transport.TCP, closed=False)
-        matches = self._matcher.reply(reply)
+        matches = self._match(reply)
         if any(_is_last_word(match, asked.over) for match in matches[:1]):
             if matches[0].service in self._formats and body_to_come(data):
                 return False  # what tells Docker from any other HTTP often stands in the body
@@ -123,12 +145,12 @@ class Judge:
 
     def tells_tls(self, reply: Reply) -> bool:
         """Whether a plain reply says that the port speaks TLS."""
-        return _tells_tls(reply, self._matcher.reply(reply)[:1])
+        return _tells_tls(reply, self._match(reply)[:1])
 
     def hold(self, asked: Asked, reply: Reply) -> None:
         """Keep a reply that points to TLS until TLS was tried."""
         self._held = (asked, reply)
-        for match in self._matcher.reply(reply):
+        for match in self._match(reply):
             if match.over is Layer.TLS:
                 self._candidate(match.service)
 
@@ -150,7 +172,7 @@ class Judge:
         """
         if len(self.replies) < _REPLIES_KEPT:
             self.replies.append(reply)
-        matches = self._matcher.reply(reply)
+        matches = self._match(reply)
         parts = self._greeting(reply, matches) if first else ()
         for part, said in parts:
             if said:
@@ -170,11 +192,11 @@ class Judge:
         """Judge a datagram: it may answer any of the questions put so far."""
         for asked in reversed(self._asked):
             reply = self.as_reply(asked, data, Transport.UDP, closed=False)
-            matches = self._matcher.reply(reply)
+            matches = self._match(reply)
             if not _is_strong(matches):
                 for address in self._own_addresses:
                     seen_as = replace(reply, sent={**reply.sent, "prober.address": address})
-                    if _is_strong(better := self._matcher.reply(seen_as)):
+                    if _is_strong(better := self._match(seen_as)):
                         self._accept(better, seen_as)
                         return True
                 if self._from_behind_nat(asked, reply):
@@ -202,7 +224,7 @@ class Judge:
             if len(address) != size or address == reply.sent.get("prober.address"):
                 continue
             as_if = replace(reply, sent={**reply.sent, "prober.address": address})
-            matches = self._matcher.reply(as_if)
+            matches = self._match(as_if)
             if not _is_strong(matches) or matches[0].service != asked.probe.service:
                 continue
             if self._mirrored.get(asked.probe_id) == address:
@@ -295,14 +317,14 @@ class Judge:
             return ()  # a greeting is said once
         for head, tail in ((data, rest), (reply.data, b"")):
             greeting = replace(reply, probe="listen", step=0, data=head, message=b"", closed=reply.closed and not tail)
-            said = [match for match in self._matcher.reply(greeting) if self._greets(match.service)]
+            said = [match for match in self._match(greeting) if self._greets(match.service)]
             if not said or (said[0].soft and matches and not matches[0].soft):
                 continue
             if not tail:
                 return ((greeting, [_guessed(match) if match.soft else match for match in said]),)
             earlier = reply.earlier | {match.pattern for match in said}
             answer = replace(reply, data=tail, earlier=earlier)
-            return (greeting, said), (answer, self._matcher.reply(answer))
+            return (greeting, said), (answer, self._match(answer))
         return ()
 
     def _greets(self, service: str) -> bool:
@@ -314,7 +336,7 @@ class Judge:
         services: set[str] = set()
         for match in matches:
             if remember or not match.soft:
-                self._earlier.add(match.pattern)
+                self._earlier |= {match.pattern}
             if match.service in services or len(services) >= _SERVICES_PER_REPLY:
                 continue
             if match.soft and not top.soft and match.service != top.service:

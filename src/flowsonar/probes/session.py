@@ -21,7 +21,7 @@ from flowsonar.signatures.language import Connection, ProbeSpec, Step
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import Message, render
 
-__all__ = ["Session"]
+__all__ = ["Session", "planner_for"]
 
 END_S: Final = 0.05
 """Kept of the time allowed, for timers that fire late: the answer is there when the time is over."""
@@ -35,6 +35,13 @@ _SAME_REQUEST: Final = 12
 """Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
 
 
+def planner_for(signatures: Catalogue, settings: Settings) -> Planner:
+    """The planner of all sessions with these settings: making it takes a while."""
+    budget = settings.budget
+    timeout_s = budget.timeout_s - min(END_S, budget.timeout_s / 10)
+    return Planner(signatures, max_probes=budget.max_probes, timeout_s=timeout_s)
+
+
 class Session:
     """Asks one endpoint. `talk` is run once."""
 
@@ -46,25 +53,26 @@ class Session:
         matcher: Matcher,
         settings: Settings,
         now_s: float,
+        planner: Planner | None = None,
         prior: Sequence[str] = (),
         amplifying: bool = True,
         note: Callable[[Evidence], None] = lambda _evidence: None,
         pick: random.Random | None = None,
     ) -> None:
         budget = settings.budget
-        own = tuple(packed(address) for address in settings.scope.own_addresses)
+        addresses = settings.scope.own_addresses
+        own = tuple(packed(address) for address in addresses) if addresses else ()
         rtt_ms = question.hints.rtt_ms
-        self.seen = Seen(rtt_s=None if rtt_ms is None else rtt_ms / 1000)
+        self.seen = Seen(rtt_s=None if rtt_ms is None else rtt_ms / 1000, amplifying=amplifying)
         self._question = question
         self._signatures = signatures
         self._matcher = matcher
         self._max_probes = budget.max_probes
-        timeout_s = budget.timeout_s - min(END_S, budget.timeout_s / 10)
-        self._planner = Planner(signatures, max_probes=budget.max_probes, timeout_s=timeout_s, amplifying=amplifying)
+        self._planner = planner or planner_for(signatures, settings)
         self._prior = prior
         self._pick = pick or random.Random()
         self._judge = Judge(matcher, signatures, own, note)
-        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=timeout_s, now_s=now_s)
+        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=self._planner.timeout_s, now_s=now_s)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -236,12 +244,13 @@ class Session:
 
     def _message(self, dialogue: _Dialogue, step: Step, line: Line) -> Asked:
         facts = self._exchange.facts(line)
-        message = Message(b"", {**facts.sent(), **dialogue.known})
-        if step.again is not None and step.again < len(dialogue.messages):
-            message = Message(dialogue.messages[step.again], message.sent)
-        elif step.send is not None:
+        if step.send is not None and step.again is None:
             message = render(step.send, facts, dialogue.known, self._pick)
             dialogue.known.update({name: value for name, value in message.sent.items() if "." not in name})
+        else:
+            again = step.again is not None and step.again < len(dialogue.messages)
+            data = dialogue.messages[step.again or 0] if again else b""
+            message = Message(data, {**facts.sent(), **dialogue.known})
         dialogue.messages.append(message.data)
         return Asked(
             dialogue.probe.id,

@@ -1,0 +1,179 @@
+"""The general order of questions: which one makes most of the services that are still possible answer tellingly.
+
+Worked out once from the signatures: a service answers its own probes, and those of others that its examples and reply
+patterns name (`after = "http/get"` in the file of another service). How much a service counts is taken from the
+rarity of its own probes. The next question is the one whose services, less those that earlier questions would have
+shown already, count most for each connection it takes.
+
+A weighted set is a number: every service has as many bits as it counts, so that a union is `|` and a sum a count of
+bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from flowsonar.model import Layer, Transport
+from flowsonar.probes.traits import is_http2, is_line, is_random
+from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
+
+__all__ = ["Catalogue", "Order", "Setting"]
+
+WEIGHTS: Final = (0, 40, 28, 20, 14, 10, 7, 5, 3, 1)
+"""What a service counts, by the least rarity of its probes (1 to 9)."""
+LINE_IGNORED: Final = 8
+"""Who ignored one line of text will ignore the next: such a question is worth this many times less."""
+RANDOM_SHOWN: Final = 6
+"""A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
+_TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
+PRIOR: Final = (160, 80, 40, 20)
+"""Added for services that were found nearby, most likely first."""
+_REMEMBERED: Final = 1024
+"""Orders kept; then all are forgotten."""
+
+
+class Catalogue(Protocol):
+    """What the planner needs of the signature set."""
+
+    @property
+    def services(self) -> Mapping[str, Signature]: ...  # noqa: D102
+
+    @property
+    def parents(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    def ancestors(self, service: str) -> Sequence[str]: ...  # noqa: D102
+
+    def by_port(self, transport: Transport, port: int) -> Sequence[str]: ...  # noqa: D102
+
+    def by_alpn(self, name: str) -> Sequence[str]: ...  # noqa: D102
+
+
+class Setting(NamedTuple):
+    """What a question must fit."""
+
+    transport: Transport
+    over: Layer | None = None
+    http2: bool = False
+    """HTTP/2 was agreed on."""
+    family: int = 4
+    amplifying: bool = True
+    """Datagrams with large answers may be sent there."""
+    line_ignored: bool = False
+    random: bool | None = None
+    """The flow's bytes look random; None where none are known."""
+
+
+class Order:
+    """Ranks the probes of a catalogue. Holds nothing of any endpoint."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._services = catalogue.services
+        self._probes = [probe for signature in self._services.values() for probe in signature.probes]
+        self._masks: dict[tuple[Transport, str], int] = {}
+        self._covers: dict[str, int] = dict.fromkeys((probe.id for probe in self._probes), 0)
+        transports = {probe.id: probe.transport for probe in self._probes}
+        at = 0
+        for name, signature in self._services.items():
+            for transport in _TRANSPORTS:
+                weight = _weight(signature, transport)
+                self._masks[transport, name] = ((1 << weight) - 1) << at
+                for probe in signature.probes:
+                    if probe.transport is transport:  # a rare question of a frequent service counts little
+                        self._covers[probe.id] |= ((1 << WEIGHTS[probe.rarity]) - 1) << at
+                for foreign in _answers(signature):
+                    if transports.get(foreign) is transport:
+                        self._covers[foreign] |= self._masks[transport, name]
+                at += weight
+        self._usable: dict[tuple[str, Setting, bool], tuple[ProbeSpec, ...]] = {}
+        self._ranked: dict[tuple[Setting, int, tuple[str, ...]], tuple[ProbeSpec, ...]] = {}
+
+    def of(self, service: str, setting: Setting, *, strong: bool) -> tuple[ProbeSpec, ...]:
+        """The service's own probes that fit; `strong`: something points to it."""
+        key = (service, setting, strong)
+        found = self._usable.get(key)
+        if found is None:
+            signature = self._services[service]
+            found = tuple(probe for probe in signature.probes if _fits(probe, signature, setting, strong=strong))
+            if len(self._usable) >= 8 * _REMEMBERED:
+                self._usable.clear()
+            self._usable[key] = found
+        return found
+
+    def general(self, setting: Setting, tried: Collection[str], prior: Sequence[str] = ()) -> tuple[ProbeSpec, ...]:
+        """All probes that fit, best first, for an endpoint that nothing points to.
+
+        `tried`: ids of probes that brought nothing; `prior`: services found nearby, most likely first.
+        """
+        done = 0
+        for probe in tried:
+            done |= self._covers.get(probe, 0)
+        key = (setting, done, tuple(prior[: len(PRIOR)]))
+        found = self._ranked.get(key)
+        if found is None:
+            if len(self._ranked) >= _REMEMBERED:
+                self._ranked.clear()
+            found = self._ranked[key] = self._rank(setting, ~done, key[2])
+        return found
+
+    def covers(self, probe: str) -> list[str]:
+        """Services that answer a probe tellingly."""
+        covered = self._covers.get(probe, 0)
+        return [name for (_, name), mask in self._masks.items() if mask & covered]
+
+    def _rank(self, setting: Setting, left: int, prior: Sequence[str]) -> tuple[ProbeSpec, ...]:
+        greets = 0
+        for name, signature in self._services.items():
+            if signature.speaks_first is Speaker.SERVER and setting.transport is Transport.TCP:
+                greets |= self._masks[setting.transport, name]
+        near = [
+            (self._masks.get((setting.transport, service), 0), worth)
+            for service, worth in zip(prior, PRIOR, strict=False)
+        ]
+        ranked: list[tuple[float, int, ProbeSpec]] = []
+        for index, probe in enumerate(self._probes):
+            if not _fits(probe, self._services[probe.service], setting, strong=False):
+                continue
+            covered = self._covers[probe.id]
+            worth = float((covered & left & ~greets).bit_count())
+            worth += sum(extra for mask, extra in near if mask & covered & left)
+            if setting.line_ignored and is_line(probe):
+                worth /= LINE_IGNORED
+            if setting.random is not None and setting.transport is Transport.UDP and is_random(probe):
+                worth = worth * RANDOM_SHOWN if setting.random else worth / RANDOM_SHOWN
+            ranked.append((-worth / probe.connections, index, probe))
+        ranked.sort(key=lambda entry: entry[:2])
+        return tuple(probe for _, _, probe in ranked)
+
+
+def _weight(signature: Signature, transport: Transport) -> int:
+    rarities = [probe.rarity for probe in signature.probes if probe.transport is transport]
+    return WEIGHTS[min(rarities, default=9)]
+
+
+def _answers(signature: Signature) -> set[str]:
+    """Ids of the probes of other services that the service answers tellingly."""
+    named = {example.to for example in signature.examples if example.to is not None and example.matches}
+    named |= {probe for reply in signature.replies for probe in reply.to}
+    return named - {probe.id for probe in signature.probes}
+
+
+def _fits(probe: ProbeSpec, signature: Signature, setting: Setting, *, strong: bool) -> bool:
+    over = setting.over
+    if probe.transport is not setting.transport or probe.special == "tls":
+        return False
+    if probe.amplifies and not setting.amplifying and probe.transport is Transport.UDP:
+        return False  # it would not be let out; the others still may
+    if probe.family is not None and probe.family != setting.family:
+        return False
+    if probe.over is not None and probe.over is not over:
+        return False
+    if over is not None:
+        if probe.over is None and not (over in signature.inside or signature.tls_ports):
+            return False
+        if probe.starttls or is_http2(probe) != setting.http2:
+            return False
+    if strong:
+        return True
+    # who greets would have done so
+    return probe.rarity < 9 and not probe.starttls and signature.speaks_first is not Speaker.SERVER

@@ -1,0 +1,94 @@
+"""The general order by tables: coverage, rarity, what was tried, what was found nearby."""
+
+import pytest
+
+from flowsonar.model import Layer, Transport
+from flowsonar.probes.order import Order, Setting
+from flowsonar.signatures import load_signatures
+from flowsonar.signatures.language import Example
+from flowsonar.signatures.loader import SignatureSet
+from tests.probes.world import SIGNATURES, TCP, UDP, probe, reply, signature
+
+ORDER = Order(SIGNATURES)
+
+
+def names(probes) -> list[str]:
+    return [one.id for one in probes]
+
+
+def test_what_is_less_rare_comes_first_where_nothing_else_is_known():
+    ranked = names(ORDER.general(Setting(TCP), ()))
+    assert ranked[0] == "http/get"
+    assert ranked.index("redis/ping") < ranked.index("dns/root-tcp") < ranked.index("echo/random")
+    assert "loud/search" not in names(ORDER.general(Setting(UDP), ())), "rarity 9 is asked only where something points"
+
+
+def test_servers_that_greet_are_not_asked_unless_something_points_to_them():
+    assert not {"ftp/features", "smtp/ehlo"} & set(names(ORDER.general(Setting(TCP), ())))
+    assert names(ORDER.of("ftp", Setting(TCP), strong=True)) == ["ftp/features"]
+    assert names(ORDER.of("ftp", Setting(TCP), strong=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "service", "expected"),
+    [
+        (Setting(TCP, Layer.TLS), "http", ["http/get"]),
+        (Setting(TCP, Layer.TLS, http2=True), "http", ["http/http2"]),
+        (Setting(TCP, Layer.TLS), "redis", []),
+        (Setting(UDP), "skype", ["skype/udp"]),
+        (Setting(UDP, family=6), "skype", []),
+        (Setting(UDP, amplifying=False), "loud", []),
+        (Setting(TCP), "tls", []),
+    ],
+)
+def test_what_fits(setting, service, expected):
+    assert names(ORDER.of(service, setting, strong=True)) == expected
+
+
+@pytest.fixture
+def polyglot() -> Order:
+    """`a` counts most; `one` is answered by three others, each of which counts little."""
+    foreign = [
+        signature(name, probes=(probe(name, "own", name, rarity=5),),
+                  examples=(Example(data=b"x", to="one/ask", transport=TCP),))
+        for name in ("x", "y", "z")
+    ]  # fmt: skip
+    return Order(
+        SignatureSet(
+            [
+                signature("a", probes=(probe("a", "own", "a", rarity=3),)),
+                signature("one", probes=(probe("one", "ask", "1", rarity=5),)),
+                *foreign,
+                signature("w", probes=(probe("w", "own", "w", rarity=6),),
+                          replies=(reply("w", "r", "^w", to=("one/ask",)),)),
+            ]
+        )
+    )  # fmt: skip
+
+
+def test_a_question_that_many_services_answer_comes_before_one_that_a_more_frequent_service_answers(polyglot):
+    assert polyglot.covers("one/ask") == ["one", "x", "y", "z", "w"]
+    assert names(polyglot.general(Setting(TCP), ()))[:2] == ["one/ask", "a/own"]
+
+
+def test_what_an_earlier_question_would_have_shown_comes_last(polyglot):
+    ranked = names(polyglot.general(Setting(TCP), ("one/ask",)))
+    assert ranked[0] == "a/own"
+    near = polyglot.general(Setting(TCP), ("one/ask",), ("x",))
+    assert names(near)[0] == "a/own", "nearby or not, x has had its chance"
+    assert names(polyglot.general(Setting(TCP), (), ("x", "y")))[0] == "one/ask"
+    assert names(polyglot.general(Setting(TCP), ("a/own",), ("y",)))[0] == "one/ask"
+
+
+def test_who_ignored_a_line_is_asked_lines_late():
+    ranked = names(ORDER.general(Setting(TCP, line_ignored=True), ("http/get",)))
+    assert ranked.index("dns/root-tcp") < ranked.index("redis/ping")
+
+
+def test_the_built_in_signatures_have_an_order_of_a_useful_length():
+    order = Order(load_signatures())
+    for transport in (Transport.TCP, Transport.UDP):
+        ranked = order.general(Setting(transport), ())
+        assert len(ranked) >= 4
+        assert all(one.transport is transport for one in ranked)
+    assert names(order.general(Setting(TCP), ()))[0] == "http/get"
