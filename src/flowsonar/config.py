@@ -42,7 +42,7 @@ class BudgetSettings:
     parallel: int = 512
     """Conversations at a time, all together."""
     max_probes: int = 5
-    """Connections, or UDP datagrams, per endpoint."""
+    """Connections per endpoint; twice as many UDP datagrams."""
     timeout_s: float = 3.0
     """An endpoint that says nothing is given up after this long."""
 
