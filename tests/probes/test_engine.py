@@ -11,7 +11,7 @@ from flowsonar.config import Settings
 from flowsonar.model import Endpoint, Outcome, Transport
 from flowsonar.probes import engine
 from flowsonar.probes.dialogue import Close, Closed, Connect, Ended, Send, Wait
-from flowsonar.probes.engine import Channel, Gate
+from flowsonar.probes.engine import Channel, Gate, Routes, socket_address
 from flowsonar.probes.reactor import Reactor
 
 TARGET = Endpoint(Transport.TCP, "127.0.0.1", 1)
@@ -20,7 +20,7 @@ TARGET = Endpoint(Transport.TCP, "127.0.0.1", 1)
 @contextlib.contextmanager
 def channel(endpoint=TARGET, settings=None):
     reactor = Reactor()
-    yield Channel(Gate(settings or Settings(), lambda _entry: None), reactor, endpoint, endpoint.address)
+    yield Channel(Gate(settings or Settings(), lambda _entry: None), reactor, Routes(), endpoint, endpoint.address)
     reactor.close()
 
 
@@ -120,3 +120,33 @@ def test_who_is_cancelled_is_not_told():
 
     asyncio.run(go())
     assert ended == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("address", "family", "host"),
+    [
+        ("10.0.0.1", socket.AF_INET, "10.0.0.1"),
+        ("::ffff:10.0.0.1", socket.AF_INET, "10.0.0.1"),
+        ("fd00::1", socket.AF_INET6, "fd00::1"),
+        ("fe80::1%lo", socket.AF_INET6, "fe80::1"),
+        ("fe80::1%nosuch", socket.AF_INET6, "fe80::1"),
+    ],
+)
+def test_addresses_as_the_kernel_wants_them(address, family, host):
+    found, target = socket_address(address, 80)
+    assert (found, target[0], target[1]) == (family, host, 80)
+    if address.endswith("%lo"):
+        assert target[3] == socket.if_nametoindex("lo")
+
+
+def test_the_route_to_a_host_is_looked_up_once_a_second(monkeypatch):
+    routes = Routes()
+    assert routes.local_address(socket.AF_INET, ("127.0.0.1", 80), 10.0) == "127.0.0.1"
+
+    def none_left(*_args, **_kwargs):
+        raise OSError("no socket is needed")
+
+    monkeypatch.setattr(engine.socket, "socket", none_left)
+    assert routes.local_address(socket.AF_INET, ("127.0.0.1", 81), 10.9) == "127.0.0.1"
+    with pytest.raises(OSError, match="no socket"):
+        routes.local_address(socket.AF_INET, ("127.0.0.1", 80), 11.5)

@@ -433,7 +433,7 @@ def test_no_dialogue_gets_round_the_gate(run):
         gate = engine_module.Gate(Settings(), entries.append)
         answers = []
         for endpoint in (Endpoint(Transport.TCP, "127.0.0.1", 9100), Endpoint(Transport.UDP, "198.51.100.1", 53)):
-            channel = engine_module.Channel(gate, Reactor(), endpoint, endpoint.address)
+            channel = engine_module.Channel(gate, Reactor(), engine_module.Routes(), endpoint, endpoint.address)
             session = prober_module.Session(
                 Question(endpoint=endpoint), signatures=SIGNATURES, matcher=matcher(), settings=Settings(), now_s=0.0
             )

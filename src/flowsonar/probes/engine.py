@@ -5,12 +5,15 @@ A dialogue is stepped by what happens to its socket, without a task or a future 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import ipaddress
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from flowsonar import limits
@@ -32,10 +35,10 @@ from flowsonar.probes.dialogue import (
     TimedOut,
     Wait,
 )
-from flowsonar.probes.gate import Gate, socket_address
+from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import IDLE, Reactor
 
-__all__ = ["Channel", "Gate"]
+__all__ = ["Channel", "Gate", "Routes", "socket_address"]
 
 _BIND_TRIES: Final = 3
 """A local port may be in use towards the same endpoint: another one is taken."""
@@ -56,22 +59,54 @@ _WRITABLE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 _OVER: Final = select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+_ROUTE_S: Final = 1.0
+"""How long our address towards a host is taken for granted: routes change seldom."""
+_ROUTES: Final = 4096
+"""Hosts whose route is remembered; then all are forgotten."""
+
 _NONBLOCKING: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 _IDLE, _CONNECTING, _READING, _WRITING, _PAUSED = range(5)
 """What a channel waits for."""
 
 
+class Routes:
+    """Our own address towards each host, as the routing table has it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str | int, ...], tuple[float, str]] = {}  # host and zone: when, our address
+
+    def local_address(self, family: int, target: SocketAddress, now_s: float) -> str:
+        """Our address towards the target, from the routing table: connecting a datagram socket sends nothing.
+
+        Raises OSError where there is no route.
+        """
+        key = (target[0], *target[3:])
+        known = self._known.get(key)
+        if known is not None and now_s - known[0] < _ROUTE_S:
+            return known[1]
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+            probe.connect(target)
+            local = str(probe.getsockname()[0]).partition("%")[0]
+        if len(self._known) >= _ROUTES:
+            self._known.clear()
+        self._known[key] = (now_s, local)
+        return local
+
+
 class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
     __slots__ = ("_connect_s", "_deadline_s", "_descriptor", "_done", "_endpoint", "_gate", "_host", "_local", "_over",
-                 "_paid", "_prepaid", "_reactor", "_readable", "_resumes", "_said", "_socket", "_state", "_talk",
-                 "_udp", "_view", "due_s")  # fmt: skip
+                 "_paid", "_prepaid", "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state",
+                 "_talk", "_udp", "_view", "due_s")  # fmt: skip
 
-    def __init__(self, gate: Gate, reactor: Reactor, endpoint: Endpoint, host: str) -> None:
+    def __init__(self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str) -> None:
         self._gate = gate
         self._reactor = reactor
+        self._routes = routes
         self._endpoint = endpoint
         self._host = host
         self._udp = endpoint.transport is Transport.UDP
@@ -227,7 +262,7 @@ class Channel:
         self._said = 0
         if not udp:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        local = gate.local_address(family, target, now_s)
+        local = self._routes.local_address(family, target, now_s)
         opened.bind((local, 0, *target[2:]) if family == socket.AF_INET6 else (local, 0))
         self._local = (local, opened.getsockname()[1])
         if self._local == (str(target[0]), endpoint.port):
@@ -397,3 +432,18 @@ def _rtt_s(opened: socket.socket) -> float:
         return float(_TCPI_RTT.unpack(info)[0]) / 1e6 if len(info) == _TCPI_RTT.size else 0.0
     except OSError:
         return 0.0
+
+
+@lru_cache(maxsize=4096)
+def socket_address(address: str, port: int) -> tuple[int, SocketAddress]:
+    """Family and address for the kernel; an IPv4-mapped address is asked as what it is, IPv4."""
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return socket.AF_INET, (address, port)
+    if parsed.ipv4_mapped is not None:
+        return socket.AF_INET, (str(parsed.ipv4_mapped), port)
+    zone = 0
+    if parsed.scope_id:
+        with contextlib.suppress(OSError):
+            zone = int(parsed.scope_id) if parsed.scope_id.isdigit() else socket.if_nametoindex(parsed.scope_id)
+    return socket.AF_INET6, (address.partition("%")[0], port, 0, zone)

@@ -16,7 +16,7 @@ from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question
 from flowsonar.probes.audit import AuditAction, AuditEntry
-from flowsonar.probes.engine import Channel, Gate
+from flowsonar.probes.engine import Channel, Gate, Routes
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
 from flowsonar.probes.preview import preview
@@ -92,6 +92,7 @@ class Prober:
         self._settings = settings
         self._prior = prior
         self._gate = Gate(settings, audit)
+        self._routes = Routes()
         self._planner = planner_for(signatures, settings)
         self._pick = random.Random()  # seeded once: it takes as long as a question
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -289,7 +290,7 @@ class Prober:
                 note=talk.note,
                 pick=self._pick,
             )
-            talk.channel = Channel(self._gate, self._reactor, endpoint, talk.host)
+            talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host)
             talk.channel.start(talk.session.talk(), partial(self._ended, talk))
         except Exception as problem:  # noqa: BLE001 - one broken conversation must not end the others
             self._ended(talk, None, problem)
