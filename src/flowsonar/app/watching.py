@@ -1,4 +1,4 @@
-"""The main job: live packets to labelled flows."""
+"""The main job: live flows, from packets or from the kernel's own list, to labels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 
 from flowsonar import limits
 from flowsonar.app.asking import Asking
+from flowsonar.app.connections import ConnectionSource
+from flowsonar.app.packets import PacketSource
 from flowsonar.app.parts import Parts
-from flowsonar.capture.pcapng import PcapngWriter
-from flowsonar.capture.ring import Drops, Ring
+from flowsonar.app.sources import Source
 from flowsonar.config import Settings
-from flowsonar.errors import CaptureError, StoreError
-from flowsonar.flows.table import make_table
-from flowsonar.model import Block, FlowRecord
-from flowsonar.passive import FOLLOW
+from flowsonar.errors import ConfigError, StoreError
+from flowsonar.model import FlowRecord
 from flowsonar.probes import AuditEntry
 from flowsonar.verdicts.store import Store
 from flowsonar.verdicts.tracker import Tracker
@@ -27,11 +26,13 @@ __all__ = ["Watching"]
 _log = logging.getLogger(__name__)
 
 _CHECK_NS = 1_000_000_000
-"""Interfaces are looked after once a second: a blocked one would not make its socket readable."""
+"""Source and store are looked after once a second."""
 
 
 class Watching:
     """Watches interfaces until `stop` is called or `duration_s` is over; one that goes away is waited for.
+
+    Without an interface the kernel's connection tracking is watched, and nothing is read of the flows themselves.
 
     Iterate it (`async for record in watching`) or take `batches`. Raises CaptureError where an interface cannot be
     opened. What was seen until the end is recorded before the iteration ends, however it ends.
@@ -48,23 +49,23 @@ class Watching:
         parts: Parts | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.interfaces = tuple(dict.fromkeys(interfaces))
+        if not interfaces and (write is not None or filter_expression is not None):
+            raise ConfigError("connection tracking has no packets to write or filter: name an interface")
+        self._source: Source = (
+            PacketSource(interfaces, self.settings.flows, write=write, filter_expression=filter_expression)
+            if interfaces
+            else ConnectionSource(self.settings.flows)
+        )
+        self.interfaces = self._source.interfaces
         self._duration_s = duration_s
-        self._write = write
-        self._filter = filter_expression
         self._parts = parts
         self._wake = asyncio.Event()
         self._stopping = False
-        self._rings: list[Ring] = []
-        self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
         self._check_ns = 0
-        self._table = make_table(self.settings.flows)
         self._tracker: Tracker | None = None
         self._asking: Asking | None = None
         self._store: Store | None = None
         self._store_told = False
-        self._writer: PcapngWriter | None = None
-        self._drops: dict[int, Drops] = {}
         self.problems: list[str] = []
         """What went wrong without ending the run: an interface that vanished, a store or file that is full."""
 
@@ -87,16 +88,12 @@ class Watching:
         ]
 
     def counters(self) -> dict[str, int]:
-        """What was seen, dropped, asked and refused so far; `kernel_packets` and `kernel_drops` from the rings."""
-        counts = dict(self._table.counters())
+        """What was seen, dropped, asked and refused so far."""
+        counts = dict(self._source.counters())
         if self._tracker is not None:
             counts |= self._tracker.counts
         if self._asking is not None:
             counts |= self._asking.counters()
-        for number, ring in enumerate(self._rings):
-            self._drops[number] = ring.drops()
-        counts["kernel_packets"] = sum(drops.packets for drops in self._drops.values())
-        counts["kernel_drops"] = sum(drops.drops for drops in self._drops.values())
         return counts
 
     async def __aiter__(self) -> AsyncIterator[FlowRecord]:
@@ -124,19 +121,18 @@ class Watching:
     # -- one turn -----------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Take what every ring holds, then what is due."""
+        """Take what the source has, then what is due."""
         tracker = self._tracker
         assert tracker is not None
-        for ring in self._rings:
-            for block in ring.read():
-                tracker.feed(self._table.feed(block), time.time_ns())
-                self._keep(block)
+        for events in self._source.events():
+            tracker.feed(events, time.time_ns())
         now_ns = time.time_ns()
         if now_ns >= self._check_ns:
             self._check_ns = now_ns + _CHECK_NS
-            self._check_rings()
+            for problem in self._source.check():
+                self._problem(problem)
             self._check_store()
-        tracker.feed(self._table.expire(now_ns), now_ns)
+        tracker.feed(self._source.expire(now_ns), now_ns)
         self._answers(now_ns)
         tracker.due(now_ns)
         self._questions()
@@ -158,10 +154,10 @@ class Watching:
     def _instruct(self) -> None:
         assert self._tracker is not None
         for flow in self._tracker.follows:
-            self._table.follow(flow)
+            self._source.follow(flow)
         self._tracker.follows.clear()
         for flow in self._tracker.releases:
-            self._table.release(flow)
+            self._source.release(flow)
         self._tracker.releases.clear()
 
     def _taken(self) -> list[FlowRecord]:
@@ -186,22 +182,16 @@ class Watching:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        self._source.open()
         try:
-            # The rings first: they keep the packets that come while the rest is loaded.
-            for index, name in enumerate(self.interfaces):
-                self._rings.append(Ring(name, index=index, filter=self._filter))
-            if self._write is not None:
-                self._writer = PcapngWriter(self._write, self.interfaces)
             parts = self._parts or Parts.load(self.settings)
         except BaseException:
-            for ring in self._rings:
-                ring.close()
+            self._source.close()
             raise
         asks = not self.settings.passive
         if asks:
             self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         self._open_store()
-        self._table = make_table(self.settings.flows, follow=FOLLOW)
         self._tracker = Tracker(
             parts.new_reader(),
             parts.signatures,
@@ -213,9 +203,9 @@ class Watching:
             interfaces=self.interfaces,
         )
         loop = asyncio.get_running_loop()
-        for ring in self._rings:
-            loop.add_reader(ring.fileno(), self._wake.set)
-        _log.info("watching %s", ", ".join(self.interfaces))
+        for descriptor in self._source.descriptors():
+            loop.add_reader(descriptor, self._wake.set)
+        _log.info("watching %s", ", ".join(self.interfaces) or "connection tracking")
 
     def _open_store(self) -> None:
         try:
@@ -232,22 +222,16 @@ class Watching:
             await self._asking.close()
             self._answers(time.time_ns())
         tracker.stop_asking()
-        tracker.feed(self._table.finish(), time.time_ns())
+        tracker.feed(self._source.finish(), time.time_ns())
 
     async def _close(self) -> None:
         loop = asyncio.get_running_loop()
-        for number, ring in enumerate(self._rings):
-            loop.remove_reader(ring.fileno())
-            self._drops[number] = ring.drops()
-            ring.close()
-        self._rings.clear()
+        for descriptor in self._source.descriptors():
+            loop.remove_reader(descriptor)
+        for problem in self._source.close():
+            self._problem(problem)
         if self._asking is not None:
             await self._asking.close()
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except CaptureError as error:
-                self._problem(str(error))
         if self._store is not None:
             try:
                 self._store.close()
@@ -260,29 +244,11 @@ class Watching:
         self.problems.append(text)
         _log.warning("%s", text)
 
-    def _check_rings(self) -> None:
-        """An interface that went away is waited for, and told once; the others go on."""
-        for number, ring in enumerate(self._rings):
-            gone = ring.check()
-            if gone is not None and gone != self._gone.get(number):
-                self._problem(gone)
-            elif gone is None and self._gone.get(number) is not None:
-                _log.warning("interface %s is back", ring.interface)
-            self._gone[number] = gone
-
     def _check_store(self) -> None:
         """A store that cannot be written (a full disk) is told once; labels go on."""
         if self._store is not None and self._store.problem is not None and not self._store_told:
             self._store_told = True
             self._problem(self._store.problem)
-
-    def _keep(self, block: Block) -> None:
-        if self._writer is None:
-            return
-        try:
-            self._writer.write(block)
-        except CaptureError as error:
-            self._problem(f"{error}; going on without writing packets")
 
     def _audit(self, entry: AuditEntry) -> None:
         if self._store is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +25,27 @@ from flowsonar.cli.common import (
     settings_from,
     warn,
 )
+from flowsonar.errors import ConfigError
 
-__all__ = ["watch"]
+__all__ = ["SourceKind", "watch"]
+
+
+class SourceKind(StrEnum):
+    """Where flows come from."""
+
+    PACKETS = "packets"
+    CONNTRACK = "conntrack"
 
 
 @exits
 def watch(
     interface: Annotated[
-        list[str], typer.Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated).")
-    ],
+        list[str] | None,
+        typer.Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated)."),
+    ] = None,
+    source: Annotated[
+        SourceKind, typer.Option("--source", help="Packets of interfaces, or the kernel's list of connections.")
+    ] = SourceKind.PACKETS,
     json: JsonOption = False,
     form: FormatOption = None,
     output_file: OutputOption = None,
@@ -58,7 +71,8 @@ def watch(
 ) -> int:
     """Watch interfaces and label flows live, asking their endpoints where the bytes do not tell.
 
-    Needs root or CAP_NET_RAW. Ctrl-C ends it; flows that are still open are recorded.
+    Needs root or CAP_NET_RAW (`--source conntrack`: CAP_NET_ADMIN). Ctrl-C ends it; flows that are still open are
+    recorded.
     """
     from flowsonar.app import Watching
     from flowsonar.outputs import open_output
@@ -75,7 +89,8 @@ def watch(
         dry_run=dry_run,
         verbose=verbose,
     )
-    watching = Watching(interface, settings, duration_s=duration, write=write, filter_expression=filter_expression)
+    names = _interfaces(interface, source)
+    watching = Watching(names, settings, duration_s=duration, write=write, filter_expression=filter_expression)
 
     async def main() -> None:
         with open_output(kind, live=True, file=output_file) as output:
@@ -92,3 +107,13 @@ def watch(
 
     run(main, watching.stop)
     return 0
+
+
+def _interfaces(interfaces: list[str] | None, source: SourceKind) -> list[str]:
+    if source is SourceKind.CONNTRACK:
+        if interfaces:
+            raise ConfigError("--source conntrack sees the whole machine: leave --interface out")
+        return []
+    if not interfaces:
+        raise ConfigError("which interface? name it with -i (`ip link` lists them), or take --source conntrack")
+    return interfaces

@@ -1,0 +1,126 @@
+"""Packets of interfaces as the source of flows: rings, the flow table, and a file that keeps the packets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flowsonar.capture.pcapng import PcapngWriter
+from flowsonar.capture.ring import Drops, Ring
+from flowsonar.config import FlowSettings
+from flowsonar.errors import CaptureError
+from flowsonar.flows.events import FlowEvent
+from flowsonar.flows.table import make_table
+from flowsonar.model import Block
+from flowsonar.passive import FOLLOW
+
+__all__ = ["PacketSource"]
+
+_log = logging.getLogger(__name__)
+
+
+class PacketSource:
+    """A `Source`. An interface that goes away is waited for, and told once; the others go on."""
+
+    def __init__(
+        self,
+        interfaces: Sequence[str],
+        settings: FlowSettings,
+        *,
+        write: str | Path | None = None,
+        filter_expression: str | None = None,
+    ) -> None:
+        self.interfaces = tuple(dict.fromkeys(interfaces))
+        self._write = write
+        self._filter = filter_expression
+        self._table = make_table(settings, follow=FOLLOW)
+        self._rings: list[Ring] = []
+        self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
+        self._drops: dict[int, Drops] = {}
+        self._writer: PcapngWriter | None = None
+        self._problems: list[str] = []
+
+    def open(self) -> None:
+        """Open the rings first: they keep the packets that come while the rest is loaded."""
+        try:
+            for index, name in enumerate(self.interfaces):
+                self._rings.append(Ring(name, index=index, filter=self._filter))
+            if self._write is not None:
+                self._writer = PcapngWriter(self._write, self.interfaces)
+        except BaseException:
+            for ring in self._rings:
+                ring.close()
+            raise
+
+    def descriptors(self) -> list[int]:
+        """One a ring."""
+        return [ring.fileno() for ring in self._rings]
+
+    def events(self) -> Iterator[Sequence[FlowEvent]]:
+        """Take what every ring holds."""
+        for ring in self._rings:
+            for block in ring.read():
+                yield self._table.feed(block)
+                self._keep(block)
+
+    def expire(self, now_ns: int) -> Sequence[FlowEvent]:
+        """Give what idle and active timeouts have ended."""
+        return self._table.expire(now_ns)
+
+    def finish(self) -> Sequence[FlowEvent]:
+        """End all flows that are open."""
+        return self._table.finish()
+
+    def follow(self, flow: int) -> None:
+        """Report all short payloads of this flow."""
+        self._table.follow(flow)
+
+    def release(self, flow: int) -> None:
+        """Report no payload of this flow any more."""
+        self._table.release(flow)
+
+    def check(self) -> list[str]:
+        """Look after the interfaces: a blocked one would not make its socket readable."""
+        told, self._problems = self._problems, []
+        for number, ring in enumerate(self._rings):
+            gone = ring.check()
+            if gone is not None and gone != self._gone.get(number):
+                told.append(gone)
+            elif gone is None and self._gone.get(number) is not None:
+                _log.warning("interface %s is back", ring.interface)
+            self._gone[number] = gone
+        return told
+
+    def counters(self) -> dict[str, int]:
+        """The flow table's, and `kernel_packets` and `kernel_drops` from the rings."""
+        for number, ring in enumerate(self._rings):
+            self._drops[number] = ring.drops()
+        return {
+            **self._table.counters(),
+            "kernel_packets": sum(drops.packets for drops in self._drops.values()),
+            "kernel_drops": sum(drops.drops for drops in self._drops.values()),
+        }
+
+    def close(self) -> list[str]:
+        """Close rings and file."""
+        for number, ring in enumerate(self._rings):
+            self._drops[number] = ring.drops()
+            ring.close()
+        self._rings.clear()
+        told, self._problems = self._problems, []
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except CaptureError as error:
+                told.append(str(error))
+            self._writer = None
+        return told
+
+    def _keep(self, block: Block) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.write(block)
+        except CaptureError as error:
+            self._problems.append(f"{error}; going on without writing packets")
