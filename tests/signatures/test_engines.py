@@ -1,5 +1,6 @@
 import random
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,18 @@ PATTERNS = [
 ]
 
 
+compiled = cache(compile_regex)  # RE2's own cache holds fewer than the built-in patterns
+
+
 def expected(patterns: list[str], data: bytes) -> set[int]:
-    return {index for index, pattern in enumerate(patterns) if compile_regex(pattern).search(data) is not None}
+    return {index for index, pattern in enumerate(patterns) if compiled(pattern).search(data) is not None}
 
 
 def found(engine: HyperscanEngine | Re2Engine, patterns: list[str], data: bytes) -> set[int]:
     return {
         index
         for index in engine.candidates(data)
-        if engine.exact(index) or compile_regex(patterns[index]).search(data) is not None
+        if engine.exact(index) or compiled(patterns[index]).search(data) is not None
     }
 
 
@@ -76,7 +80,7 @@ def test_all_built_in_patterns_agree(tmp_path: Path) -> None:
     hyperscan, re2 = HyperscanEngine(patterns, tmp_path), Re2Engine(patterns)
     pick = random.Random(4)
     samples = [example.data for signature in loaded.services.values() for example in signature.examples]
-    for sample in samples:
+    for sample in pick.sample(samples, min(400, len(samples))):  # all of them would take minutes
         changed = bytearray(sample)
         for _ in range(3):
             changed[pick.randrange(len(changed))] = pick.choice(b"\r\n\0 x0\xff$\x0b")
