@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.asking import asking
 from bench.matching import matching
 from bench.packets import core, packets
+from bench.recorded import recorded
 from bench.start import start
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="where corpus and tools lie")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="captures and peers are kept here")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["packets", "core", "asking", "matching", "start"])
+    parser.add_argument("--only", choices=["packets", "core", "asking", "matching", "recorded", "start"])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {
@@ -26,6 +27,7 @@ def main() -> None:
         "core": ("C core alone", lambda: core(args.shared, args.out)),
         "asking": ("Asking, loopback", asking),
         "matching": ("Matching", matching),
+        "recorded": ("Recorded banners", lambda: recorded(args.shared / "corpus/recog")),
         "start": ("Start", lambda: start(args.runs)),
     }
     print(

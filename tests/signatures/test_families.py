@@ -49,7 +49,7 @@ def said(matcher: Matcher, data: bytes) -> list[tuple[str, Confidence]]:
 
 def test_a_child_as_sure_as_its_parent_is_told_first(tmp_path: Path) -> None:
     loaded = signatures(tmp_path, CHILD + EXAMPLES)
-    matcher = Matcher(loaded, cache=tmp_path)
+    matcher = Matcher(loaded, engine="re2")
     assert check(loaded, matcher) == []
     assert said(matcher, b"HTTP/1.1 200 OK\r\nServer: nginx/1.2\r\nX-Sample: 1\r\n\r\n") == [
         ("sample", Confidence.CONFIRMED),
@@ -61,7 +61,7 @@ def test_a_child_as_sure_as_its_parent_is_told_first(tmp_path: Path) -> None:
 
 
 def test_a_likely_child_does_not_hide_a_confirmed_parent(tmp_path: Path) -> None:
-    matcher = Matcher(signatures(tmp_path, CHILD + EXAMPLES), cache=tmp_path)
+    matcher = Matcher(signatures(tmp_path, CHILD + EXAMPLES), engine="re2")
     matches = said(matcher, b"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\r\nsample page")
     assert matches.index(("http", Confidence.CONFIRMED)) < matches.index(("sample", Confidence.LIKELY))
 

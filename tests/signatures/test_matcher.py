@@ -216,7 +216,7 @@ bytes = 'abcd'
 matches = false
 """
     loaded = signatures(tmp_path, body)
-    matcher = Matcher(loaded, cache=tmp_path)
+    matcher = Matcher(loaded, engine="re2")
     assert check(loaded, matcher) == []
     assert loaded.on_port >= {"sample/weak"}
     assert [one.service for one in matcher.payload(Transport.UDP, None, b"abc", (40000, 7777))] == ["sample"]
