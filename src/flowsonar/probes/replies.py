@@ -13,7 +13,7 @@ from flowsonar.probes.planner import Catalogue
 from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
 from flowsonar.protocols.http import body_to_come
 from flowsonar.signatures.conditions import is_echo
-from flowsonar.signatures.language import Condition, ProbeSpec, Speaker
+from flowsonar.signatures.language import Condition, ProbeSpec, Signature, Speaker
 from flowsonar.signatures.matcher import Match, Matcher, Reply
 from flowsonar.signatures.templates import Message
 
@@ -154,6 +154,15 @@ class Judge:
             if match.over is Layer.TLS:
                 self._candidate(match.service)
 
+    def announced(self) -> Signature | None:
+        """The best service, where a plain reply of this endpoint says that TLS may be begun in the middle."""
+        signature = self._signatures.services.get(self.best_service or "")
+        if signature is None or signature.announced is None or self._tls is not None:
+            return None
+        offer = Condition(pattern=signature.announced)
+        said = (reply for reply in self.replies if reply.over is None)
+        return signature if any(self._matcher.holds(offer, reply) is not None for reply in said) else None
+
     def unhold(self) -> None:
         """TLS was tried in vain: the reply stands for itself."""
         if self._held is not None:
@@ -266,14 +275,15 @@ class Judge:
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
-    def tls_facts(self, facts: TlsFacts) -> None:
-        """A handshake went through; what runs inside is still to be seen."""
+    def tls_facts(self, facts: TlsFacts, *, upgraded: bool = False) -> None:
+        """A handshake went through; what runs inside is still to be seen. `upgraded`: it began in clear."""
         self._held = None
         if self.best_service == "tls":  # an alert to another hello had said so much: now there is an inside
             self.best, self.best_service = Confidence.UNKNOWN, None
         if self._tls is None:
             self._tls = facts
-            self._keep(_tls_evidence(facts.line(), b"", service=None))
+            detail = f"STARTTLS: {facts.line()}" if upgraded else facts.line()
+            self._keep(_tls_evidence(detail, b"", service=None))
 
     def tls_closed(self, problem: str, raw: bytes) -> None:
         """It speaks TLS, but not to the end with us: nobody can look inside."""

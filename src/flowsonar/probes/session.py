@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Confidence, Evidence, Layer, Outcome, Question
+from flowsonar.model import Answer, Confidence, Evidence, Layer, Outcome, Question, Transport
 from flowsonar.probes.dialogue import Close, Line, Talk
 from flowsonar.probes.exchange import Exchange, packed
 from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
@@ -29,6 +29,8 @@ _ALPN: Final = ("h2", "http/1.1")
 """Offered to servers that ask for a name (RFC 7301): HTTP/2 and HTTP/1.1."""
 _NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
 """Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
+UPGRADE_S: Final = 1.0
+"""Longest wait for each answer on the way to STARTTLS."""
 _HELLOS: Final = 3
 """ClientHellos put one after the other: without what the server did not like."""
 _SAME_REQUEST: Final = 12
@@ -94,6 +96,7 @@ class Session:
                     yield from self._secure()
                 case Ask():
                     yield from self._ask(move)
+        yield from self._upgrade()
         if exchange.line is not None:
             closed = yield Close()
             exchange.now_s = closed.at_s
@@ -206,6 +209,11 @@ class Session:
         dialogue = _Dialogue(probe, self._signatures)
         if self._refuted(dialogue):
             return
+        yield from self._go_through(move, dialogue)
+
+    def _go_through(self, move: Ask, dialogue: _Dialogue, *, whole: bool = False) -> Talk[None]:
+        """Make the steps; `whole`: to the end, though the service is known."""
+        probe = move.probe
         while (step := dialogue.step) is not None:
             line = yield from self._line_for(move, dialogue, step)
             if line is None:
@@ -213,6 +221,10 @@ class Session:
             asked = self._message(dialogue, step, line)
             if asked.message.data:
                 yield from self._exchange.say(line, asked.message.data, probe)
+            if step.expect is None and dialogue.is_last_before_tls:
+                dialogue.skip(Reply(probe=probe.id, step=0, data=b"", transport=Transport.TCP, sent={}, message=b""))
+                yield from self._exchange.secure(line, self._question.hints.server_name, ())
+                return
             seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, self._exchange.left_s)
             reply = yield from self._exchange.hear(line, asked, seconds)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
@@ -223,10 +235,31 @@ class Session:
                 client = yield from self._exchange.secure(line, self._question.hints.server_name, ())
                 if not client.done:
                     return
-            if self._judge.best is Confidence.CONFIRMED and not self._judge.is_format_of(probe.service):
+            if self._judge.best is Confidence.CONFIRMED and not whole and not self._judge.is_format_of(probe.service):
                 return
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, dialogue.groups, dialogue.previous[-1], move.over)
+
+    def _upgrade(self) -> Talk[None]:
+        """Begin TLS where the service that was found says that one may: the certificate names the server."""
+        signature = self._judge.announced()
+        if signature is None or not signature.starttls or self._exchange.failed is not None:
+            return
+        probe = ProbeSpec(
+            service=signature.service, name="starttls", transport=Transport.TCP, steps=(), starttls=True, rarity=9
+        )
+        if self._exchange.standing(None) is not None:  # go on where the conversation is
+            dialogue = _Dialogue(probe, self._signatures)
+            for step in signature.starttls[:-1]:
+                before = next((reply for reply in self._judge.replies if self._holds(step, reply)), None)
+                if before is None:
+                    break
+                dialogue.skip(before)
+            dialogue.first = False
+            yield from self._go_through(Ask(probe, UPGRADE_S), dialogue, whole=True)
+        if self.seen.tls is not TlsState.OPEN and self.seen.spent < self._max_probes:
+            dialogue = _Dialogue(probe, self._signatures)
+            yield from self._go_through(Ask(probe, UPGRADE_S, fresh=True), dialogue, whole=True)
 
     def _line_for(self, move: Ask, dialogue: _Dialogue, step: Step) -> Talk[Line | None]:
         """The connection a step is to be made on: the standing one, or a new one where it must be or none stands."""
@@ -308,6 +341,11 @@ class _Dialogue:
     def step(self) -> Step | None:
         """The next one; None when all were made."""
         return self.steps[self.number] if self.number < len(self.steps) else None
+
+    @property
+    def is_last_before_tls(self) -> bool:
+        """The handshake begins as soon as the next step is said, where nothing is expected of it."""
+        return 0 < self._before == self.number + 1
 
     @property
     def turns_to_tls(self) -> bool:

@@ -358,6 +358,8 @@ class Signature:
     """Layers its probes may be asked in."""
     starttls: tuple[Step, ...] = ()
     """The dialogue that turns a plain connection into TLS: after its last step the handshake begins."""
+    announced: str | None = None
+    """Regular expression: a reply that matches says that `starttls` may be begun."""
     constants: tuple[tuple[str, bytes], ...] = field(default=())
     """Named byte strings for codecs that need them (Skype's hello constants)."""
     path: str = ""

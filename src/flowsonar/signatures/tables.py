@@ -59,8 +59,10 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
     traffic_class = top.choice("class", TrafficClass) or top.fail("class is missing: add class = 'interactive' or so")
     ports, tls_ports = _ports(top)
     starttls: tuple[Step, ...] = ()
+    announced: str | None = None
     if (section := top.section("starttls")) is not None:
         starttls = tuple(_step(reader, step) for step in section.tables("steps"))
+        announced = _pattern(reader, section, "announced", anchored=False)
         section.done()
         if not starttls:
             section.fail("starttls needs steps = [{ send = ..., expect = ... }]")
@@ -79,6 +81,7 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
         peers=top.flag("peers") or False,
         inside=tuple(_layer(top, "inside", name) for name in top.texts("inside")),
         starttls=starttls,
+        announced=announced,
         probes=tuple(_probe(reader, table, bool(starttls)) for table in top.tables("probe")),
         replies=tuple(_reply(reader, table) for table in top.tables("reply")),
         payloads=tuple(_payload(reader, table, ports) for table in top.tables("payload")),

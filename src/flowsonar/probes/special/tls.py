@@ -13,7 +13,7 @@ import ssl
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypedDict
 
 __all__ = ["HANDSHAKE_BYTES", "TlsClient", "TlsFacts", "looks_like_tls", "prepare", "suggests_tls"]
 
@@ -52,6 +52,13 @@ class TlsFacts:
     alpn: str | None
     names: tuple[str, ...]
     """DNS names of the certificate, or its common name, at most `CERTIFICATE_NAMES`."""
+    issuer: str = ""
+    """Who signed the certificate: organisation or common name; `itself` where it did."""
+    until: str = ""
+    """The last day that the certificate holds, `2027-01-31`."""
+    subject_line: str = ""
+    """Subject and issuer whole, as RFC 4514 writes them (`CN=x,O=y`), for fingerprints of devices."""
+    issuer_line: str = ""
 
     def line(self) -> str:
         """For people."""
@@ -60,6 +67,10 @@ class TlsFacts:
             parts.append(f"ALPN {self.alpn}")
         if self.names:
             parts.append("certificate for " + ", ".join(self.names))
+        if self.issuer:
+            parts.append(f"issued by {self.issuer}")
+        if self.until:
+            parts.append(f"until {self.until}")
         return "; ".join(part for part in parts if part)
 
 
@@ -154,7 +165,7 @@ class TlsClient:
             version=self._object.version() or "TLS",
             cipher=cipher[0] if cipher else "",
             alpn=self._object.selected_alpn_protocol(),
-            names=_names(self._object.getpeercert(binary_form=True)),
+            **_certificate(self._object.getpeercert(binary_form=True)),
         )
 
     def _fail(self, problem: str) -> None:
@@ -226,10 +237,19 @@ def _reason(problem: Exception) -> str:
     return str(reason or problem).lower().replace("_", " ")
 
 
-def _names(certificate: bytes | None) -> tuple[str, ...]:
-    """DNS names or the common name of a DER certificate; nothing where it cannot be read."""
+class _Certificate(TypedDict):
+    names: tuple[str, ...]
+    issuer: str
+    until: str
+    subject_line: str
+    issuer_line: str
+
+
+def _certificate(certificate: bytes | None) -> _Certificate:
+    """What a DER certificate says; nothing where it cannot be read."""
+    nothing = _Certificate(names=(), issuer="", until="", subject_line="", issuer_line="")
     if not certificate or len(certificate) > HANDSHAKE_BYTES:
-        return ()
+        return nothing
     from cryptography import x509  # noqa: PLC0415 - costs 20 ms; most runs never see a certificate
     from cryptography.x509.oid import NameOID  # noqa: PLC0415
 
@@ -245,9 +265,19 @@ def _names(certificate: bytes | None) -> tuple[str, ...]:
                 pass
             if not found:
                 found += [str(name.value) for name in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-            return ()
-    return tuple(_printable(name) for name in found[:CERTIFICATE_NAMES])
+            subject, issuer = parsed.subject, parsed.issuer
+            by = [*issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+            by += issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+            signer = "itself" if subject == issuer else _printable(str(by[0].value) if by else "")
+            return _Certificate(
+                names=tuple(_printable(name) for name in found[:CERTIFICATE_NAMES]),
+                issuer=signer,
+                until=parsed.not_valid_after_utc.date().isoformat(),
+                subject_line=_printable(subject.rfc4514_string()),
+                issuer_line=_printable(issuer.rfc4514_string()),
+            )
+        except (ValueError, TypeError, OverflowError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+            return nothing
 
 
 def _printable(text: str) -> str:
