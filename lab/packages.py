@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ __all__ = [
     "install_python",
     "missing",
     "parse",
+    "unpack_debian",
+    "unpacked",
 ]
 
 VENV = Path(__file__).resolve().parent / "out" / "venv"
@@ -27,6 +30,7 @@ SEARCH_PATH = os.environ.get("PATH", "/usr/bin:/bin") + f":/usr/local/sbin:/usr/
 """Debian keeps servers in sbin, which is not in every user's path."""
 
 _LIST = Path(__file__).with_name("packages.txt")
+_UNPACKED = Path(__file__).resolve().parent / "out" / "unpacked"
 _PATIENT = ("-o", "DPkg::Lock::Timeout=600")
 """Another installation may be under way."""
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -79,7 +83,7 @@ def _apt(wanted: list[str]) -> None:
         _POLICY.chmod(0o755)
     try:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *_PATIENT, *wanted]
+        command = ["apt-get", "install", "-y", "-q", "--no-remove", "--no-install-recommends", *_PATIENT, *wanted]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:  # package lists of a fresh image may be absent or old
             subprocess.run(["apt-get", "update", "-q"], env=environment, capture_output=True, check=False)
@@ -111,6 +115,27 @@ def install_debian(packages: Iterable[str]) -> None:
         left = absent(wanted)
         if left:
             raise MissingError(f"apt-get did not install {' '.join(left)}")
+
+
+def unpacked(package: str) -> Path:
+    """Where a package of `unpack_debian` is: what would be `/usr` is `usr` there."""
+    return _UNPACKED / package
+
+
+def unpack_debian(packages: Iterable[str]) -> None:
+    """Download packages and unpack them into a folder of their own. Raises MissingError when that cannot be done."""
+    for package in packages:
+        target = unpacked(package)
+        if target.exists():
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["apt-get", "download", "-q", package]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            files = list(Path(folder).glob("*.deb"))
+            if done.returncode != 0 or not files:
+                raise MissingError(f"apt-get could not download {package}:\n{done.stderr.strip()[-800:]}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["dpkg", "-x", str(files[0]), str(target)], check=True, capture_output=True)
 
 
 def install_python(packages: Iterable[str]) -> None:

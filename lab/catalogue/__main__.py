@@ -124,6 +124,7 @@ def main(words: Sequence[str] | None = None) -> int:
     root = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     directory = Path(tempfile.mkdtemp(prefix="flowsonar-services-"))
+    directory.chmod(0o755)  # servers drop to users of their own
     try:
         return _work(chosen, entries, directory, seed)
     except (LabError, MissingError) as error:

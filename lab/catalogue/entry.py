@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lab.packages import SEARCH_PATH
+from lab.packages import SEARCH_PATH, unpacked
 from lab.services.base import Site
 
-__all__ = ["Entry", "version_of"]
+__all__ = ["Entry", "unpacked", "version_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,9 @@ class Entry:
     start: Callable[[Site], None]
     packages: tuple[str, ...] = ()
     """Debian packages."""
+    unpack: tuple[str, ...] = ()
+    """Debian packages that would displace others (of two mail servers one may be installed): they are downloaded and
+    unpacked, `unpacked(package)` is their root; what they depend on stands in `packages`."""
     pip: tuple[str, ...] = ()
     """PyPI packages."""
     program: str = ""

@@ -14,7 +14,7 @@ from lab.catalogue.entry import Entry
 from lab.comparison import ndpi, nmap, ours
 from lab.comparison.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6, Pair
 from lab.comparison.said import Names, Said
-from lab.packages import VENV, MissingError, install_debian, install_python
+from lab.packages import VENV, MissingError, install_debian, install_python, unpack_debian
 from lab.ports import Ports
 from lab.programs import LabError, Program, Programs
 from lab.services.base import Service, Site, Target
@@ -110,6 +110,7 @@ class Batch:
             before, services = len(site.started), len(site.services)
             try:
                 install_debian(entry.packages)
+                unpack_debian(entry.unpack)
                 if entry.pip:
                     install_python(entry.pip)
                     site.interpreter = str(VENV / "bin" / "python")
@@ -146,11 +147,10 @@ class Batch:
             for family in service.families
         }
         probed = self._probe(list(endpoints), folder)
-        captured, read = self._clients(services, folder) if self.options.ndpi else ({}, {})
+        captured, read = self._clients(services, folder) if self.options.ndpi else (None, None)
         scanned = self._nmap(list(endpoints), folder)
         found = []
         for key, (service, family) in endpoints.items():
-            where = (service.transport, service.port)
             found.append(
                 Compared(
                     entry=owners[service.name],
@@ -158,8 +158,8 @@ class Batch:
                     family=family,
                     probe=probed.get(key, Said(text="no record")),
                     nmap=scanned.get(key),
-                    ndpi=captured.get(where) if family == _seen_family(service) else None,
-                    read=read.get(where) if family == _seen_family(service) else None,
+                    ndpi=None if captured is None else _of(captured, service, family),
+                    read=None if read is None else _of(read, service, family),
                 )
             )
         return found
@@ -195,7 +195,19 @@ class Batch:
         """Let the real clients work under a capture; what ndpiReader and `flowsonar read` say of it."""
         capture = folder / "clients.pcap"
         before = self.pair.capturing()
-        tcpdump = ["tcpdump", "-i", LINK, "-n", "-U", "-Z", "root", "-w", str(capture), "tcp or udp"]
+        tcpdump = [
+            "tcpdump",
+            "-i",
+            LINK,
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-Z",
+            "root",
+            "-w",
+            str(capture),
+            "tcp or udp",
+        ]
         capturing = self.programs.start(self.pair.client, tcpdump, name="tcpdump")
         end_s = time.monotonic() + 5
         while self.pair.capturing() <= before and time.monotonic() < end_s:
@@ -251,3 +263,10 @@ def _ended(program: Program, seconds: float) -> bool:
 def _seen_family(service: Service) -> int:
     """The address family that the clients use: the first one that the service has."""
     return service.families[0]
+
+
+def _of(labels: dict[tuple[str, int], Said], service: Service, family: int) -> Said | None:
+    """What was made of a service's flows; None where no client of it ran."""
+    if family != _seen_family(service) or not service.clients:
+        return None
+    return labels.get((service.transport, service.port), Said())

@@ -23,6 +23,7 @@ CLIENT4, CLIENT6 = "10.77.0.1", "fd77::1"
 LINK = "lab0"
 """The interface's name on both sides."""
 _SETTINGS = Path("/etc/netns")
+_USERS = {"passwd": "Debian-exim:x:64990:64990::/:/usr/sbin/nologin\n", "group": "Debian-exim:x:64990:\n"}
 _SWITCHES = ("ipv6.conf.all.accept_dad=0", "ipv6.conf.default.accept_dad=0", "ipv6.conf.default.accept_ra=0")
 
 
@@ -60,6 +61,8 @@ class Pair:
             folder = _SETTINGS / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+            for file, line in _USERS.items():  # programs that are unpacked only would miss theirs
+                (folder / file).write_text(Path("/etc", file).read_text() + line)
             _run(*in_namespace(name, ["sysctl", "-qw", *(f"net.{switch}" for switch in _SWITCHES)]))
             _run("ip", "-n", name, "link", "set", "lo", "up")
         peer = ("peer", "name", LINK, "netns", self.client)

@@ -100,6 +100,8 @@ def judged(service: Service, said: Said, parents: Mapping[str, str]) -> Judgemen
     found = judge(service.truth, said.service, said.over)
     if found is not Judgement.WRONG or said.service is None:
         return found
+    if said.over is None and said.service in service.truth.over:
+        return Judgement.OUTSIDE  # `quic` of what runs inside
     parent = parents.get(service.truth.service or "")
     if said.service == parent and (said.over in service.truth.over or said.over is None):
         return Judgement.OUTSIDE
