@@ -12,7 +12,7 @@ _EXIM = """primary_hostname = server.lab.example
 spool_directory = {folder}
 log_file_path = {folder}/%slog
 daemon_smtp_ports = {port}
-local_interfaces = <; 0.0.0.0 ; ::
+local_interfaces = 0.0.0.0
 tls_advertise_hosts =
 never_users =
 acl_smtp_rcpt = refuse
@@ -33,7 +33,8 @@ def _exim(site: Site) -> None:
     conf.write_text(_EXIM.format(port=port, folder=folder))
     program = unpacked("exim4-daemon-light") / "usr/sbin/exim4"
     site.run(program, "-bdf", "-C", conf)
-    offer_smtp(site, "exim", port, product="Exim", version=version_of([str(program), "-bV"], r"version ([0-9.]+)"))
+    version = version_of([str(program), "-bV"], r"version ([0-9.]+)")
+    offer_smtp(site, "exim", port, product="Exim", version=version, families=(4,))
 
 
 def _msmtpd(site: Site) -> None:
