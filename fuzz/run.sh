@@ -7,7 +7,7 @@ seconds=${1:-60}
 python=${PYTHON:-.venv/bin/python}
 native=src/flowsonar/_native
 harnesses="flowtable codecs"
-flowtable="framing decode table index stream fragments memory"
+flowtable="framing decode table tcp payload report index stream fragments memory lane classify patterns dfa shapes store dns http"
 codecs="tls ja4 sha256 cpu"
 mkdir -p fuzz/out
 # Without the tests' environment it starts from nothing, and finds less in the same time.

@@ -5,14 +5,10 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "decode.h"
-#include "flow.h"
-#include "fragments.h"
 #include "hash.h"
-#include "index.h"
-#include "list.h"
+#include "lane.h"
 #include "memory.h"
-#include "stream.h"
+#include "table_state.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -22,100 +18,20 @@ static const uint64_t UNANSWERED_NS = SECOND_NS;            /* a SYN older than 
 static const int64_t CLOCK_STEP_NS = 3600 * (int64_t)SECOND_NS; /* further back is a clock that was set */
 static const uint64_t TIME_MAX = UINT64_C(1) << 62;
 
-enum {
-    BATCH = 16,             /* frames decoded ahead, so that the memory they need is on its way */
-    AHEAD = 2 * BATCH,      /* frames whose headers are asked for ahead of decoding */
-};
+enum { AHEAD = 2 * BATCH }; /* frames whose headers are asked for ahead of decoding */
 
 static_assert(sizeof(struct flow) + BUCKETS_PER_FLOW_MAX * sizeof(struct bucket) <= FLOW_BYTES_MAX,
               "a flow and its part of the index keep to the bound");
 
-/* A frame on its way through a batch. */
-struct staged {
-    struct packet packet;
-    struct key key;
-    uint64_t time_ns;
-    uint64_t hash;
-    uint32_t wire;
-    uint16_t interface;
-    uint8_t result; /* enum decode_result, or BAD_ENTRY */
-    bool from_high; /* the sender is the key's high side */
-};
-
-enum { BAD_ENTRY = 255 };
-
-struct table {
-    struct table_settings settings;
-    uint64_t seed[2];
-
-    /* Never goes back but by wrapping at 2^64: only differences are used. Packet time + shift, where that goes on. */
-    uint64_t clock;
-    uint64_t shift;
-
-    /* Time of the packet or call at hand, as it was given: what events carry. It may go back a little, where several
-       interfaces are read or table_expire ran ahead of packets still on their way. */
-    uint64_t now_ns;
-
-    struct flow *flows;  /* settings.capacity slots */
-    uint32_t size;       /* flows in the table; each is in the index and in one of the three lists */
-    uint32_t half_opens; /* flows in `half_open` */
-    uint32_t fresh;      /* slots below were used at least once */
-    uint32_t free_slot;  /* stack of used slots that are free again; NONE when empty */
-    struct list active;
-    struct list half_open; /* those with STATUS_HALF_OPEN */
-    struct list lingering; /* those with STATUS_LINGERS */
-
-    struct index index;
-    struct fragments fragments;
-
-    uint64_t counters[COUNTERS];
-    struct event events[EVENTS];
-    size_t event_count;
-    struct staged batch[BATCH];
-};
-
-/* -- lists ------------------------------------------------------------------------------------------------------- */
-
-static inline struct list *list_of(struct table *t, const struct flow *flow) {
-    if (flow->status & STATUS_HALF_OPEN) return &t->half_open;
-    return flow->status & STATUS_LINGERS ? &t->lingering : &t->active;
-}
-
-/* Take a flow out of its list, with the status that put it there. */
-static inline void list_leave(struct table *t, uint32_t slot) {
-    struct flow *flow = &t->flows[slot];
-    list_remove(t->flows, list_of(t, flow), slot);
-    if (flow->status & STATUS_HALF_OPEN) t->half_opens--;
-    flow->status = (uint16_t)(flow->status & ~STATUS_HALF_OPEN);
-}
-
-/* -- events ------------------------------------------------------------------------------------------------------- */
-
-static inline uint64_t identifier(const struct table *t, uint32_t slot) {
-    return (uint64_t)t->flows[slot].generation << 32 | slot;
-}
-
-static struct event *event_new(struct table *t, enum event_kind kind, uint32_t slot) {
-    assert(t->event_count < EVENTS);
-    struct event *event = &t->events[t->event_count++];
-    event->kind = kind;
-    event->flow = identifier(t, slot);
-    event->time_ns = t->now_ns;
-    return event;
+static inline bool events_fit(const struct table *t) {
+    return t->event_count + EVENTS_PER_FRAME < EVENTS && (!t->lanes || lane_rows_fit(t->lanes));
 }
 
 static void report(struct table *t, uint32_t slot, enum close_reason reason) {
-    const struct flow *flow = &t->flows[slot];
-    struct event *event = event_new(t, EVENT_CLOSED, slot);
-    event->closed.reason = (uint8_t)reason;
-    event->closed.first_ns = flow->first_ns;
-    event->closed.last_ns = flow->last_ns;
-    event->closed.handshake_ns = handshake_ns(flow);
-    for (int i = 0; i < 2; i++) {
-        event->closed.packets[i] = flow->packets[i];
-        event->closed.bytes[i] = flow->bytes[i];
-        event->closed.tcp_flags[i] = flow->tcp_flags[i];
-    }
+    if (t->lanes)
+        lane_closes(t, slot, reason);
+    else
+        report_closed(t, slot, reason);
 }
 
 static void close_flow(struct table *t, uint32_t slot, enum close_reason reason) {
@@ -129,17 +45,7 @@ static void close_flow(struct table *t, uint32_t slot, enum close_reason reason)
     t->size--;
 }
 
-static void linger(struct table *t, uint32_t slot, uint16_t reason) {
-    struct flow *flow = &t->flows[slot];
-    list_leave(t, slot);
-    flow->status |= reason;
-    flow->since = t->clock;
-    list_add(t->flows, &t->lingering, slot);
-}
-
 /* -- clock -------------------------------------------------------------------------------------------------------- */
-
-static inline bool events_fit(const struct table *t) { return t->event_count + EVENTS_PER_FRAME < EVENTS; }
 
 static inline uint64_t age_of(const struct table *t, uint32_t slot) { return t->clock - t->flows[slot].since; }
 
@@ -166,7 +72,7 @@ static bool close_due(struct table *t) {
             slot = t->active.oldest;
         }
         if (!longest) return true;
-        if (!events_fit(t)) return false;
+        if (!events_fit(t) || t->barrier) return false;
         close_flow(t, slot, CLOSE_IDLE);
     }
 }
@@ -185,111 +91,6 @@ static inline bool advance(struct table *t, uint64_t time_ns) {
         }
     }
     return close_due(t);
-}
-
-/* -- TCP ---------------------------------------------------------------------------------------------------------- */
-
-/* Whether a SYN is the one that its direction of the flow began with. */
-static bool same_start(const struct flow *flow, bool from_high, const struct packet *packet) {
-    int direction = from_high != (bool)(flow->status & STATUS_INITIATOR_HIGH);
-    const struct stream *stream = &flow->stream[direction];
-    return status_of(flow, STATUS_SYN_SEEN, direction) &&
-           stream->end_sequence - (uint32_t)stream->end == packet->sequence + 1;
-}
-
-static void tcp_open(struct table *t, struct flow *flow, int direction, const struct packet *packet) {
-    if (!status_of(flow, STATUS_STARTED, direction)) {
-        stream_start(flow, direction, packet->sequence + 1);
-        set_status(flow, STATUS_SYN_SEEN, direction);
-    }
-    if (direction == 0 && !(packet->flags & TCP_ACK) && handshake_ns(flow) == 0) {
-        flow->handshake = t->now_ns;
-        flow->status |= STATUS_SYN_TIMED;
-    } else if (direction == 1 && packet->flags & TCP_ACK && flow->status & STATUS_SYN_TIMED) {
-        flow->handshake = t->now_ns > flow->handshake ? t->now_ns - flow->handshake : 0;
-        flow->status = (uint16_t)(flow->status & ~STATUS_SYN_TIMED);
-    }
-}
-
-/* A sign that the responder accepted: its SYN-ACK; or that the connection stands: a segment of one that is
-   synchronized, which has an ACK (RFC 9293 section 3.10.7.4) and no SYN. */
-static void tcp_establish(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
-    struct flow *flow = &t->flows[slot];
-    if ((packet->flags & (TCP_ACK | TCP_RST)) != TCP_ACK) return;
-    if (packet->flags & TCP_SYN && direction == 0) return;
-    list_leave(t, slot);
-    list_add(t->flows, &t->active, slot);
-    event_new(t, EVENT_ESTABLISHED, slot)->established.handshake_ns = handshake_ns(flow);
-}
-
-static void tcp_close(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
-    struct flow *flow = &t->flows[slot];
-    int back = 1 - direction;
-    if (packet->flags & TCP_FIN && !status_of(flow, STATUS_FIN_SEEN, direction)) {
-        flow->stream[direction].fin_end =
-            packet->sequence + packet->payload_wire + 1 + (packet->flags & TCP_SYN ? 1 : 0);
-        set_status(flow, STATUS_FIN_SEEN, direction);
-    }
-    if (packet->flags & TCP_ACK && status_of(flow, STATUS_FIN_SEEN, back) &&
-        packet->ack - flow->stream[back].fin_end < UINT32_C(0x80000000))
-        set_status(flow, STATUS_FIN_ACKED, back);
-    if (flow->status & STATUS_LINGERS) return;
-    if (packet->flags & TCP_RST)
-        linger(t, slot, STATUS_CLOSED_RST);
-    else if (status_of(flow, STATUS_FIN_ACKED, 0) && status_of(flow, STATUS_FIN_ACKED, 1))
-        linger(t, slot, STATUS_CLOSED_FIN);
-}
-
-/* -- payload ------------------------------------------------------------------------------------------------------ */
-
-static bool starts_followed(const struct table_settings *settings, const uint8_t *data, uint32_t size) {
-    for (uint32_t i = 0; i < settings->prefixes; i++)
-        if (settings->prefix_size[i] <= size && memcmp(settings->prefix[i], data, settings->prefix_size[i]) == 0)
-            return true;
-    return false;
-}
-
-static void count_payload(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
-    const struct table_settings *settings = &t->settings;
-    struct flow *flow = &t->flows[slot];
-    const uint8_t *data = packet->payload;
-    uint32_t size = packet->payload_captured, budget = settings->budget_udp;
-    int64_t offset = 0;
-    if (packet->protocol == PROTOCOL_TCP) {
-        uint32_t sequence = packet->sequence + (packet->flags & TCP_SYN ? 1 : 0);
-        if (!stream_segment(flow, direction, sequence, packet->payload_wire, &offset,
-                            &t->counters[COUNT_tcp_lost_place])) return;
-        if (offset < 0) { /* from before the first byte seen */
-            uint32_t skipped = -offset < (int64_t)size ? (uint32_t)-offset : size;
-            if (skipped) data += skipped;
-            size -= skipped;
-            offset = 0;
-        }
-        budget = settings->budget_tcp;
-    }
-    uint32_t index = flow->payloads[direction];
-    if (index < UINT32_MAX) flow->payloads[direction]++;
-    if (index == 0 && packet->protocol == PROTOCOL_TCP && !(flow->status & STATUS_RELEASED) &&
-        starts_followed(settings, data, size))
-        flow->status |= STATUS_FOLLOWING;
-    bool is_short = flow->status & STATUS_FOLLOWING && packet->payload_wire <= settings->followed_bytes;
-    if (flow->status & STATUS_RELEASED || size == 0 || !(is_short || index < budget)) return;
-    if (size > settings->payload_bytes) {
-        size = settings->payload_bytes;
-        t->counters[COUNT_payloads_cut]++;
-    }
-    struct event *event = event_new(t, EVENT_PAYLOAD, slot);
-    event->payload.data = data;
-    event->payload.size = size;
-    event->payload.offset = (uint64_t)offset;
-    event->payload.wire_length = packet->payload_wire;
-    event->payload.index = index;
-    event->payload.direction = (uint32_t)direction;
-    event->payload.handshake_ns = handshake_ns(flow);
-    if (flow->status & STATUS_FOLLOWING && ++flow->followed == settings->followed_packets) {
-        flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
-        t->counters[COUNT_follows_ended]++;
-    }
 }
 
 /* -- flows -------------------------------------------------------------------------------------------------------- */
@@ -344,16 +145,11 @@ static uint32_t open_flow(struct table *t, const struct staged *s) {
     t->size++;
     t->counters[COUNT_flows]++;
 
-    struct event *event = event_new(t, EVENT_OPENED, slot);
-    memcpy(event->opened.initiator, swapped ? packet->destination : packet->source, 16);
-    memcpy(event->opened.responder, swapped ? packet->source : packet->destination, 16);
-    event->opened.initiator_port = swapped ? packet->destination_port : packet->source_port;
-    event->opened.responder_port = swapped ? packet->source_port : packet->destination_port;
-    event->opened.vlan = packet->vlan;
-    event->opened.interface = s->interface;
-    event->opened.address_size = packet->version == 4 ? 4 : 16;
-    event->opened.protocol = packet->protocol;
-    event->opened.midstream = packet->protocol == PROTOCOL_TCP && !(packet->flags & TCP_SYN);
+    bool midstream = packet->protocol == PROTOCOL_TCP && !(packet->flags & TCP_SYN);
+    if (t->lanes)
+        lane_opens(t, slot, s->interface, midstream, swapped);
+    else
+        report_opened(t, slot, s->interface, midstream);
     return slot;
 }
 
@@ -387,7 +183,7 @@ static void process(struct table *t, const struct staged *s) {
     const struct packet *packet = &s->packet;
     uint32_t slot = index_find(&t->index, t->flows, &s->key, s->hash);
     if (slot != NONE && t->flows[slot].status & STATUS_LINGERS && packet->flags & TCP_SYN &&
-        !same_start(&t->flows[slot], s->from_high, packet)) {
+        !tcp_same_start(&t->flows[slot], s->from_high, packet)) {
         close_flow(t, slot, CLOSE_END);
         slot = NONE;
     }
@@ -399,7 +195,7 @@ static void process(struct table *t, const struct staged *s) {
             return;
         }
         if (!(flow->status & STATUS_LINGERS) && (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-            t->clock - flow->since >= REOPEN_NS && !same_start(flow, s->from_high, packet)) {
+            t->clock - flow->since >= REOPEN_NS && !tcp_same_start(flow, s->from_high, packet)) {
             close_flow(t, slot, CLOSE_IDLE);
             slot = NONE;
         }
@@ -490,9 +286,16 @@ static inline bool unstage(struct table *t, struct staged *s) {
     return true;
 }
 
+/* Events and rows are made anew. */
+static void settle(struct table *t) {
+    t->event_count = 0;
+    t->barrier = false;
+    if (t->lanes) lane_settle(t->lanes);
+}
+
 size_t table_feed(struct table *t, const uint8_t *data, size_t size, const uint8_t *frames, size_t count,
                   size_t from) {
-    t->event_count = 0;
+    settle(t);
     while (from < count) {
         size_t batch = count - from < BATCH ? count - from : BATCH;
         for (size_t i = from + AHEAD; i < from + AHEAD + BATCH && i < count; i++) {
@@ -501,22 +304,24 @@ size_t table_feed(struct table *t, const uint8_t *data, size_t size, const uint8
         }
         for (size_t i = 0; i < batch; i++) stage(t, &t->batch[i], data, size, frames + (from + i) * FRAME_SIZE);
         for (size_t i = 0; i < batch; i++) stage_flow(t, &t->batch[i]);
-        for (size_t i = 0; i < batch; i++)
+        for (size_t i = 0; i < batch; i++) {
             if (!unstage(t, &t->batch[i])) return from + i;
+            if (t->barrier) return from + i + 1;
+        }
         from += batch;
     }
     return count;
 }
 
 bool table_expire(struct table *t, uint64_t time_ns) {
-    t->event_count = 0;
-    return advance(t, time_ns);
+    settle(t);
+    return advance(t, time_ns) && !t->barrier;
 }
 
 bool table_finish(struct table *t) {
-    t->event_count = 0;
+    settle(t);
     while (t->size) {
-        if (!events_fit(t)) return false;
+        if (!events_fit(t) || t->barrier) return false;
         uint32_t slot = t->lingering.oldest;
         if (slot == NONE) slot = t->half_open.oldest;
         if (slot == NONE) slot = t->active.oldest;
@@ -554,6 +359,10 @@ const struct event *table_take(struct table *t, size_t *count) {
     return t->events;
 }
 
+bool table_stopped(const struct table *t) { return t->barrier; }
+
+struct lanes *table_lanes(struct table *t) { return t->lanes; }
+
 uint32_t table_size(const struct table *t) { return t->size; }
 
 uint64_t table_counter(const struct table *t, enum counter counter) {
@@ -579,7 +388,13 @@ struct table *table_new(const struct table_settings *settings) {
     t->active = t->half_open = t->lingering = list_empty();
     t->flows = memory_new(settings->capacity * sizeof *t->flows);
     bool index = index_new(&t->index, settings->capacity), fragments = fragments_new(&t->fragments, t->seed);
-    if (t->flows && index && fragments) return t;
+    bool lanes = true;
+    if (settings->lanes) {
+        t->lanes = lanes_new(settings->lanes, settings->capacity, t->seed);
+        lanes = t->lanes;
+    }
+    t->settings.lanes = NULL;
+    if (t->flows && index && fragments && lanes) return t;
     table_free(t);
     return NULL;
 }
@@ -589,5 +404,6 @@ void table_free(struct table *t) {
     memory_free(t->flows, t->settings.capacity * sizeof *t->flows);
     index_free(&t->index);
     fragments_free(&t->fragments);
+    lanes_free(t->lanes);
     free(t);
 }

@@ -9,7 +9,8 @@
 enum {
     FRAME_SIZE = 24,          /* bytes per entry of Block.frames */
     EVENTS = 1024,            /* events kept before feed returns to have them taken */
-    EVENTS_PER_FRAME = 5,     /* of one frame: a flow closed, opened, its interim record, established, a payload */
+    EVENTS_PER_FRAME = 64,    /* of one frame: a flow closed, opened, its interim record, established, a payload; and
+                                 three flows that leave the fast lane, with the payloads kept of them */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
     FLOW_BYTES_MAX = 256,     /* what a flow may take in the table, its part of the index included */
@@ -53,6 +54,8 @@ struct event {
     uint64_t flow;
     uint64_t time_ns;
     enum event_kind kind;
+    uint32_t node; /* of a payload or a close: what Python is to tell the meaning of, see lane.h; 0 for nothing */
+    uint32_t rows; /* of the fast lane that came before it since the last call */
     union {
         struct {
             uint8_t initiator[16];
@@ -89,6 +92,8 @@ struct event {
     };
 };
 
+struct lane_settings;
+
 struct table_settings {
     uint32_t capacity; /* 1 to 2^24 */
     uint64_t idle_ns;  /* at most 2^57, so that ages never overflow */
@@ -103,16 +108,19 @@ struct table_settings {
     uint32_t prefixes;
     uint8_t prefix_size[FOLLOW_PREFIXES]; /* 1 to FOLLOW_PREFIX_BYTES */
     uint8_t prefix[FOLLOW_PREFIXES][FOLLOW_PREFIX_BYTES];
+    const struct lane_settings *lanes; /* NULL: every flow's events are reported. Only for table_new */
 };
 
 struct table;
+struct lanes;
 
-/* NULL where there is no memory. */
+/* NULL where there is no memory, or the lanes' tables are not well-formed. */
 struct table *table_new(const struct table_settings *settings);
 void table_free(struct table *table);
 
 /* Feed frames `from` to `count`; the number of the first one not done, `count` when all are. It stops when the event
-   buffer may not take what the next frame brings: take the events, which point into `data`, and call again. */
+   buffer may not take what the next frame brings, or after an event that Python has to look at before the next frame:
+   take the events, which point into `data`, and call again. */
 size_t table_feed(struct table *table, const uint8_t *data, size_t size, const uint8_t *frames, size_t count,
                   size_t from);
 
@@ -125,6 +133,12 @@ void table_release(struct table *table, uint64_t flow);
 
 /* The events since the last call, which the next call of any function above overwrites. */
 const struct event *table_take(struct table *table, size_t *count);
+
+/* Whether the last call stopped for Python to look at the events. */
+bool table_stopped(const struct table *table);
+
+/* The fast lane, NULL where there is none. */
+struct lanes *table_lanes(struct table *table);
 
 uint32_t table_size(const struct table *table);
 uint64_t table_counter(const struct table *table, enum counter counter);

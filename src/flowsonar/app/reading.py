@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from flowsonar.app.lanes import Lanes, LaneTable, lane_tables, lanes_wanted
 from flowsonar.app.parts import Parts
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
@@ -48,6 +49,7 @@ class Reading:
         self._captures = [str(capture) for capture in captures]
         self._parts = parts or Parts.load(self.settings)
         self._progress = progress
+        self._lane_tables: tuple[Any, ...] | None = None
         self._stopping = False
         self._waiting = False  # for a capture's bytes, which may be a pipe's that never come
         self._wake: Callable[[], None] | None = None
@@ -79,7 +81,24 @@ class Reading:
                 for events in _in_parts(table.finish()):
                     tracker.feed(events)
                     yield self._taken(name, capture, table, tracker)
-                self._sum_up(capture, table, tracker)
+                self._sum_up(capture, table, tracker.counts)
+
+    def lines(self) -> Iterator[Sequence[bytes | FlowRecord]]:
+        """Like `batches`, in the fast lane where there is one: most flows as JSON lines, some at a time."""
+        # Where recog's fingerprints are used, they may name a product of any banner.
+        if not lanes_wanted() or self._parts.matcher.knowledge is not None:
+            yield from self.batches()
+            return
+        for name, capture in self._opened():
+            with capture:
+                table, tracker, lanes = self._wire_lanes(capture)
+                for block in self._blocks(capture):
+                    yield lanes.feed(block)
+                    self._taken(name, capture, table, tracker)
+                for ended in lanes.finish():
+                    yield ended
+                    self._taken(name, capture, table, tracker)
+                self._sum_up(capture, table, lanes.counts())
 
     def __iter__(self) -> Iterator[FlowRecord]:
         for batch in self.batches():
@@ -125,7 +144,7 @@ class Reading:
                         await self._leave(asking, tracker)
                     tracker.feed(table.finish())
                     yield self._taken(name, capture, table, tracker)
-                    self._sum_up(capture, table, tracker)
+                    self._sum_up(capture, table, tracker.counts)
         finally:
             self._wake = None
             await asking.close()
@@ -190,6 +209,14 @@ class Reading:
         )
         return table, tracker
 
+    def _wire_lanes(self, capture: CaptureFile) -> tuple[FlowTable, Tracker, Lanes]:
+        if self._lane_tables is None:
+            self._lane_tables = lane_tables(self._parts.signatures)
+        table = cast("LaneTable", make_table(self.settings.flows, follow=FOLLOW, lanes=self._lane_tables))
+        reader = self._parts.new_reader()
+        tracker = Tracker(reader, self._parts.signatures, interfaces=capture.interfaces)
+        return table, tracker, Lanes(table, tracker, reader, capture.interfaces)
+
     def _taken(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> list[FlowRecord]:
         if self._progress is not None:
             self._progress(name, capture.position, capture.size)
@@ -205,10 +232,10 @@ class Reading:
             table.release(flow)
         tracker.releases.clear()
 
-    def _sum_up(self, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> None:
+    def _sum_up(self, capture: CaptureFile, table: FlowTable, counts: dict[str, int]) -> None:
         if capture.problem is not None:
             self.problems.append(capture.problem)
-        for key, count in (table.counters() | tracker.counts).items():
+        for key, count in (table.counters() | counts).items():
             self.counters[key] = self.counters.get(key, 0) + count
 
 

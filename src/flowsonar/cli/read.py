@@ -51,6 +51,7 @@ def read(
     """
     from flowsonar.app import Reading
     from flowsonar.outputs import open_output, open_progress
+    from flowsonar.outputs.jsonlines import JsonOutput
 
     kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose)
@@ -65,6 +66,9 @@ def read(
         with process.stopped_by_signals(reading.stop):
             if probe:
                 run(asking)
+            elif isinstance(output, JsonOutput):
+                for ended in reading.lines():
+                    output.write_ended(ended)
             else:
                 for batch in reading.batches():
                     output.write(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from flowsonar import _native, limits
 from flowsonar.config import FlowSettings
@@ -61,11 +61,13 @@ def make_table(
     follow: tuple[bytes, ...] = (),
     native: bool | None = None,
     seed: bytes | None = None,
+    lanes: tuple[Any, ...] | None = None,
 ) -> FlowTable:
     """An empty table; raises ConfigError.
 
     `follow`: a TCP flow whose first payload in a direction starts with one of these is followed from there on.
     `native`: True for the C table, False for the reference, None for the best there is.
+    `lanes`: what the fast lane needs (`app.lanes`), for the C table; None for a table that reports every flow.
     `seed`: 16 bytes for the hash, for tests; random otherwise, so that nobody can choose flows that collide.
     """
     if not 1 <= settings.capacity <= CAPACITY_MAX:
@@ -101,5 +103,6 @@ def make_table(
             limits.FOLLOWED_PACKETS,
             limits.FOLLOWED_BYTES,
         ),
+        lanes=lanes,
     )
     return cast("FlowTable", table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import IO
 
 from flowsonar.model import EndpointRecord, FlowRecord
@@ -29,3 +30,8 @@ class JsonOutput(LinesOutput):
     def line(self, record: FlowRecord | EndpointRecord) -> bytes:
         """Make one line."""
         return encode(record, data=self._data)
+
+    def write_ended(self, ended: Iterable[bytes | FlowRecord]) -> None:
+        """Write records, and lines that are ready; raises as `write` does."""
+        for one in ended:
+            self._take(one if isinstance(one, bytes) else self.line(one))

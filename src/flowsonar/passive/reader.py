@@ -110,6 +110,23 @@ class PassiveReader:
             found = self._guess(flow.protocol, _INITIATOR, opened.initiator_port)
         return found
 
+    def ignores_next(self, flow: PassiveFlow, direction: int) -> bool:
+        """Whether patterns do not look at what the flow says next in a direction. Over UDP codecs still do.
+
+        For flows of which no codec keeps anything.
+        """
+        count = flow.counts[direction]
+        if flow.protocol == _UDP:
+            return count >= _TRIES or (flow.likely and count > 0)
+        if not count or (count == 1 and not flow.services) or flow.mirrored:
+            return False
+        return count >= _TRIES or flow.confirmed or (flow.likely and _has_told(flow, direction))
+
+    @property
+    def doubts(self) -> bool:
+        """Whether hosts are known that run Skype: what nobody explains may then be theirs."""
+        return self._skype.proven or bool(self._servers)
+
     # -- TCP ----------------------------------------------------------------------------------------------------
 
     def _segment(self, flow: PassiveFlow, event: Payload, count: int) -> Findings:

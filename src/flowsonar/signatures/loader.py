@@ -38,7 +38,9 @@ _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 class SignatureSet:
     """All signatures that are loaded, by service name."""
 
-    def __init__(self, signatures: Sequence[Signature]) -> None:
+    def __init__(self, signatures: Sequence[Signature], digest: str = "") -> None:
+        """`digest` names what they were read from; empty where that is not known."""
+        self.digest = digest
         self.services: Mapping[str, Signature] = {signature.service: signature for signature in signatures}
 
     def __len__(self) -> int:
@@ -152,7 +154,7 @@ def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) ->
                 file.fail(1, f"service {signature.service!r} is also in {other}: keep one of the two")
             in_group[signature.service] = signature
         services.update(in_group)
-    signatures = SignatureSet(tuple(services.values()))
+    signatures = SignatureSet(tuple(services.values()), name.removeprefix("parsed-"))
     if not checked:
         check_references(signatures.services, [file for group in groups for file in group], BUILT_IN)
         _save(directory, name, parsed)

@@ -5,7 +5,7 @@ Linear in the length of what is matched, and bounded: `SCAN_BYTES`. A `Matcher` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from flowsonar.model import Layer, Side, Transport
@@ -18,7 +18,7 @@ from flowsonar.signatures.language import Condition, PayloadPattern, Product, Pr
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
-__all__ = ["Match", "Matcher", "Reply"]
+__all__ = ["Match", "Matcher", "Reply", "payload_rules"]
 
 _INITIATOR = Side.INITIATOR
 
@@ -38,28 +38,7 @@ class Matcher:
         self.engine = engine or available()[0]
         directory = cache if cache is not None else cachefile.cache_directory()
         self.knowledge = Knowledge.load(recog, self.engine, directory) if recog is not None else None
-        payloads: dict[Transport, list[Rule]] = {Transport.TCP: [], Transport.UDP: []}
-        replies: list[Rule] = []
-        specific = specificities(signatures)
-        order = 0
-
-        def rule(pattern: Pattern) -> Rule:
-            if isinstance(pattern, ProductPattern):
-                return Rule(pattern, order)
-            ports = dict(signature.ports).get(pattern.transport, ()) if pattern.transport is not None else ()
-            return Rule(pattern, order, specific[pattern.id], ports)
-
-        for signature in signatures.services.values():
-            patterns: tuple[Pattern, ...] = (*signature.payloads, *signature.replies, *signature.products)
-            spoken = {payload.transport for payload in signature.payloads}
-            for pattern in patterns:
-                order += 1
-                if not isinstance(pattern, PayloadPattern):
-                    replies.append(rule(pattern))
-                if not isinstance(pattern, ReplyPattern):
-                    for transport, rules in payloads.items():
-                        if pattern.transport is transport or (pattern.transport is None and transport in spoken):
-                            rules.append(rule(pattern))
+        payloads, replies = payload_rules(signatures), reply_rules(signatures)
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._replies = Database(replies, self.engine, directory)
         self._conditions: dict[Condition, CompiledCondition] = {}
@@ -135,6 +114,38 @@ class Matcher:
     def product(self, product: Product, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
         """Product, version and CPE of a dialogue that went through, from the groups its conditions gave."""
         return filled(product, groups)
+
+
+def payload_rules(signatures: SignatureSet) -> dict[Transport, list[Rule]]:
+    """What is looked for in payloads over a transport."""
+    found: dict[Transport, list[Rule]] = {Transport.TCP: [], Transport.UDP: []}
+    spoken = {name: {one.transport for one in known.payloads} for name, known in signatures.services.items()}
+    for rule, pattern in _rules(signatures, (PayloadPattern, ProductPattern)):
+        for transport, rules in found.items():
+            if pattern.transport is transport or (pattern.transport is None and transport in spoken[pattern.service]):
+                rules.append(rule)
+    return found
+
+
+def reply_rules(signatures: SignatureSet) -> list[Rule]:
+    """What is looked for in replies."""
+    return [rule for rule, _ in _rules(signatures, (ReplyPattern, ProductPattern))]
+
+
+def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterator[tuple[Rule, Pattern]]:
+    """Rules of these kinds, each with its place among all patterns."""
+    specific = specificities(signatures)
+    order = 0
+    for signature in signatures.services.values():
+        for pattern in (*signature.payloads, *signature.replies, *signature.products):
+            order += 1
+            if not isinstance(pattern, kinds):
+                continue
+            if isinstance(pattern, ProductPattern):
+                yield Rule(pattern, order), pattern
+                continue
+            ports = dict(signature.ports).get(pattern.transport, ()) if pattern.transport is not None else ()
+            yield Rule(pattern, order, specific[pattern.id], ports), pattern
 
 
 def _matches(rules: Iterable[Rule], names: list[Rule], data: bytes) -> list[Match]:

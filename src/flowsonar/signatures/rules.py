@@ -79,6 +79,11 @@ class Rule:
         self._made_before: dict[tuple[tuple[str, str], ...], Match] = {}
         """The same programs are met again and again."""
 
+    @property
+    def constant(self) -> bool:
+        """Whether it gives the same match whatever it captures."""
+        return self._fixed is not None
+
     def matched(self, data: bytes) -> Match:
         """The match that `data` gives, which the rule's condition holds for."""
         if self._fixed is not None:

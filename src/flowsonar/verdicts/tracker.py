@@ -93,6 +93,7 @@ class Tracker:
         self.records: list[FlowRecord] = []
         self.releases: list[int] = []
         self.follows: list[int] = []
+        self.foretold: Callable[[Announcement], None] | None = None  # called before an announcement is taken
         self.counts: dict[str, int] = {
             "flows": 0,
             "own_flows": 0,
@@ -189,6 +190,15 @@ class Tracker:
     def questions(self) -> list[Question]:
         """Endpoints to ask."""
         return self._inquiry.questions
+
+    def flow(self, number: int) -> Followed | None:
+        """The state of a flow that lives."""
+        return self._flows.get(number)
+
+    @property
+    def hidden(self) -> Iterable[tuple[str, str]]:
+        """Hosts between which an FTP control connection inside TLS is open."""
+        return self._hidden
 
     # -- flows --------------------------------------------------------------------------------------------------
 
@@ -347,6 +357,8 @@ class Tracker:
     # -- announced flows ----------------------------------------------------------------------------------------
 
     def _announce(self, announcement: Announcement, now_ns: int) -> None:
+        if self.foretold is not None:
+            self.foretold(announcement)
         before = self._announced.announce(announcement, now_ns)
         self.counts["announcements_dropped"] = self._announced.dropped
         flow = self._flows.get(before) if before is not None else None

@@ -1,0 +1,45 @@
+/* What the binding files share. */
+#ifndef FLOWSONAR_BINDING_H
+#define FLOWSONAR_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "lines.h"
+#include "lane.h"
+#include "table.h"
+
+enum { EVENT_KINDS = EVENT_CLOSED + 1 };
+
+typedef struct {
+    PyObject ob_base;
+    /* NULL until __new__ is done. */
+    struct table *table;
+    /* Lines of the flows that end in the fast lane; NULL where there is none. */
+    struct lines *lines;
+    /* The classes Opened, Established, Payload and Closed, by enum event_kind: subclasses of tuple. */
+    PyObject *classes[EVENT_KINDS];
+    /* Set while a call is inside; it may have released the interpreter lock. */
+    int busy;
+} FlowTable;
+
+extern PyType_Spec flow_table_spec;
+
+/* binding_table.c */
+int flow_table_enter(FlowTable *self);
+PyObject *flow_table_event(const FlowTable *self, const struct event *event);
+
+/* binding_lane.c */
+PyObject *lane_py_feed(FlowTable *self, PyObject *args);
+PyObject *lane_py_finish(FlowTable *self, PyObject *unused);
+PyObject *lane_py_watch(FlowTable *self, PyObject *address);
+PyObject *lane_py_learn(FlowTable *self, PyObject *args);
+PyObject *lane_py_verdict(FlowTable *self, PyObject *text);
+PyObject *lane_py_interfaces(FlowTable *self, PyObject *texts);
+PyObject *lane_py_doubt(FlowTable *self, PyObject *unused);
+PyObject *lane_py_counts(FlowTable *self, PyObject *unused);
+PyObject *lane_py_holding(FlowTable *self, PyObject *args);
+/* What the keyword `lanes` gives, valid as long as the tuple; -1 and an exception where it is not well-formed. */
+int flow_lane_settings(PyObject *lanes, struct lane_settings *settings);
+
+#endif

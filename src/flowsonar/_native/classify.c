@@ -1,0 +1,229 @@
+#include "classify.h"
+
+#include <string.h>
+
+#include "dns.h"
+#include "http.h"
+#include "lane_state.h"
+#include "table_state.h"
+
+/* Bits of a key's first byte, beside the direction. */
+enum {
+    KEY_QUIET = 1 << 1,
+    KEY_NAME = 1 << 2,  /* an HTTP request that tells a host */
+    KEY_DNS = 1 << 3,   /* two bits: see enum dns_kind */
+    KEY_SKYPE = 1 << 5, /* has the shape of a Skype datagram, but a pattern holds */
+};
+
+enum dns_kind { DNS_NONE, DNS_QUERY, DNS_RESPONSE, DNS_AGREES };
+
+enum {
+    FIRST_BYTES = 256,  /* kept of a direction's first payload: limits.EVIDENCE_BYTES */
+    ECHO_BYTES = 8,     /* passive/reader.py: fewer equal bytes are a coincidence */
+    LINES_MAX = 160,    /* of a key: longer lines are not learned by heart */
+};
+
+/* The first payload of a direction, NULL where none was seen. */
+static const struct stored *first_of(const struct lanes *l, const struct lane *lane, int direction) {
+    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
+        const struct stored *stored = store_at(l->store, piece);
+        if (stored->direction == direction) return stored;
+        piece = stored->next;
+    }
+    return NULL;
+}
+
+static bool has_port(const struct flow *flow, uint16_t port) {
+    return flow->key.low_port == port || flow->key.high_port == port;
+}
+
+static bool starts(const uint8_t *data, size_t size, const char *text) {
+    size_t length = strlen(text);
+    return size >= length && memcmp(data, text, length) == 0;
+}
+
+/* Whether a side's first bytes begin with the other's. */
+static bool is_echo(const struct seen *seen, const struct stored *other) {
+    if (!other) return false;
+    size_t size = other->size < FIRST_BYTES ? other->size : FIRST_BYTES;
+    return size >= ECHO_BYTES && seen->size >= size && memcmp(seen->data, other->data, size) == 0;
+}
+
+/* -- rules --------------------------------------------------------------------------------------------------------- */
+
+static bool add(struct classified *what, const void *bytes, size_t size) {
+    if (size > sizeof what->key - what->key_size) return false;
+    memcpy(what->key + what->key_size, bytes, size);
+    what->key_size += size;
+    return true;
+}
+
+static bool add_text(struct classified *what, const uint8_t *text, size_t size) {
+    uint16_t mark[2] = {UINT16_MAX, (uint16_t)size};
+    return size <= LINES_MAX && add(what, mark, sizeof mark) && add(what, text, size);
+}
+
+/* The rules that hold; where they tell what they capture, the lines it stands in, or all. */
+static bool add_rules(struct patterns *patterns, const struct flow *flow, const uint8_t *data, size_t size, bool names,
+                      struct classified *what, bool *none) {
+    struct holding holding;
+    const uint16_t ports[2] = {flow->key.low_port, flow->key.high_port};
+    if (!patterns_hold(patterns, data, size, ports, names, &holding)) return false;
+    *none = !holding.count;
+    if (!add(what, holding.rules, holding.count * sizeof *holding.rules)) return false;
+    if (!holding.open) return true;
+    if (!holding.in_line) return add_text(what, data, size);
+    for (int i = 0; i < 2; i++)
+        if (holding.line[i] && !add_text(what, holding.line[i], holding.line_size[i])) return false;
+    return true;
+}
+
+/* -- TCP ----------------------------------------------------------------------------------------------------------- */
+
+/* First bytes that a codec reads, not patterns. */
+static bool for_codecs(const struct seen *seen, const struct flow *flow, const struct stored *other) {
+    const uint8_t *data = seen->data;
+    uint32_t size = seen->size;
+    if (size >= 2 && data[1] == 3 && data[0] >= 0x14 && data[0] <= 0x17) return true;  /* TLS */
+    if (size >= 4 && data[0] & 0x80 && data[2] == 1 && data[3] == 3) return true;      /* SSL 2's framing, Skype's */
+    return has_port(flow, 53) || is_echo(seen, other) || (other && starts(other->data, other->size, "PRI * HTTP/2"));
+}
+
+static bool has_text(const uint8_t *data, size_t size, const char *text) {
+    size_t length = strlen(text);
+    for (size_t i = 0; i + length <= size; i++)
+        if (data[i] == (uint8_t)text[0] && memcmp(data + i, text, length) == 0) return true;
+    return false;
+}
+
+static enum classify_result classify_segment(struct table *t, uint32_t slot, const struct seen *seen,
+                                             struct classified *what) {
+    static const char bare_404[] = "HTTP/1.0 404 Not Found\r\n\r\n";
+    struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    bool midstream = lane->flags & LANE_MIDSTREAM, none;
+    const uint8_t *data = seen->data;
+    size_t size = seen->size;
+    if (!lane->counts[seen->direction]) {
+        if (for_codecs(seen, &t->flows[slot], first_of(l, lane, 1 - seen->direction))) return CLASSIFY_PYTHON;
+    } else if (!midstream) { /* a message in pieces */
+        const struct stored *first = first_of(l, lane, seen->direction);
+        if (!first) return CLASSIFY_PYTHON;
+        size_t before = first->size < FIRST_BYTES ? first->size : FIRST_BYTES;
+        memcpy(l->joined, first->data, before);
+        memcpy(l->joined + before, data, size);
+        data = l->joined;
+        size += before;
+    }
+    if (starts_followed(&t->settings, data, (uint32_t)size) ||
+        (size == sizeof bare_404 - 1 && starts(data, size, bare_404)))
+        return CLASSIFY_PYTHON;
+    if (http_is_request(data, size)) {
+        if (has_text(data, size < 256 ? size : 256, "/ui/")) return CLASSIFY_PYTHON;
+        what->name_size = http_host(data, size, &what->name);
+        if (what->name_size == HTTP_ASK) return CLASSIFY_PYTHON;
+        if (what->name_size) what->key[0] |= KEY_NAME;
+    }
+    bool names = seen->direction == 1 || midstream;
+    return add_rules(l->patterns[0], &t->flows[slot], data, size, names, what, &none) ? CLASSIFIED : CLASSIFY_PYTHON;
+}
+
+/* -- UDP ----------------------------------------------------------------------------------------------------------- */
+
+static bool is_unicast_ipv4(const struct key *key) {
+    return key_is_ipv4(key) && key->low[0] > 0 && key->low[0] < 224 && key->low[0] != 127 && key->high[0] > 0 &&
+           key->high[0] < 224 && key->high[0] != 127;
+}
+
+static bool is_others_port(uint16_t port) { return port < 1024 && port != 80 && port != 443; }
+
+/* What passive/skype_udp.py finds worth reading. */
+static bool like_skype(const struct flow *flow, const struct seen *seen) {
+    const uint8_t *data = seen->data;
+    uint32_t size = seen->size;
+    if (size < 11 || !is_unicast_ipv4(&flow->key)) return false;
+    if (is_others_port(flow->key.low_port) || is_others_port(flow->key.high_port)) return false;
+    uint8_t function = data[2] & 0x8f;
+    return (size >= 18 && data[2] == 2) || (size == 11 && (function == 5 || function == 7)) ||
+           (size >= 18 && function == 15 && data[6] == 2);
+}
+
+/* What the DNS codec makes of a datagram; the query is the first of the flow's own payloads that is one. */
+static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane, const struct seen *seen) {
+    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
+        const struct stored *stored = store_at(l->store, piece);
+        size_t end = stored->size >= 12 && !stored->data[4] && !(stored->data[2] & 0x80)
+                         ? dns_question_end(stored->data, stored->size)
+                         : 0;
+        if (end) {
+            if (dns_agrees(stored->data, seen->data, seen->size, end)) return DNS_AGREES;
+            break;
+        }
+        piece = stored->next;
+    }
+    if (!dns_question_end(seen->data, seen->size)) return DNS_NONE;
+    return seen->data[2] & 0x80 ? DNS_RESPONSE : DNS_QUERY;
+}
+
+/* Whether it may begin like QUIC, of any version, or like Google's: what passive/quic.py reads is among it. */
+static bool like_quic(const uint8_t *data, size_t size) {
+    if (size < 7) return false;
+    if (data[0] & 0x80) {
+        if (!(data[1] | data[2] | data[3] | data[4])) return true; /* version negotiation */
+        if (!(data[0] & 0x40)) return false;
+        size_t at = 6u + data[5];
+        bool ids = data[5] <= 20 && at < size && data[at] <= 20 && at + 1 + data[at] <= size;
+        return ids || starts(data + 1, size - 1, "Q046");
+    }
+    return size >= 19 && (data[0] & 0xc9) == 0x09 && (data[9] == 'Q' || data[9] == 'T');
+}
+
+static enum classify_result classify_datagram(struct table *t, uint32_t slot, const struct seen *seen,
+                                              struct classified *what) {
+    struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    const struct stored *other = first_of(l, lane, 1 - seen->direction);
+    bool first = !lane->counts[seen->direction], none;
+    if (like_quic(seen->data, seen->size)) return CLASSIFY_PYTHON;
+    if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
+        !classify_names_port(flow->key.high_port))
+        what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));
+    if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
+    if (first && is_echo(seen, other)) return CLASSIFY_PYTHON;
+    if (!add_rules(l->patterns[1], flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
+    if (first && !other && like_skype(flow, seen)) {
+        if (none) return CLASSIFY_ENTANGLED;
+        what->key[0] |= KEY_SKYPE;
+    }
+    return CLASSIFIED;
+}
+
+/* -- both ---------------------------------------------------------------------------------------------------------- */
+
+bool classify_doubtful(const struct table *t, uint32_t slot) {
+    const struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    if (t->flows[slot].key.protocol != PROTOCOL_TCP || !(lane->counts[0] || lane->counts[1])) return false;
+    if (shapes_at(l->shapes, lane->node)->flags & SHAPE_TOLD) return false;
+    const struct stored *answer = first_of(l, lane, 1);
+    return l->doubt || (answer && answer->size == 14); /* protocols/skype.py: HANDSHAKE_LENGTH */
+}
+
+enum classify_result classify(struct table *t, uint32_t slot, const struct seen *seen, struct classified *what) {
+    struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    uint8_t protocol = t->flows[slot].key.protocol;
+    what->key[0] = (uint8_t)seen->direction;
+    what->key[1] = 0; /* so that rules stand at an even place */
+    what->key_size = 2;
+    what->name = what->hello = NULL;
+    what->name_size = what->hello_size = 0;
+    if (shapes_at(l->shapes, lane->node)->flags >> (seen->direction ? 7 : 6) & 1) {
+        what->key[0] |= KEY_QUIET;
+        if (protocol == PROTOCOL_TCP) return CLASSIFIED;
+    }
+    if (classify_doubtful(t, slot)) return CLASSIFY_PYTHON;
+    if (protocol == PROTOCOL_TCP) return classify_segment(t, slot, seen, what);
+    return protocol == PROTOCOL_UDP ? classify_datagram(t, slot, seen, what) : CLASSIFY_PYTHON;
+}

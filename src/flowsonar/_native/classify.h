@@ -1,0 +1,28 @@
+/* What one payload is, as a key of `shapes`: all that the passive reader's judgement of it depends on. */
+#ifndef FLOWSONAR_CLASSIFY_H
+#define FLOWSONAR_CLASSIFY_H
+
+#include "lane.h"
+
+enum classify_result {
+    CLASSIFIED,
+    CLASSIFY_PYTHON,    /* only Python can read it */
+    CLASSIFY_ENTANGLED, /* and what it finds there changes how it judges other flows */
+};
+
+struct classified {
+    uint8_t key[SHAPES_KEY_MAX];
+    size_t key_size;
+    const uint8_t *name, *hello; /* texts that go with the flow, where it has any */
+    size_t name_size, hello_size;
+};
+
+enum classify_result classify(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
+
+/* Whether the end of a flow is for Python: its bytes are of nothing known, and may be of a host's that runs Skype. */
+bool classify_doubtful(const struct table *table, uint32_t slot);
+
+/* mDNS, LLMNR and NetBIOS names: DNS's format, other services. */
+static inline bool classify_names_port(uint16_t port) { return port == 5353 || port == 5355 || port == 137; }
+
+#endif

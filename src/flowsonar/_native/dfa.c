@@ -1,0 +1,311 @@
+#include "dfa.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "memory.h"
+
+enum {
+    UNKNOWN_STATE = 0, /* not made yet */
+    DEAD_STATE = 1,    /* nothing can match any more */
+    FIRST_STATE = 2,
+    HEADS = 1 << 14,            /* of the look-up of states */
+    MEMBERS_PER_STATE = 48,     /* room, on average */
+    MATCHES = 1 << 15,          /* beside a state's number in `steps`: expressions match there */
+    WORK_MAX = 1 << 21,         /* instructions looked at while one payload's states are made: some milliseconds */
+};
+
+struct instruction {
+    uint32_t next, other;
+    uint32_t argument;
+    uint8_t operation;
+};
+
+/* What may come next: instructions that take a byte or wait for an edge, then what matches here. */
+struct state {
+    uint32_t at, count, matches; /* in members: `count` instructions, then `matches` expressions */
+    uint32_t chain;              /* next state with this hash, 0 for none */
+    uint32_t hash;
+    bool word;  /* the last byte was a word's */
+    bool asks;  /* some of them wait for an edge or the end */
+};
+
+struct dfa {
+    uint32_t instruction_count, state_room, member_room;
+    struct instruction *instructions;
+    uint8_t (*sets)[DFA_SET_SIZE];
+    uint16_t (*steps)[256]; /* by state and byte */
+    struct state *states;
+    uint32_t *members;
+    uint32_t heads[HEADS];
+    uint32_t state_count, member_count;
+    uint32_t work; /* left of WORK_MAX for the payload at hand */
+    uint16_t start; /* the state before the first byte, UNKNOWN_STATE where it is not made */
+
+    /* The set that is being made, as a list and as marks; and the one it is made from. */
+    uint32_t *set, *from, *stack, *found;
+    uint32_t set_count, found_count;
+    uint64_t *marks;
+    size_t memory;
+};
+
+static inline bool is_word(uint8_t byte) {
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || byte == '_' || (byte >= 'a' && byte <= 'z');
+}
+
+static inline bool in_set(const struct dfa *d, uint32_t set, uint8_t byte) {
+    return d->sets[set][byte >> 3] >> (byte & 7) & 1;
+}
+
+/* -- sets of instructions ------------------------------------------------------------------------------------------ */
+
+static void set_clear(struct dfa *d) {
+    memset(d->marks, 0, (d->instruction_count + 63) / 64 * sizeof *d->marks);
+    d->set_count = d->found_count = 0;
+}
+
+/* What holds at a place: its beginning, its end, an edge; `edges_known` false where the next byte is not known yet. */
+struct place {
+    bool begin, end, edge, edges_known;
+};
+
+/* Add an instruction and all that is reached from it without a byte. */
+static void set_add(struct dfa *d, uint32_t first, struct place place) {
+    uint32_t depth = 0;
+    d->stack[depth++] = first;
+    while (depth) {
+        uint32_t at = d->stack[--depth];
+        if (d->marks[at >> 6] >> (at & 63) & 1) continue;
+        d->marks[at >> 6] |= UINT64_C(1) << (at & 63);
+        const struct instruction *i = &d->instructions[at];
+        if (d->work) d->work--;
+        bool wait = false, pass = false;
+        switch (i->operation) {
+        case DFA_SET: wait = true; break;
+        case DFA_SPLIT: d->stack[depth++] = i->other; pass = true; break;
+        case DFA_BEGIN: pass = place.begin; break;
+        case DFA_END: wait = !place.edges_known; pass = place.edges_known && place.end; break;
+        case DFA_EDGE: wait = !place.edges_known; pass = place.edges_known && place.edge; break;
+        case DFA_INSIDE: wait = !place.edges_known; pass = place.edges_known && !place.edge; break;
+        default: d->found[d->found_count++] = i->argument; break;
+        }
+        if (wait) d->set[d->set_count++] = at;
+        if (pass) d->stack[depth++] = i->next;
+    }
+}
+
+/* -- states -------------------------------------------------------------------------------------------------------- */
+
+static void forget(struct dfa *d) {
+    memset(d->heads, 0, sizeof d->heads);
+    d->state_count = FIRST_STATE;
+    d->member_count = 0;
+    d->start = UNKNOWN_STATE;
+}
+
+/* Shell's method: no memory, and the lists are short. */
+static void sort(uint32_t *list, uint32_t count) {
+    static const uint32_t gaps[] = {701, 132, 23, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++) {
+        for (uint32_t gap = gaps[g], i = gap; i < count; i++) {
+            uint32_t value = list[i], at = i;
+            for (; at >= gap && list[at - gap] > value; at -= gap) list[at] = list[at - gap];
+            list[at] = value;
+        }
+    }
+}
+
+static bool same(const struct dfa *d, const struct state *state, uint32_t hash, bool word) {
+    const uint32_t *members = d->members + state->at;
+    return state->hash == hash && state->word == word && state->count == d->set_count &&
+           state->matches == d->found_count && memcmp(members, d->set, d->set_count * sizeof *members) == 0 &&
+           memcmp(members + d->set_count, d->found, d->found_count * sizeof *members) == 0;
+}
+
+/* The state that is the set at hand. `*forgot` is set where all others are gone. */
+static uint16_t state_of_set(struct dfa *d, bool word, bool *forgot) {
+    if (!d->set_count && !d->found_count) return DEAD_STATE;
+    bool asks = false;
+    for (uint32_t i = 0; i < d->set_count; i++) asks |= d->instructions[d->set[i]].operation != DFA_SET;
+    if (!asks) word = false; /* nobody wants to know */
+    sort(d->set, d->set_count);
+    sort(d->found, d->found_count);
+    uint32_t hash = 2166136261u ^ word;
+    for (uint32_t i = 0; i < d->set_count; i++) hash = (hash ^ d->set[i]) * 16777619u;
+    for (uint32_t i = 0; i < d->found_count; i++) hash = (hash ^ ~d->found[i]) * 16777619u;
+    hash ^= hash >> 15;
+    uint32_t *head = &d->heads[hash % HEADS];
+    for (uint32_t at = *head; at; at = d->states[at].chain) {
+        if (d->work) d->work--;
+        if (same(d, &d->states[at], hash, word)) return (uint16_t)(at | (d->found_count ? MATCHES : 0));
+    }
+    uint32_t size = d->set_count + d->found_count;
+    if (d->state_count == d->state_room || size > d->member_room - d->member_count) {
+        forget(d);
+        *forgot = true;
+    }
+    uint32_t number = d->state_count++;
+    struct state *state = &d->states[number];
+    *state = (struct state){.at = d->member_count, .count = d->set_count, .matches = d->found_count,
+                            .chain = *head, .hash = hash, .word = word, .asks = asks};
+    memcpy(d->members + state->at, d->set, d->set_count * sizeof *d->set);
+    memcpy(d->members + state->at + d->set_count, d->found, d->found_count * sizeof *d->found);
+    d->member_count += size;
+    memset(d->steps[number], 0, sizeof d->steps[number]);
+    *head = number;
+    return (uint16_t)(number | (d->found_count ? MATCHES : 0));
+}
+
+static uint16_t start_state(struct dfa *d) {
+    bool forgot = false;
+    set_clear(d);
+    set_add(d, 0, (struct place){.begin = true});
+    d->start = state_of_set(d, false, &forgot);
+    return d->start;
+}
+
+/* Resolve what waits for an edge or the end: the set is then what takes a byte, and what matches at this place. */
+static void resolve(struct dfa *d, const struct state *state, struct place place) {
+    uint32_t count = state->count;
+    memcpy(d->from, d->members + state->at, count * sizeof *d->from);
+    set_clear(d);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct instruction *instruction = &d->instructions[d->from[i]];
+        if (instruction->operation != DFA_END || place.end) set_add(d, d->from[i], place);
+    }
+}
+
+/* The state after a byte, made now. What matched at an edge before the byte counts as matching after it. */
+static uint16_t step(struct dfa *d, uint16_t before, uint8_t byte, bool *forgot) {
+    const struct state *state = &d->states[before & ~MATCHES];
+    uint32_t found = 0;
+    if (state->asks) {
+        resolve(d, state, (struct place){.edge = state->word != is_word(byte), .edges_known = true});
+        memcpy(d->from, d->set, d->set_count * sizeof *d->from);
+        found = d->found_count;
+    } else {
+        d->set_count = state->count;
+        memcpy(d->from, d->members + state->at, state->count * sizeof *d->from);
+    }
+    uint32_t count = d->set_count;
+    set_clear(d);
+    d->found_count = found; /* they stand at the beginning of `found` still */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct instruction *instruction = &d->instructions[d->from[i]];
+        if (d->work) d->work--;
+        if (instruction->operation == DFA_SET && in_set(d, instruction->argument, byte))
+            set_add(d, instruction->next, (struct place){0});
+    }
+    uint16_t after = state_of_set(d, is_word(byte), forgot);
+    if (!*forgot) d->steps[before & ~MATCHES][byte] = after;
+    return after;
+}
+
+/* -- scanning ------------------------------------------------------------------------------------------------------ */
+
+static bool take_hits(const uint32_t *found, uint32_t count, size_t end, struct dfa_hits *hits) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = 0;
+        while (at < hits->count && hits->expression[at] != found[i]) at++;
+        if (at < hits->count) continue;
+        if (hits->count == DFA_HITS_MAX) return false;
+        hits->expression[hits->count] = (uint16_t)found[i];
+        hits->end[hits->count++] = (uint32_t)end;
+    }
+    return true;
+}
+
+static inline bool take_state(const struct dfa *d, uint16_t number, size_t end, struct dfa_hits *hits) {
+    if (!(number & MATCHES)) return true;
+    const struct state *state = &d->states[number & ~MATCHES];
+    return take_hits(d->members + state->at + state->count, state->matches, end, hits);
+}
+
+bool dfa_scan(struct dfa *d, const uint8_t *data, size_t size, struct dfa_hits *hits) {
+    d->work = WORK_MAX;
+    uint16_t at = d->start != UNKNOWN_STATE ? d->start : start_state(d);
+    if (at == DEAD_STATE) return true;
+    if (!take_state(d, at, 0, hits)) return false;
+    for (size_t i = 0; i < size; i++) {
+        uint16_t next = d->steps[at & ~MATCHES][data[i]];
+        if (next == UNKNOWN_STATE) {
+            bool forgot = false;
+            if (!d->work) return false;
+            next = step(d, at, data[i], &forgot);
+        }
+        if (next == DEAD_STATE) return true;
+        at = next;
+        if (!take_state(d, at, i + 1, hits)) return false;
+    }
+    const struct state *state = &d->states[at & ~MATCHES];
+    if (state->asks) {
+        resolve(d, state, (struct place){.end = true, .edge = state->word, .edges_known = true});
+        return take_hits(d->found, d->found_count, size, hits);
+    }
+    return true;
+}
+
+/* -- life ---------------------------------------------------------------------------------------------------------- */
+
+static bool well_formed(const uint8_t *program, size_t size, uint32_t count, uint32_t *sets) {
+    if (!count || count > DFA_INSTRUCTIONS_MAX || size < (size_t)count * DFA_INSTRUCTION_SIZE) return false;
+    size_t rest = size - (size_t)count * DFA_INSTRUCTION_SIZE;
+    if (rest % DFA_SET_SIZE) return false;
+    *sets = (uint32_t)(rest / DFA_SET_SIZE);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *at = program + (size_t)i * DFA_INSTRUCTION_SIZE;
+        uint32_t operation = at[0], argument = le32(at) >> 8;
+        if (operation >= DFA_OPERATIONS || le32(at + 4) >= count || le32(at + 8) >= count) return false;
+        if (operation == DFA_SET && argument >= *sets) return false;
+        if (operation == DFA_MATCH && argument >= UINT16_MAX) return false;
+    }
+    return true;
+}
+
+static size_t rounded(size_t size) { return (size + 63) & ~(size_t)63; }
+
+struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_t states) {
+    uint32_t sets;
+    assert(states > FIRST_STATE && states < MATCHES);
+    if (!well_formed(program, size, count, &sets)) return NULL;
+    uint32_t members = states * MEMBERS_PER_STATE > 4 * count ? states * MEMBERS_PER_STATE : 4 * count;
+    size_t sizes[] = {sizeof(struct dfa), count * sizeof(struct instruction), (size_t)sets * DFA_SET_SIZE,
+                      (size_t)states * 512, states * sizeof(struct state), members * sizeof(uint32_t),
+                      count * sizeof(uint32_t), count * sizeof(uint32_t), (2 * (size_t)count + 2) * sizeof(uint32_t),
+                      2 * (size_t)count * sizeof(uint32_t), ((size_t)count + 63) / 64 * sizeof(uint64_t)};
+    enum { PARTS = sizeof sizes / sizeof *sizes };
+    size_t total = 0;
+    for (int i = 0; i < PARTS; i++) total += rounded(sizes[i]);
+    uint8_t *memory = memory_new(total), *part[PARTS];
+    if (!memory) return NULL;
+    part[0] = memory;
+    for (int i = 1; i < PARTS; i++) part[i] = part[i - 1] + rounded(sizes[i - 1]);
+    struct dfa *d = (struct dfa *)(void *)part[0];
+    d->memory = total;
+    d->instruction_count = count;
+    d->state_room = states;
+    d->member_room = members;
+    d->instructions = (struct instruction *)(void *)part[1];
+    d->sets = (uint8_t(*)[DFA_SET_SIZE])(void *)part[2];
+    d->steps = (uint16_t(*)[256])(void *)part[3];
+    d->states = (struct state *)(void *)part[4];
+    d->members = (uint32_t *)(void *)part[5];
+    d->set = (uint32_t *)(void *)part[6];
+    d->from = (uint32_t *)(void *)part[7];
+    d->stack = (uint32_t *)(void *)part[8];
+    d->found = (uint32_t *)(void *)part[9];
+    d->marks = (uint64_t *)(void *)part[10];
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *at = program + (size_t)i * DFA_INSTRUCTION_SIZE;
+        d->instructions[i] = (struct instruction){le32(at + 4), le32(at + 8), le32(at) >> 8, at[0]};
+    }
+    memcpy(d->sets, program + (size_t)count * DFA_INSTRUCTION_SIZE, (size_t)sets * DFA_SET_SIZE);
+    forget(d);
+    return d;
+}
+
+void dfa_free(struct dfa *d) {
+    if (d) memory_free(d, d->memory);
+}

@@ -1,0 +1,389 @@
+#include "lane.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "classify.h"
+#include "hash.h"
+#include "lane_state.h"
+#include "memory.h"
+#include "table_state.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+#define ANNOUNCED_EARLY_NS (2 * SECOND_NS) /* limits.ANNOUNCED_EARLY_S */
+
+enum { HOST_PLACES = 2 * LANE_HOSTS, GUESS_INITIATOR = 1 << 16, GUESS_RESPONDER = 2 << 16 };
+
+/* -- hosts --------------------------------------------------------------------------------------------------------- */
+
+static uint32_t host_place(const struct lanes *l, const uint8_t address[16]) {
+    uint64_t words[2];
+    memcpy(words, address, sizeof words);
+    uint32_t at = (uint32_t)sip_hash(l->seed, words, 2) % HOST_PLACES;
+    while (l->host_used[at] && memcmp(l->hosts[at], address, 16) != 0) at = (at + 1) % HOST_PLACES;
+    return at;
+}
+
+static bool is_watched(const struct lanes *l, const struct key *key) {
+    if (!l->host_count) return false;
+    return l->host_count > LANE_HOSTS || l->host_used[host_place(l, key->low)] || l->host_used[host_place(l, key->high)];
+}
+
+/* -- leaving ------------------------------------------------------------------------------------------------------- */
+
+static void forget_payloads(struct lanes *l, struct lane *lane) {
+    store_give(l->store, lane->first);
+    lane->first = lane->last = STORE_NONE;
+}
+
+static void forget_texts(struct lanes *l, struct lane *lane) {
+    store_give(l->store, lane->name);
+    store_give(l->store, lane->hello);
+    lane->name = lane->hello = STORE_NONE;
+}
+
+static void emit(struct table *t, uint32_t slot, const struct seen *seen, uint64_t time_ns, uint64_t handshake,
+                 uint32_t node) {
+    struct event *event = report_payload(t, slot, seen);
+    event->node = node;
+    event->time_ns = time_ns;
+    event->payload.handshake_ns = handshake;
+    if (t->flows[slot].status & STATUS_FOLLOWING || t->lanes->flows[slot].flags & LANE_ENTANGLED) t->barrier = true;
+}
+
+/* Report what was seen of a flow as if it had always been in the slow lane. What is kept of it stays until the end of
+   the call; `tracked` flows keep it longer. */
+static void leave(struct table *t, uint32_t slot, bool tracked) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    l->counts.left++;
+    report_opened(t, slot, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
+    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
+        const struct stored *stored = store_at(l->store, piece);
+        struct seen seen = {stored->data, stored->offset, stored->size, stored->wire_length, stored->index,
+                            stored->direction};
+        emit(t, slot, &seen, stored->time_ns, stored->handshake_ns, SHAPES_NONE);
+        piece = stored->next;
+    }
+    lane->flags = (uint16_t)(lane->flags & ~(LANE_FAST | LANE_TRACKED));
+    forget_texts(l, lane);
+    if (tracked)
+        lane->flags |= LANE_TRACKED;
+    else
+        forget_payloads(l, lane);
+}
+
+/* -- what the table tells ------------------------------------------------------------------------------------------- */
+
+static uint32_t root_of(const struct key *key, bool midstream) {
+    if (key->protocol == PROTOCOL_TCP) return midstream ? ROOT_TCP_MIDSTREAM : ROOT_TCP;
+    if (key->protocol != PROTOCOL_UDP) return ROOT_OTHER;
+    return classify_names_port(key->low_port) || classify_names_port(key->high_port) ? ROOT_UDP_NAMES : ROOT_UDP;
+}
+
+void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstream, bool swapped) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    memset(lane, 0, sizeof *lane);
+    lane->first = lane->last = lane->name = lane->hello = STORE_NONE;
+    if (is_watched(l, &flow->key)) {
+        report_opened(t, slot, interface, midstream);
+        return;
+    }
+    lane->node = root_of(&flow->key, midstream);
+    lane->flags = (uint16_t)(LANE_FAST | (midstream ? LANE_MIDSTREAM : 0) | (swapped ? LANE_SWAPPED : 0));
+}
+
+static bool keep(struct table *t, uint32_t slot, const struct seen *seen) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    if (lane->stored == LANE_STORED_MAX) return false;
+    uint32_t piece = store_take(l->store, seen->size);
+    if (piece == STORE_NONE) {
+        l->counts.no_room++;
+        return false;
+    }
+    struct stored *stored = store_at(l->store, piece);
+    stored->time_ns = t->now_ns;
+    stored->offset = seen->offset;
+    stored->handshake_ns = handshake_ns(&t->flows[slot]);
+    stored->wire_length = seen->wire_length;
+    stored->index = seen->index;
+    stored->direction = (uint8_t)seen->direction;
+    memcpy(stored->data, seen->data, seen->size);
+    if (lane->last == STORE_NONE)
+        lane->first = piece;
+    else
+        store_at(l->store, lane->last)->next = piece;
+    lane->last = piece;
+    lane->stored++;
+    return true;
+}
+
+static bool keep_text(struct lanes *l, uint32_t *place, const uint8_t *text, size_t size) {
+    store_give(l->store, *place);
+    *place = size <= STORE_DATA_MAX ? store_take(l->store, size) : STORE_NONE;
+    if (*place == STORE_NONE) return false;
+    memcpy(store_at(l->store, *place)->data, text, size);
+    return true;
+}
+
+static bool is_served(const struct lanes *l, bool tcp, uint16_t port) {
+    return l->served[tcp ? 0 : 1][port >> 3] >> (port & 7) & 1;
+}
+
+/* Which port number would be guessed by, if any: what the reader's `port_guess` looks at. */
+static uint32_t guess_of(const struct lanes *l, const struct flow *flow, bool midstream) {
+    const struct key *key = &flow->key;
+    bool tcp = key->protocol == PROTOCOL_TCP, high = flow->status & STATUS_INITIATOR_HIGH;
+    if (!tcp && key->protocol != PROTOCOL_UDP) return key->protocol | (key_is_ipv4(key) ? 0u : 1u << 8);
+    uint16_t initiator = high ? key->high_port : key->low_port, responder = high ? key->low_port : key->high_port;
+    if (is_served(l, tcp, responder)) return GUESS_RESPONDER | responder;
+    if ((!tcp || midstream) && is_served(l, tcp, initiator)) return GUESS_INITIATOR | initiator;
+    return 0;
+}
+
+/* The node of a flow that ends now. */
+static uint32_t end_of(struct lanes *l, const struct lane *lane, const struct flow *flow) {
+    bool told = shapes_at(l->shapes, lane->node)->flags & SHAPE_TOLD;
+    uint32_t guess = told ? 0 : guess_of(l, flow, lane->flags & LANE_MIDSTREAM);
+    uint8_t key[4] = {0xff, (uint8_t)guess, (uint8_t)(guess >> 8), (uint8_t)(guess >> 16)};
+    return shapes_next(l->shapes, lane->node, key, sizeof key);
+}
+
+/* Whether Python has told what a flow is that ends after what was seen of this one. */
+static bool ends_here(struct lanes *l, const struct lane *lane, const struct flow *flow) {
+    uint32_t node = end_of(l, lane, flow);
+    return node != SHAPES_NONE && (shapes_at(l->shapes, node)->flags & (SHAPE_KNOWN | SHAPE_PYTHON)) == SHAPE_KNOWN;
+}
+
+/* Go on to a node that Python has told the meaning of; false where there is no room to do so. */
+static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
+                       const struct classified *what) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    uint16_t flags = shapes_at(l->shapes, node)->flags;
+    if (flags & SHAPE_NAMED && !keep_text(l, &lane->name, what->name, what->name_size)) return false;
+    if (flags & SHAPE_HELLO && !keep_text(l, &lane->hello, what->hello, what->hello_size)) return false;
+    if (!keep(t, slot, seen)) return false;
+    lane->node = node;
+    if (flags & SHAPE_LABELS) {
+        uint64_t first_ns = t->flows[slot].first_ns;
+        lane->labelled_ns = t->now_ns > first_ns ? t->now_ns - first_ns : 0;
+        lane->flags |= LANE_LABELLED;
+    }
+    if (flags & SHAPE_DONE) {
+        struct flow *flow = &t->flows[slot];
+        lane->flags |= LANE_DONE;
+        if (flags & SHAPE_TOLD && ends_here(l, lane, flow)) forget_payloads(l, lane); /* nobody will ask for them */
+        flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
+    }
+    return true;
+}
+
+static bool is_padding(const struct seen *seen) {
+    if (seen->size > 6) return false;
+    for (uint32_t i = 0; i < seen->size; i++)
+        if (seen->data[i]) return false;
+    return true;
+}
+
+void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    uint64_t handshake = handshake_ns(&t->flows[slot]);
+    if (!(lane->flags & (LANE_FAST | LANE_TRACKED))) {
+        emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        return;
+    }
+    if (lane->flags & LANE_DONE || is_padding(seen)) {
+        if (lane->flags & LANE_TRACKED) emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        return;
+    }
+    struct classified what;
+    bool fast = lane->flags & LANE_FAST;
+    enum classify_result result = classify(t, slot, seen, &what);
+    uint32_t node = result == CLASSIFIED ? shapes_next(l->shapes, lane->node, what.key, what.key_size) : SHAPES_NONE;
+    uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
+    if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
+    if (flags & SHAPE_PYTHON) {
+        if (fast) leave(t, slot, false);
+        forget_payloads(l, lane);
+        lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
+        if (result == CLASSIFY_ENTANGLED) lane->flags |= LANE_ENTANGLED;
+        emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        return;
+    }
+    if (fast && flags & SHAPE_KNOWN && advance_to(t, slot, node, seen, &what)) return;
+    if (fast) leave(t, slot, true);
+    lane->node = node;
+    if (flags & SHAPE_DONE) lane->flags |= LANE_DONE;
+    if (!keep(t, slot, seen)) {
+        lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
+        forget_payloads(l, lane);
+        node = SHAPES_NONE;
+    }
+    emit(t, slot, seen, t->now_ns, handshake, node);
+}
+
+/* -- the end -------------------------------------------------------------------------------------------------------- */
+
+static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    const struct key *key = &flow->key;
+    const struct shape *shape = shapes_at(l->shapes, node);
+    bool high = flow->status & STATUS_INITIATOR_HIGH;
+    assert(l->row_count < ROWS);
+    struct row *row = &l->rows[l->row_count++];
+    *row = (struct row){
+        .flow = identifier(t, slot), .first_ns = flow->first_ns, .last_ns = flow->last_ns,
+        .packets = {flow->packets[0], flow->packets[1]}, .bytes = {flow->bytes[0], flow->bytes[1]},
+        .labelled_ns = lane->flags & LANE_LABELLED ? lane->labelled_ns : LANE_NO_LABEL,
+        .initiator_port = high ? key->high_port : key->low_port,
+        .responder_port = high ? key->low_port : key->high_port,
+        .vlan = key->vlan_version & 0x7fff, .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
+        .verdict = shape->verdict, .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol,
+        .reason = (uint8_t)reason, .midstream = lane->flags & LANE_MIDSTREAM,
+    };
+    memcpy(row->initiator, high ? key->high : key->low, 16);
+    memcpy(row->responder, high ? key->low : key->high, 16);
+    if (shape->flags & SHAPE_LABELS) row->labelled_ns = t->now_ns > flow->first_ns ? t->now_ns - flow->first_ns : 0;
+    if (lane->name != STORE_NONE) {
+        row->name = store_at(l->store, lane->name)->data;
+        row->name_size = store_at(l->store, lane->name)->size;
+    }
+    if (lane->hello != STORE_NONE) {
+        row->hello = store_at(l->store, lane->hello)->data;
+        row->hello_size = store_at(l->store, lane->hello)->size;
+    }
+    l->counts.flows++;
+}
+
+void lane_closes(struct table *t, uint32_t slot, int reason) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    uint32_t node = SHAPES_NONE;
+    if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && classify_doubtful(t, slot))) {
+        if (lane->flags & LANE_FAST) leave(t, slot, false);
+        lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
+    }
+    if (lane->flags & (LANE_FAST | LANE_TRACKED)) node = end_of(l, lane, flow);
+    if (lane->flags & LANE_FAST) {
+        uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
+        if (flags & SHAPE_KNOWN && !(flags & SHAPE_PYTHON)) {
+            take_row(t, slot, reason, node);
+            forget_payloads(l, lane);
+            forget_texts(l, lane);
+            lane->flags = 0;
+            return;
+        }
+        leave(t, slot, false);
+        if (flags & SHAPE_PYTHON) node = SHAPES_NONE;
+    }
+    if (reason != CLOSE_ACTIVE) {
+        forget_payloads(l, lane);
+        forget_texts(l, lane);
+    }
+    report_closed(t, slot, (enum close_reason)reason);
+    t->events[t->event_count - 1].node = node;
+    if (lane->flags & LANE_ENTANGLED) t->barrier = true;
+}
+
+/* -- hosts that are watched ------------------------------------------------------------------------------------------ */
+
+/* False while the events do not fit. */
+static bool leave_recent(struct table *t, const struct list *list, const uint8_t address[16]) {
+    for (uint32_t slot = list->newest; slot != NONE; slot = t->flows[slot].older) {
+        const struct flow *flow = &t->flows[slot];
+        if (t->clock - flow->since > ANNOUNCED_EARLY_NS) return true;
+        if (!(t->lanes->flows[slot].flags & LANE_FAST)) continue;
+        if (memcmp(flow->key.low, address, 16) != 0 && memcmp(flow->key.high, address, 16) != 0) continue;
+        if (t->event_count + LANE_STORED_MAX + 1 >= EVENTS) return false;
+        leave(t, slot, false);
+    }
+    return true;
+}
+
+bool lane_watch(struct table *t, const uint8_t address[16]) {
+    struct lanes *l = t->lanes;
+    t->event_count = 0;
+    lane_settle(l);
+    if (l->host_count <= LANE_HOSTS) {
+        uint32_t at = host_place(l, address);
+        if (!l->host_used[at]) {
+            l->host_used[at] = true;
+            memcpy(l->hosts[at], address, 16);
+            if (++l->host_count > LANE_HOSTS) l->counts.hosts_full++;
+        }
+    }
+    bool done = leave_recent(t, &t->active, address) && leave_recent(t, &t->half_open, address) &&
+                leave_recent(t, &t->lingering, address);
+    t->barrier = false;
+    return done;
+}
+
+void lane_doubt(struct lanes *l) { l->doubt = true; }
+
+bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict) {
+    if (node == SHAPES_NONE || node > shapes_count(l->shapes)) return false;
+    struct shape *shape = shapes_at(l->shapes, node);
+    shape->flags = flags;
+    shape->verdict = verdict;
+    return true;
+}
+
+/* -- life ------------------------------------------------------------------------------------------------------------ */
+
+void lane_settle(struct lanes *l) {
+    store_settle(l->store);
+    l->row_count = 0;
+}
+
+bool lane_rows_fit(const struct lanes *l) { return l->row_count + ROWS_PER_FRAME < ROWS; }
+
+const struct row *lane_rows(struct lanes *l, size_t *count) {
+    *count = l->row_count;
+    return l->rows;
+}
+
+bool lane_holding(struct lanes *l, bool udp, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,
+                  struct holding *holding) {
+    return patterns_hold(l->patterns[udp], data, size, ports, names, holding);
+}
+
+struct lane_counts lane_counts(const struct lanes *l) { return l->counts; }
+
+struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]) {
+    struct lanes *l = memory_new(sizeof *l);
+    if (!l) return NULL;
+    l->capacity = capacity;
+    l->seed[0] = seed[0];
+    l->seed[1] = seed[1];
+    l->flows = memory_new(capacity * sizeof *l->flows);
+    l->store = store_new(capacity);
+    l->shapes = shapes_new(ROOTS, seed);
+    bool good = l->flows && l->store && l->shapes;
+    for (int i = 0; good && i < 2; i++) {
+        memcpy(l->served[i], settings->served[i], sizeof l->served[i]);
+        l->patterns[i] = patterns_new(&settings->tables[i]);
+        good = l->patterns[i];
+    }
+    if (good) return l;
+    lanes_free(l);
+    return NULL;
+}
+
+void lanes_free(struct lanes *l) {
+    if (!l) return;
+    for (int i = 0; i < 2; i++) patterns_free(l->patterns[i]);
+    shapes_free(l->shapes);
+    store_free(l->store);
+    memory_free(l->flows, l->capacity * sizeof *l->flows);
+    memory_free(l, sizeof *l);
+}

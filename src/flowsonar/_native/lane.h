@@ -1,0 +1,103 @@
+/* The fast lane: flows that are followed from first packet to record without Python. verdicts/lanes.py is its other half.
+
+   A flow in the fast lane has a node of `shapes` for what was seen of it. When something is seen whose meaning Python
+   has not told yet, or that only Python can read, the flow goes to the slow lane: its events so far are reported as if
+   it had always been there. */
+#ifndef FLOWSONAR_LANE_H
+#define FLOWSONAR_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "patterns.h"
+#include "shapes.h"
+
+struct table;
+
+enum {
+    ROWS = 512,            /* flows that ended, kept before feed returns to have them taken */
+    ROWS_PER_FRAME = 4,
+    LANE_STORED_MAX = 16,  /* payloads of one flow that are kept: the budgets of both directions and a text or two */
+    LANE_HOSTS = 4096,     /* watched hosts; beyond that every new flow takes the slow lane */
+};
+
+/* Where flows start. */
+enum lane_root { ROOT_OTHER = 1, ROOT_TCP, ROOT_TCP_MIDSTREAM, ROOT_UDP, ROOT_UDP_NAMES, ROOTS = ROOT_UDP_NAMES };
+
+/* A flow that ended in the fast lane, as columns. Texts stay until the table is called again. */
+struct row {
+    uint64_t flow;
+    uint64_t first_ns, last_ns;
+    uint64_t packets[2], bytes[2];
+    uint64_t labelled_ns; /* from the first packet to the label; LANE_NO_LABEL */
+    uint8_t initiator[16], responder[16];
+    uint16_t initiator_port, responder_port;
+    uint16_t vlan, interface;
+    uint32_t verdict;
+    uint8_t address_size, protocol, reason;
+    bool midstream;
+    const uint8_t *name, *hello;
+    uint16_t name_size, hello_size;
+};
+
+#define LANE_NO_LABEL UINT64_MAX
+
+struct lane_settings {
+    struct patterns_tables tables[2]; /* TCP, UDP */
+    const uint8_t *served[2];         /* 8192 bytes each: a bit for each port that is a service's */
+};
+
+struct lanes;
+
+/* NULL where there is no memory or a table is not well-formed. */
+struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]);
+void lanes_free(struct lanes *lanes);
+
+/* -- called by the table ------------------------------------------------------------------------------------------- */
+
+/* One payload that the flow's budget lets through. */
+struct seen {
+    const uint8_t *data;
+    uint64_t offset;
+    uint32_t size, wire_length, index;
+    int direction;
+};
+
+/* A flow opens: reported, or in the fast lane. `swapped`: its first packet came from the responder. */
+void lane_opens(struct table *table, uint32_t slot, uint16_t interface, bool midstream, bool swapped);
+/* A payload: reported, or dealt with. */
+void lane_payload(struct table *table, uint32_t slot, const struct seen *seen);
+/* A flow ends: reported, or a row. */
+void lane_closes(struct table *table, uint32_t slot, int reason);
+/* Before events and rows are made anew. */
+void lane_settle(struct lanes *lanes);
+bool lane_rows_fit(const struct lanes *lanes);
+
+/* -- called for Python --------------------------------------------------------------------------------------------- */
+
+const struct row *lane_rows(struct lanes *lanes, size_t *count);
+
+/* What Python says of a node. False for a node that there is not. */
+bool lane_learn(struct lanes *lanes, uint32_t node, uint16_t flags, uint32_t verdict);
+
+/* Flows from and to a host take the slow lane from now on. Those of the last seconds that are in the fast lane leave
+   it: false while there are more to be reported, see table_take. */
+bool lane_watch(struct table *table, const uint8_t address[16]);
+
+/* TCP flows whose bytes nobody knows need Python from now on: it knows hosts that run Skype. */
+void lane_doubt(struct lanes *lanes);
+
+/* See patterns_hold. */
+bool lane_holding(struct lanes *lanes, bool udp, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,
+                  struct holding *holding);
+
+struct lane_counts {
+    uint64_t flows;     /* that ended in the fast lane */
+    uint64_t left;      /* that left it */
+    uint64_t no_room;   /* of these: for want of room to keep their payloads */
+    uint64_t hosts_full;
+};
+struct lane_counts lane_counts(const struct lanes *lanes);
+
+#endif

@@ -1,0 +1,52 @@
+#include <string.h>
+
+#include "lane.h"
+#include "stream.h"
+#include "table_state.h"
+
+bool starts_followed(const struct table_settings *settings, const uint8_t *data, uint32_t size) {
+    for (uint32_t i = 0; i < settings->prefixes; i++)
+        if (settings->prefix_size[i] <= size && memcmp(settings->prefix[i], data, settings->prefix_size[i]) == 0)
+            return true;
+    return false;
+}
+
+void count_payload(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
+    const struct table_settings *settings = &t->settings;
+    struct flow *flow = &t->flows[slot];
+    const uint8_t *data = packet->payload;
+    uint32_t size = packet->payload_captured, budget = settings->budget_udp;
+    int64_t offset = 0;
+    if (packet->protocol == PROTOCOL_TCP) {
+        uint32_t sequence = packet->sequence + (packet->flags & TCP_SYN ? 1 : 0);
+        if (!stream_segment(flow, direction, sequence, packet->payload_wire, &offset,
+                            &t->counters[COUNT_tcp_lost_place])) return;
+        if (offset < 0) { /* from before the first byte seen */
+            uint32_t skipped = -offset < (int64_t)size ? (uint32_t)-offset : size;
+            if (skipped) data += skipped;
+            size -= skipped;
+            offset = 0;
+        }
+        budget = settings->budget_tcp;
+    }
+    uint32_t index = flow->payloads[direction];
+    if (index < UINT32_MAX) flow->payloads[direction]++;
+    if (index == 0 && packet->protocol == PROTOCOL_TCP && !(flow->status & STATUS_RELEASED) &&
+        starts_followed(settings, data, size))
+        flow->status |= STATUS_FOLLOWING;
+    bool is_short = flow->status & STATUS_FOLLOWING && packet->payload_wire <= settings->followed_bytes;
+    if (flow->status & STATUS_RELEASED || size == 0 || !(is_short || index < budget)) return;
+    if (size > settings->payload_bytes) {
+        size = settings->payload_bytes;
+        t->counters[COUNT_payloads_cut]++;
+    }
+    struct seen seen = {data, (uint64_t)offset, size, packet->payload_wire, index, direction};
+    if (t->lanes)
+        lane_payload(t, slot, &seen);
+    else
+        report_payload(t, slot, &seen);
+    if (flow->status & STATUS_FOLLOWING && ++flow->followed == settings->followed_packets) {
+        flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
+        t->counters[COUNT_follows_ended]++;
+    }
+}

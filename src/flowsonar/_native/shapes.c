@@ -1,0 +1,65 @@
+#include "shapes.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "hash.h"
+#include "memory.h"
+
+enum {
+    NODES = 1 << 16,
+    HEADS = 1 << 17,
+    KEY_BYTES = 1 << 22,
+    KEY_WORDS = (SHAPES_KEY_MAX + 7) / 8 + 1,
+};
+
+struct shapes {
+    uint32_t count; /* nodes are numbered from 1: this is the last one */
+    uint32_t used;  /* of keys */
+    uint64_t seed[2];
+    uint32_t heads[HEADS];
+    struct shape nodes[NODES];
+    uint8_t keys[KEY_BYTES];
+};
+
+struct shapes *shapes_new(uint32_t roots, const uint64_t seed[2]) {
+    assert(roots < NODES);
+    struct shapes *shapes = memory_new(sizeof *shapes);
+    if (!shapes) return NULL;
+    shapes->count = roots;
+    shapes->seed[0] = seed[0];
+    shapes->seed[1] = seed[1];
+    return shapes;
+}
+
+void shapes_free(struct shapes *shapes) { memory_free(shapes, sizeof *shapes); }
+
+struct shape *shapes_at(struct shapes *shapes, uint32_t node) {
+    assert(node && node <= shapes->count);
+    return &shapes->nodes[node];
+}
+
+uint32_t shapes_count(const struct shapes *shapes) { return shapes->count; }
+
+uint32_t shapes_next(struct shapes *shapes, uint32_t from, const uint8_t *key, size_t size) {
+    uint64_t words[KEY_WORDS];
+    assert(size <= SHAPES_KEY_MAX);
+    size_t count = (size + 7) / 8 + 1;
+    words[count - 1] = 0;
+    if (count > 1) words[count - 2] = 0;
+    memcpy(words, key, size);
+    words[count - 1] = (uint64_t)from << 32 | size;
+    uint32_t *head = &shapes->heads[sip_hash(shapes->seed, words, count) % HEADS];
+    for (uint32_t at = *head; at; at = shapes->nodes[at].chain) {
+        const struct shape *node = &shapes->nodes[at];
+        if (node->parent == from && node->key_size == size && memcmp(shapes->keys + node->key, key, size) == 0)
+            return at;
+    }
+    if (shapes->count == NODES - 1 || size > KEY_BYTES - shapes->used) return SHAPES_NONE;
+    uint32_t number = ++shapes->count;
+    shapes->nodes[number] = (struct shape){.parent = from, .key = shapes->used, .key_size = (uint32_t)size, .chain = *head};
+    memcpy(shapes->keys + shapes->used, key, size);
+    shapes->used += (uint32_t)size;
+    *head = number;
+    return number;
+}

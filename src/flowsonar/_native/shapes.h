@@ -1,0 +1,47 @@
+/* Shapes of flows: what has been seen of a flow, as a path of keys from a root, and what Python said of it.
+
+   A node is a path. Paths only grow; when there is no room for more, flows that need it go to the slow lane. */
+#ifndef FLOWSONAR_SHAPES_H
+#define FLOWSONAR_SHAPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SHAPES_KEY_MAX = 240,
+    SHAPES_NONE = 0, /* no node; roots and others are numbered from 1 */
+};
+
+/* What Python says of a node; see verdicts/lanes.py. */
+enum shape_flags {
+    SHAPE_KNOWN = 1 << 0,
+    SHAPE_PYTHON = 1 << 1,  /* flows that get here need Python from here on */
+    SHAPE_LABELS = 1 << 2,  /* the label changes here */
+    SHAPE_DONE = 1 << 3,    /* nothing more is read */
+    SHAPE_NAMED = 1 << 4,   /* the name that goes with the flow is what this payload gives */
+    SHAPE_TOLD = 1 << 5,    /* some service is known: the port number does not matter any more */
+    SHAPE_QUIET = 1 << 6,   /* two bits: what comes next in that direction is not looked at */
+    SHAPE_HELLO = 1 << 8,   /* the text of this payload's hello is part of the verdict */
+};
+
+struct shape {
+    uint32_t parent;
+    uint32_t key, key_size; /* in keys */
+    uint32_t chain;         /* next with this hash */
+    uint32_t verdict;       /* number of the verdict of flows that end here */
+    uint16_t flags;
+};
+
+struct shapes;
+
+struct shapes *shapes_new(uint32_t roots, const uint64_t seed[2]);
+void shapes_free(struct shapes *shapes);
+
+/* The node that a key leads to, made where it is new; SHAPES_NONE where there is no room. */
+uint32_t shapes_next(struct shapes *shapes, uint32_t from, const uint8_t *key, size_t size);
+
+struct shape *shapes_at(struct shapes *shapes, uint32_t node);
+uint32_t shapes_count(const struct shapes *shapes);
+
+#endif

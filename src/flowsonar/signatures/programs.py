@@ -1,0 +1,543 @@
+"""Payload patterns compiled for the native matcher: regular expressions as automata, conditions as tables.
+
+`_native/dfa.c` and `_native/patterns.c` run what is made here. What cannot be expressed becomes a rule whose native
+tests are necessary, not enough: where they hold, Python decides. So the native matcher never says more or less than
+`matcher.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from collections.abc import Iterable, Sequence
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from flowsonar.model import Transport
+from flowsonar.signatures import cachefile
+from flowsonar.signatures.language import Condition, FieldCheck, FieldOrder, Rest
+from flowsonar.signatures.loader import SignatureSet
+from flowsonar.signatures.matcher import payload_rules
+from flowsonar.signatures.rules import Rule
+
+__all__ = ["Flag", "Group", "Program", "Tables", "UnsupportedError", "compile_payloads", "native_tables", "parsed"]
+
+_parser: Any = re._parser  # type: ignore[attr-defined]  # the standard library's own; it has no public face
+_constants: Any = re._constants  # type: ignore[attr-defined]
+
+_INSTRUCTIONS_MAX: Final = 8192
+"""Of one expression; larger ones are for Python."""
+_PREFIX_BYTES: Final = 64
+"""Of conditions without an expression: so many first bytes are tested by the automaton."""
+_NONE: Final = 0xFFFF
+_LENGTH_MAX: Final = 0xFFFFFFFF
+_MASK: Final = (1 << 64) - 1
+_NEWLINE: Final = 10
+
+
+class UnsupportedError(Exception):
+    """The expression has something that the automaton has not."""
+
+
+class Group(IntEnum):
+    """See `enum patterns_group`."""
+
+    ANCHORED = 0
+    ANYWHERE = 1
+    LATER = 2
+
+
+class Flag(IntFlag):
+    """See `enum patterns_flags`."""
+
+    NAMES = 1
+    OPEN = 2
+    LINE = 4
+    PYTHON = 8
+    HEAD = 16
+
+
+class _Operation(IntEnum):
+    """See `enum dfa_operation`."""
+
+    SET = 0
+    SPLIT = 1
+    BEGIN = 2
+    END = 3
+    EDGE = 4
+    INSIDE = 5
+    MATCH = 6
+
+
+class _Kind(IntEnum):
+    """See `enum field_kind`."""
+
+    EQUALS = 0
+    ANY = 1
+    BETWEEN = 2
+    THERE = 3
+    LENGTH_EXACT = 4
+    LENGTH_CUT = 5
+    LENGTH_MORE = 6
+    PORTS = 7
+
+
+class Program(NamedTuple):
+    """One group's automaton."""
+
+    code: bytes
+    instructions: int
+
+
+class Tables(NamedTuple):
+    """What the native matcher takes for one transport."""
+
+    anchored: Program
+    anywhere: Program
+    later: Program
+    rules: bytes
+    fields: bytes
+    data: bytes
+    order: tuple[Rule, ...]
+    """The rules in the order of the table."""
+
+    @property
+    def native(self) -> tuple[Any, ...]:
+        """As the C table takes it."""
+        return (tuple(self.anchored), tuple(self.anywhere), tuple(self.later), self.rules, self.fields, self.data)
+
+
+_FORMAT: Final = 1
+"""Of what is kept in the cache; changes with what is made here and with what the C core makes of it."""
+
+
+def native_tables(signatures: SignatureSet, *, cache: Path | None = None) -> tuple[Any, ...]:
+    """What the C table takes for TCP and for UDP; kept in the cache by what the signatures were read from."""
+    directory = cache if cache is not None else cachefile.cache_directory()
+    name = f"programs-{_FORMAT}-{sys.version_info.major}.{sys.version_info.minor}-{signatures.digest}"
+    if signatures.digest:
+        data = cachefile.load(directory, name)
+        if data is not None:
+            return tuple(_unpacked(data, half) for half in (0, 1))
+    compiled = compile_payloads(signatures)
+    tables = tuple(compiled[transport].native for transport in (Transport.TCP, Transport.UDP))
+    if signatures.digest:
+        cachefile.save(directory, name, b"".join(_serialised(one) for one in tables))
+    return tables
+
+
+_PARTS: Final = 6
+_HEAD: Final = struct.Struct(f"<{_PARTS + 3}I")
+
+
+def _serialised(native: tuple[Any, ...]) -> bytes:
+    parts = [program for program, _ in native[:3]] + list(native[3:])
+    return _HEAD.pack(*map(len, parts), *(count for _, count in native[:3])) + b"".join(parts)
+
+
+def _unpacked(data: bytes, half: int) -> tuple[Any, ...]:
+    at = 0
+    for _ in range(half):
+        at += _HEAD.size + sum(_HEAD.unpack_from(data, at)[:_PARTS])
+    sizes = _HEAD.unpack_from(data, at)
+    at += _HEAD.size
+    parts = []
+    for size in sizes[:_PARTS]:
+        parts.append(data[at : at + size])
+        at += size
+    return (*zip(parts[:3], sizes[_PARTS:], strict=True), *parts[3:])
+
+
+def compile_payloads(signatures: SignatureSet) -> dict[Transport, Tables]:
+    """Compile the payload and product patterns for TCP and UDP."""
+    return {transport: _Compiler(rules).tables() for transport, rules in payload_rules(signatures).items()}
+
+
+# -- conditions -------------------------------------------------------------------------------------------------
+
+
+class _Compiler:
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._services = {name: index for index, name in enumerate(dict.fromkeys(rule.service for rule in rules))}
+        self._automata = {group: _Automaton(anywhere=group is not Group.ANCHORED) for group in Group}
+        self._expressions: dict[object, tuple[int, Group, bool]] = {}
+        self._fields: list[bytes] = []
+        self._data = bytearray()
+
+    def tables(self) -> Tables:
+        """Compile all."""
+        made: list[tuple[int, int, Rule, bytes]] = []
+        for number, rule in enumerate(self._rules):
+            if any(check.echo is not None for check in rule.condition.fields):
+                continue  # of what we sent: no flow's own bytes hold that
+            expression, packed = self._rule(rule)
+            made.append((expression, number, rule, packed))
+        made.sort(key=lambda one: one[:2])
+        anchored, anywhere, later = (self._automata[group].program() for group in Group)
+        return Tables(
+            anchored,
+            anywhere,
+            later,
+            b"".join(packed for *_, packed in made),
+            b"".join(self._fields),
+            bytes(self._data),
+            tuple(rule for _, _, rule, _ in made),
+        )
+
+    def _rule(self, rule: Rule) -> tuple[int, bytes]:
+        condition = rule.condition
+        flags = Flag(0)
+        if rule.names:
+            flags |= Flag.NAMES
+        if not rule.constant:
+            flags |= Flag.OPEN | _where(condition.pattern)
+        first = len(self._fields)
+        expression, _, exact = self._expression(condition, late=rule.names)
+        for check in condition.fields:
+            try:
+                self._fields.append(self._field(check))
+            except UnsupportedError:
+                exact = False
+        if rule.on_port is not None:
+            ports = sorted(rule.on_port)
+            self._fields.append(_packed(0, _Kind.PORTS, low=len(self._data), high=len(ports)))
+            self._data += struct.pack(f"<{len(ports)}Q", *ports)
+        except_, except_group = _NONE, Group.ANCHORED
+        if condition.unless is not None:
+            except_, except_group, sure = self._expression(Condition(pattern=condition.unless), late=True)
+            exact = exact and sure
+            if not sure:
+                except_ = _NONE
+        if condition.random or not exact:
+            flags |= Flag.PYTHON
+        low, high = condition.length or (0, _LENGTH_MAX)
+        return expression, struct.pack(
+            "<5HBB3I", expression, except_, self._services[rule.service], first, len(self._fields) - first, flags,
+            except_group, low, min(high, _LENGTH_MAX), 0,
+        )  # fmt: skip
+
+    def _expression(self, condition: Condition, *, late: bool) -> tuple[int, Group, bool]:
+        """Number, group and whether it is exact: what a pattern asks, or of one without, what its first bytes must be.
+
+        `late`: where it is not anchored, it is looked for only when a rule asks.
+        """
+        key = condition.pattern if condition.pattern is not None else _prefix(condition.fields)
+        known = self._expressions.get((key, late))
+        if known is not None:
+            return known
+        number, exact, group = len(self._expressions), True, Group.ANCHORED
+        try:
+            if condition.pattern is None:
+                self._automata[group].add_sets(key, number)  # type: ignore[arg-type]
+            else:
+                items, flags = parsed(condition.pattern)
+                if not _anchored(items):
+                    group = Group.LATER if late else Group.ANYWHERE
+                self._automata[group].add(items, flags, number)
+        except UnsupportedError:
+            exact, group = False, Group.ANCHORED
+            self._automata[group].add_sets((), number)
+        self._expressions[key, late] = number, group, exact
+        return number, group, exact
+
+    def _field(self, check: FieldCheck) -> bytes:
+        kind, size, little, mask, low, high, add = _Kind.THERE, check.size, 0, _MASK, 0, 0, 0
+        little = int(check.order is FieldOrder.LITTLE)
+        if check.equals is not None:
+            kind, size, low, high = _Kind.EQUALS, 0, len(self._data), len(check.equals)
+            self._data += check.equals
+        elif check.length_size:
+            kind = {Rest.EXACT: _Kind.LENGTH_EXACT, Rest.CUT: _Kind.LENGTH_CUT, Rest.MORE: _Kind.LENGTH_MORE}[
+                check.length_rest
+            ]
+            size, add = check.length_size, check.length_add
+            little = int(check.length_order is FieldOrder.LITTLE)
+        elif check.any:
+            kind, low, high = _Kind.ANY, len(self._data), len(check.any)
+            self._data += struct.pack(f"<{len(check.any)}Q", *check.any)
+        elif check.between is not None:
+            kind, (low, high) = _Kind.BETWEEN, check.between
+        if check.mask is not None:
+            mask = check.mask & _MASK
+        if size > 8 or high > _MASK:
+            raise UnsupportedError
+        return _packed(check.at, kind, size, little, mask, low, high, add)
+
+
+def _packed(
+    at: int, kind: _Kind, size: int = 0, little: int = 0, mask: int = _MASK, low: int = 0, high: int = 0, add: int = 0
+) -> bytes:
+    return struct.pack("<iBBBx3Qq8x", at, kind, size, little, mask, low, high, add)
+
+
+def _prefix(fields: Iterable[FieldCheck]) -> tuple[int, ...]:
+    """What the first bytes must be for tests at fixed places to hold, as sets; up to the last that is tested."""
+    every = (1 << 256) - 1
+    sets: dict[int, int] = {}
+    for check in fields:
+        if check.at < 0 or check.at >= _PREFIX_BYTES:
+            continue
+        if check.equals is not None:
+            for offset, byte in enumerate(check.equals[: _PREFIX_BYTES - check.at]):
+                sets[check.at + offset] = sets.get(check.at + offset, every) & 1 << byte
+        elif check.size == 1 and not check.length_size and (check.any or check.between is not None):
+            mask = 0xFF if check.mask is None else check.mask
+            low, high = check.between or (0, 0)
+            fits = sum(
+                1 << byte
+                for byte in range(256)
+                if ((byte & mask) in check.any if check.any else low <= byte & mask <= high)
+            )
+            sets[check.at] = sets.get(check.at, every) & fits
+    return tuple(sets.get(at, every) for at in range(max(sets, default=-1) + 1))
+
+
+# -- expressions ------------------------------------------------------------------------------------------------
+
+_Items = Sequence[tuple[Any, Any]]
+_LINE_BEGINS: Final = (_constants.AT, _constants.AT_BEGINNING)
+
+
+def parsed(pattern: str) -> tuple[_Items, int]:
+    """RE2's syntax through Python's parser, where both mean the same. Raises UnsupportedError."""
+    if re.search(r"\[:|\\x\{|\\[CQpPE]", pattern.replace(r"\\", "")):
+        raise UnsupportedError
+    text = re.sub(r"((?:^|[^\\])(?:\\\\)*)\\z", r"\1\\Z", pattern)
+    try:
+        tree = _parser.parse(text.encode("latin-1"))
+    except (re.error, UnicodeError, RecursionError, OverflowError):
+        raise UnsupportedError from None
+    items, flags = list(tree), tree.state.flags
+    if flags & re.VERBOSE or ("?m" in pattern and not flags & re.MULTILINE):
+        raise UnsupportedError
+    if flags & re.MULTILINE:
+        if items[:1] != [_LINE_BEGINS] or _has_places(items[1:]):
+            raise UnsupportedError
+        items[0] = (_constants.BRANCH, (None, [[_LINE_BEGINS], [(_constants.LITERAL, _NEWLINE)]]))
+    return items, flags
+
+
+def _has_places(items: _Items) -> bool:
+    """Whether there is a `^` or `$` inside, which mean other things where lines count."""
+    return bool(re.search(r"AT_(?:BEGINNING|END)", repr(items)))
+
+
+def _anchored(items: _Items) -> bool:
+    if not items:
+        return False
+    operation, argument = items[0]
+    if operation is _constants.AT:
+        return argument in (_constants.AT_BEGINNING, _constants.AT_BEGINNING_STRING)
+    if operation is _constants.SUBPATTERN:
+        return _anchored(argument[3])
+    if operation is _constants.BRANCH:
+        return all(_anchored(branch) for branch in argument[1])
+    return False
+
+
+def _where(pattern: str | None) -> Flag:
+    """Where what an expression captures must stand: in the line before whose end it begins, in the first line."""
+    if pattern is None:
+        return Flag(0)
+    try:
+        items, flags = parsed(pattern)
+    except UnsupportedError:
+        return Flag(0)
+    body = list(items)
+    if not body:
+        return Flag(0)
+    kind = Flag(0)
+    if body[0] == (_constants.LITERAL, _NEWLINE) or flags & re.MULTILINE:
+        kind = Flag.LINE
+    elif body[0] == _LINE_BEGINS:
+        kind = Flag.HEAD
+    body = body[1:]
+    if body and body[-1] == (_constants.LITERAL, _NEWLINE):
+        body.pop()
+    return kind if kind and not _takes_newline(body, flags) else Flag(0)
+
+
+def _takes_newline(items: _Items, flags: int) -> bool:
+    for operation, argument in items:
+        if operation is _constants.BRANCH:
+            if any(_takes_newline(branch, flags) for branch in argument[1]):
+                return True
+        elif operation is _constants.SUBPATTERN:
+            if _takes_newline(argument[3], (flags | argument[1]) & ~argument[2]):
+                return True
+        elif operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            if _takes_newline(argument[2], flags):
+                return True
+        elif operation is not _constants.AT and _set_of(operation, argument, flags) >> _NEWLINE & 1:
+            return True
+    return False
+
+
+_EVERY: Final = (1 << 256) - 1
+
+
+def _range(low: int, high: int) -> int:
+    return (1 << high + 1) - (1 << low)
+
+
+_DIGITS: Final = _range(0x30, 0x39)
+_WORDS: Final = _DIGITS | _range(0x41, 0x5A) | _range(0x61, 0x7A) | 1 << 0x5F
+_SPACES: Final = sum(1 << byte for byte in b"\t\n\f\r ")  # RE2's: without the vertical tab
+
+
+def _categories() -> dict[Any, int]:
+    return {
+        _constants.CATEGORY_DIGIT: _DIGITS,
+        _constants.CATEGORY_NOT_DIGIT: _EVERY & ~_DIGITS,
+        _constants.CATEGORY_SPACE: _SPACES,
+        _constants.CATEGORY_NOT_SPACE: _EVERY & ~_SPACES,
+        _constants.CATEGORY_WORD: _WORDS,
+        _constants.CATEGORY_NOT_WORD: _EVERY & ~_WORDS,
+    }
+
+
+_CATEGORIES: Final = _categories()
+
+
+def _folded(bits: int, flags: int) -> int:
+    """Both cases of every letter, where case is ignored."""
+    if not flags & re.IGNORECASE:
+        return bits
+    upper, lower = _range(0x41, 0x5A), _range(0x61, 0x7A)
+    return bits | (bits & upper) << 32 | (bits & lower) >> 32
+
+
+def _set_of(operation: Any, argument: Any, flags: int) -> int:
+    """The bytes that one item takes, as bits."""
+    if operation in (_constants.LITERAL, _constants.NOT_LITERAL):
+        _plain(argument, flags)
+        bits = _folded(1 << argument, flags)
+        return bits if operation is _constants.LITERAL else _EVERY & ~bits
+    if operation is _constants.ANY:
+        return _EVERY if flags & re.DOTALL else _EVERY & ~(1 << _NEWLINE)
+    if operation is not _constants.IN:
+        raise UnsupportedError
+    bits, negated = 0, False
+    for kind, value in argument:
+        if kind is _constants.NEGATE:
+            negated = True
+        elif kind is _constants.LITERAL:
+            _plain(value, flags)
+            bits |= 1 << value
+        elif kind is _constants.RANGE:
+            bits |= _range(*value)
+        elif kind is _constants.CATEGORY and value in _CATEGORIES:
+            bits |= _CATEGORIES[value]
+        else:
+            raise UnsupportedError
+    bits = _folded(bits, flags)
+    return _EVERY & ~bits if negated else bits
+
+
+def _plain(byte: int, flags: int) -> None:
+    """Letters beyond ASCII have cases that RE2 and Python see differently."""
+    if flags & re.IGNORECASE and byte >= 0x80:
+        raise UnsupportedError
+
+
+class _Automaton:
+    """The expressions of a group as one program; instructions are made from the end to the beginning."""
+
+    def __init__(self, *, anywhere: bool) -> None:
+        self._anywhere = anywhere
+        self._code: list[list[int]] = [[_Operation.SPLIT, 0, 0, 0]]  # where all begin, set at the end
+        self._sets: dict[int, int] = {}
+        self._starts: list[int] = []
+
+    def add(self, items: _Items, flags: int, number: int) -> None:
+        """Add an expression. Raises UnsupportedError, and is then as before."""
+        before = len(self._code)
+        try:
+            self._starts.append(self._sequence(items, flags, self._instruction(_Operation.MATCH, number, 0), before))
+        except (UnsupportedError, RecursionError):
+            del self._code[before:]
+            raise UnsupportedError from None
+
+    def add_sets(self, sets: Sequence[int], number: int) -> None:
+        """Add one that asks for bytes out of these sets, at the beginning."""
+        at = self._instruction(_Operation.MATCH, number, 0)
+        for bits in reversed(sets):
+            at = self._instruction(_Operation.SET, self._set(bits), at)
+        self._starts.append(self._instruction(_Operation.BEGIN, 0, at))
+
+    def program(self) -> Program:
+        """All of it; empty where there are no expressions."""
+        if not self._starts:
+            return Program(b"", 0)
+        starts = list(self._starts)
+        if self._anywhere:  # begin again after every byte
+            starts.append(self._instruction(_Operation.SET, self._set(_EVERY), 0))
+        at = starts[-1]
+        for start in reversed(starts[:-1]):
+            at = self._instruction(_Operation.SPLIT, 0, start, at)
+        self._code[0][2] = self._code[0][3] = at
+        code = b"".join(
+            struct.pack("<3I", operation | argument << 8, following, other)
+            for operation, argument, following, other in self._code
+        )
+        return Program(code + b"".join(bits.to_bytes(32, "little") for bits in self._sets), len(self._code))
+
+    def _instruction(self, operation: int, argument: int, following: int, other: int = 0) -> int:
+        self._code.append([operation, argument, following, other])
+        return len(self._code) - 1
+
+    def _set(self, bits: int) -> int:
+        return self._sets.setdefault(bits, len(self._sets))
+
+    def _sequence(self, items: _Items, flags: int, following: int, began: int) -> int:
+        for operation, argument in reversed(items):
+            following = self._item(operation, argument, flags, following, began)
+        return following
+
+    def _item(self, operation: Any, argument: Any, flags: int, following: int, began: int) -> int:
+        if len(self._code) - began > _INSTRUCTIONS_MAX:
+            raise UnsupportedError
+        if operation is _constants.AT:
+            return self._instruction(_place(argument), 0, following)
+        if operation is _constants.SUBPATTERN:
+            _, added, removed, items = argument
+            return self._sequence(items, (flags | added) & ~removed, following, began)
+        if operation is _constants.BRANCH:
+            starts = [self._sequence(branch, flags, following, began) for branch in argument[1]]
+            at = starts.pop()
+            for start in reversed(starts):
+                at = self._instruction(_Operation.SPLIT, 0, start, at)
+            return at
+        if operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            return self._repeat(argument, flags, following, began)
+        return self._instruction(_Operation.SET, self._set(_set_of(operation, argument, flags)), following)
+
+    def _repeat(self, argument: Any, flags: int, following: int, began: int) -> int:
+        least, most, items = argument
+        at = following
+        if most is _constants.MAXREPEAT:
+            at = self._instruction(_Operation.SPLIT, 0, 0, following)
+            self._code[at][2] = self._sequence(items, flags, at, began)
+        else:
+            for _ in range(most - least):
+                at = self._instruction(_Operation.SPLIT, 0, self._sequence(items, flags, at, began), following)
+        for _ in range(least):
+            at = self._sequence(items, flags, at, began)
+        return at
+
+
+def _place(kind: Any) -> _Operation:
+    places = {
+        _constants.AT_BEGINNING: _Operation.BEGIN,
+        _constants.AT_BEGINNING_STRING: _Operation.BEGIN,
+        _constants.AT_END: _Operation.END,
+        _constants.AT_END_STRING: _Operation.END,
+        _constants.AT_BOUNDARY: _Operation.EDGE,
+        _constants.AT_NON_BOUNDARY: _Operation.INSIDE,
+    }
+    if kind not in places:
+        raise UnsupportedError
+    return places[kind]

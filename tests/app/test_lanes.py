@@ -1,0 +1,233 @@
+"""The fast lane writes what the reference says: the same records of the same captures, with it and without it."""
+
+import random
+import struct
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from flowsonar import _native
+from flowsonar.app import Reading
+from flowsonar.app.lanes import lanes_wanted
+from flowsonar.app.parts import Parts
+from flowsonar.config import Settings
+from flowsonar.model import FlowRecord
+from flowsonar.outputs.eve import encode
+from flowsonar.signatures import load_signatures
+from tests.needs import CORPUS, needs_corpus, needs_native
+
+SKYPE = CORPUS / "skype" / "SkypeIRC.cap"
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return Parts.load(Settings())
+
+
+def _records(captures: list[Path], parts: Parts, *, lanes: bool) -> tuple[list[bytes], dict[str, int]]:
+    reading = Reading(captures, parts=parts)
+    lines: list[bytes] = []
+    if lanes:
+        for ended in reading.lines():
+            for one in ended:
+                lines += one.splitlines(keepends=True) if isinstance(one, bytes) else [encode(one)]
+    else:
+        lines = [encode(record) for record in reading]
+    return lines, reading.counters
+
+
+def _same(captures: list[Path], parts: Parts) -> dict[str, int]:
+    fast, counters = _records(captures, parts, lanes=True)
+    slow, _ = _records(captures, parts, lanes=False)
+    assert len(fast) == len(slow)
+    for one, other in zip(fast, slow, strict=True):
+        assert one == other
+    assert counters["flows"] == sum(b'"reason":"active"' not in line for line in fast)
+    return counters
+
+
+# -- captures made here -----------------------------------------------------------------------------------------
+
+
+class Net:
+    """Writes a capture packet by packet; the clock goes on by itself."""
+
+    def __init__(self) -> None:
+        self._packets: list[bytes] = []
+        self.now_us = 1_700_000_000_000_000
+
+    def packet(self, protocol: int, source: str, destination: str, body: bytes) -> None:
+        ends = IPv4Address(source).packed + IPv4Address(destination).packed
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
+        data = head + ends + body
+        seconds, rest = divmod(self.now_us, 1_000_000)
+        self._packets.append(struct.pack("<IIII", seconds, rest, len(data), len(data)) + data)
+        self.now_us += 777
+
+    def udp(self, source: tuple[str, int], destination: tuple[str, int], data: bytes) -> None:
+        body = struct.pack("!HHHH", source[1], destination[1], 8 + len(data), 0) + data
+        self.packet(17, source[0], destination[0], body)
+
+    def tcp(
+        self, source: tuple[str, int], destination: tuple[str, int], flags: int, sequence: int, ack: int, data: bytes
+    ) -> None:
+        head = struct.pack("!HHIIBBHHH", source[1], destination[1], sequence, ack, 0x50, flags, 65535, 0, 0)
+        self.packet(6, source[0], destination[0], head + data)
+
+    def conversation(
+        self, client: tuple[str, int], server: tuple[str, int], says: list[tuple[int, bytes]], *, syn: bool = True
+    ) -> None:
+        """Segments in turn: who (0 the client) and what."""
+        ends = (client, server)
+        numbers = [1000, 5000]
+        if syn:
+            self.tcp(client, server, 0x02, 999, 0, b"")
+            self.tcp(server, client, 0x12, 4999, 1000, b"")
+        for who, data in says:
+            self.tcp(ends[who], ends[1 - who], 0x18, numbers[who], numbers[1 - who], data)
+            numbers[who] += len(data)
+
+    def write(self, path: Path) -> Path:
+        head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
+        path.write_bytes(head + b"".join(self._packets))
+        return path
+
+
+def _address(chance: random.Random) -> str:
+    return f"10.0.{chance.randrange(4)}.{chance.randrange(1, 200)}"
+
+
+def _sayings() -> list[bytes]:
+    found = [example.data for signature in load_signatures().services.values() for example in signature.examples]
+    return [
+        *found,
+        b"",
+        b"\0" * 6,
+        b"\0\0\0",
+        b"GET / HTTP/1.1\r\nHost: a.example:8080\r\n\r\n",
+        b'GET / HTTP/1.1\r\nhost:  \xe9"\\.example \r\n\r\n',
+        b"GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a:\xb2\r\n\r\n",
+        b"GET http://b.example/ui/ HTTP/1.0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: nginx/1.18.0\r\nX-Powered-By: Express\r\n\r\n",
+        b"HTTP/1.0 404 Not Found\r\n\r\n",
+        b"220 ",
+        b"hello",
+        b"\x8e\x01\xf0\x99\xc3\x5a\x77\x12" * 4,
+    ]
+
+
+@needs_native()
+@pytest.mark.parametrize("seed", range(3))
+def test_flows_that_say_anything(tmp_path: Path, parts: Parts, seed: int) -> None:
+    """Each flow says words of the signatures' examples, whole, cut, joined or changed, in any order and direction."""
+    chance, net, sayings = random.Random(seed), Net(), _sayings()
+    ports = [53, 80, 443, 21, 25, 5353, 7, 123, 161, 1900, 5060, 6881, 137, 33033]
+    for _ in range(500):
+        says = []
+        for _ in range(chance.randrange(5)):
+            data = chance.choice(sayings)
+            kind = chance.randrange(8)
+            if kind == 0:
+                data = data[: chance.randrange(len(data) + 1)]
+            elif kind == 1:
+                data += chance.choice(sayings)
+            elif kind == 2 and data:
+                at = chance.randrange(len(data))
+                data = data[:at] + chance.randbytes(1) + data[at + 1 :]
+            says.append((chance.randrange(2), data[:1400]))
+        if says and chance.random() < 0.3:
+            says.append((1 - says[0][0], says[0][1]))  # an echo
+        client = _address(chance), chance.randrange(1024, 60000)
+        server = _address(chance), chance.choice(ports) if chance.random() < 0.5 else chance.randrange(1, 60000)
+        kind = chance.randrange(10)
+        if kind < 5:
+            net.conversation(client, server, says, syn=kind > 0)
+        elif kind < 9:
+            for who, data in says or [(0, b"x")]:
+                net.udp((client, server)[who], (client, server)[1 - who], data)
+        else:
+            net.packet(chance.choice([1, 2, 47, 50, 132, 200]), client[0], server[0], chance.randbytes(40))
+        if chance.random() < 0.02:
+            net.now_us += chance.randrange(200_000_000)
+    counters = _same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["lane_flows"] > 100
+
+
+@needs_native()
+def test_later_flows_of_a_known_kind_stay_in_the_fast_lane(tmp_path: Path, parts: Parts) -> None:
+    net = Net()
+    for number in range(400):  # several blocks: what one teaches, the next ones know
+        client = "10.0.0.1", 2000 + number
+        net.conversation(
+            client,
+            ("10.0.0.2", 8000),
+            [
+                (0, b"GET /%d HTTP/1.1\r\nHost: h%d.example\r\n\r\n" % (number, number)),
+                (1, b"HTTP/1.1 200 OK\r\nServer: nginx/1.18.0\r\n\r\n" + b"x" * 900),
+            ],
+        )
+        net.conversation(client, ("10.0.0.3", 9000), [(0, b"\x01\x02" * 10)])
+        net.conversation(client, ("10.0.0.4", 22), [])
+        net.now_us += 1_000_000
+    counters = _same([net.write(tmp_path / "web.pcap")], parts)
+    assert counters["lane_flows"] > 800
+
+
+@needs_native()
+def test_ftp_data_flows_are_announced(tmp_path: Path, parts: Parts) -> None:
+    """The data connection, which says nothing that is known, comes before or after the reply that announces it."""
+    for early in (False, True):
+        net = Net()
+        server, client = "10.0.0.9", "10.0.0.1"
+        data = [(1, b"some file's bytes"), (1, b"and more of them")]
+        control = [
+            (1, b"220 (vsFTPd 3.0.3)\r\n"), (0, b"USER anonymous\r\n"), (1, b"331 Please specify the password.\r\n"),
+            (0, b"PASS x\r\n"), (1, b"230 Login successful.\r\n"), (0, b"PASV\r\n"),
+        ]  # fmt: skip
+        reply = (1, b"227 Entering Passive Mode (10,0,0,9,156,64).\r\n")
+        net.conversation((client, 3000), (server, 2121), control)
+        if early:
+            net.conversation((client, 3001), (server, 40000), data)
+        numbers = (1000 + sum(len(d) for w, d in control if not w), 5000 + sum(len(d) for w, d in control if w))
+        net.tcp((server, 2121), (client, 3000), 0x18, numbers[1], numbers[0], reply[1])
+        if not early:
+            net.conversation((client, 3001), (server, 40000), data)
+        net.conversation((client, 3002), (server, 40001), data)
+        path = net.write(tmp_path / f"ftp{early}.pcap")
+        _same([path], parts)
+        details = [one.verdict.service for one in Reading([path], parts=parts)]
+        assert sorted(map(str, details)) == ["None", "ftp", "ftp"]
+
+
+# -- recorded captures ------------------------------------------------------------------------------------------
+
+
+@needs_native()
+@needs_corpus()
+def test_skype_entangles_flows(parts: Parts) -> None:
+    _same([SKYPE], parts)
+
+
+@needs_native()
+@needs_corpus()
+@pytest.mark.parametrize("part", range(2))
+def test_recorded_captures(parts: Parts, part: int) -> None:
+    captures = sorted(path for path in (CORPUS / "ndpi" / "pcap").iterdir() if path.stat().st_size < 400_000)
+    _same(captures[part::16], parts)
+
+
+def test_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: Parts) -> None:
+    monkeypatch.setenv("FLOWSONAR_LANES", "skip")
+    assert not lanes_wanted()
+    net = Net()
+    net.conversation(("10.0.0.1", 2000), ("10.0.0.2", 22), [])
+    path = net.write(tmp_path / "one.pcap")
+    [record] = [one for ended in Reading([path], parts=parts).lines() for one in ended]
+    assert isinstance(record, FlowRecord)
+
+
+def test_wanted_where_there_is_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLOWSONAR_LANES", raising=False)
+    assert lanes_wanted() == (_native.core is not None)
