@@ -7,7 +7,10 @@ import pytest
 from flowsonar.config import BudgetSettings, ScopeSettings, Settings
 from flowsonar.model import Confidence, EvidenceKind, Outcome, Side
 from flowsonar.probes.dialogue import Ended
-from tests.probes.world import Script, play, question, same
+from flowsonar.signatures.language import Condition, ProbeSpec, Step
+from flowsonar.signatures.loader import SignatureSet
+from flowsonar.signatures.templates import parse_template
+from tests.probes.world import UDP, Script, play, question, reply, same, signature
 
 CLOSED = Ended(0, Outcome.CLOSED)
 REFUSED = Ended(0, Outcome.REFUSED, "refused")
@@ -360,3 +363,19 @@ def test_where_no_hello_was_seen_all_names_are_offered():
     assert b"\x02h2\x08http/1.1" in hellos[1]
     assert b"http/1.1" not in hellos[2]
     assert len(hellos) == 3
+
+
+def test_a_dialogue_tidies_up_after_it_was_confirmed() -> None:
+    tidy = ProbeSpec(
+        service="tunnel", name="open", transport=UDP, rarity=2,
+        steps=(
+            Step(send=parse_template("HELLO"), expect=Condition(pattern="^WELCOME")),
+            Step(send=parse_template("CLOSE")),
+        ),
+    )  # fmt: skip
+    signatures = SignatureSet([signature("tunnel", probes=(tidy,), replies=(reply("tunnel", "opened", "^WELCOME"),))])
+    script = Script([[b"WELCOME"]], rtt_s=None)
+    answer = play(script, question("10.0.0.9:1701/udp"), catalogue=signatures)
+    assert labels(answer) == [("tunnel", "confirmed")]
+    assert answer.datagrams == 2
+    assert script.lines[-2] == "<< tunnel/open: CLOSE"

@@ -505,3 +505,13 @@ def test_default_path(monkeypatch, tmp_path):
     store = Store()
     assert default_path().is_file()
     store.close()
+
+
+def test_what_was_found_lately_is_told_the_oldest_first(tmp_path):
+    store = Store(tmp_path / "verdicts.db")
+    for port, service in ((1, "ssh"), (2, "http"), (3, "redis")):
+        endpoint = Endpoint(Transport.TCP, "10.0.0.1", port)
+        store.learned(endpoint, Verdict(service=service, confidence=Confidence.CONFIRMED), 1e9 + port)
+    store.flush()
+    assert [(one.port, service) for one, service in store.lately(2)] == [(2, "http"), (3, "redis")]
+    store.close()

@@ -74,6 +74,10 @@ class Asking:
             if endpoint in self._asked:  # it was not answered at once
                 self._asked[endpoint] = forget
 
+    def remember(self, findings: Iterable[tuple[Endpoint, str]]) -> None:
+        """What earlier runs found: it moves the order of questions."""
+        self._prober.remember(findings)
+
     def take(self) -> list[Answer]:
         """Answers since the last call."""
         self._news.clear()

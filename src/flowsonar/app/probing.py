@@ -66,6 +66,8 @@ class Probing:
         self.done = 0
         self.skipped = 0
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        """What went wrong beside the asking: a store that cannot be kept."""
         self.more_problems = 0
         """Those that are not told one by one."""
         self.planned: list[tuple[Question, list[str]]] = []
@@ -91,6 +93,8 @@ class Probing:
         parts = Parts.load(self.settings)
         self._open_store()
         asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
+        if self._store is not None:
+            asking.remember(self._store.lately())
         self.planned = asking.planned
         feeding = asyncio.get_running_loop().create_task(self._feed(asking))
         feeding.add_done_callback(lambda _: self._wake.set())
@@ -236,14 +240,14 @@ class Probing:
         try:
             self._store = Store(self.settings.store)
         except StoreError as error:
-            self._problem(f"{error}; going on without it, verdicts are not kept")
+            self.notes.append(f"{error}; going on without it, verdicts are not kept")
 
     def _close_store(self) -> None:
         if self._store is not None:
             try:
                 self._store.close()
             except StoreError as error:
-                self._problem(str(error))
+                self.notes.append(str(error))
 
     def _audit(self, entry: AuditEntry) -> None:
         if self._store is not None:

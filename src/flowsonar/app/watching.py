@@ -192,6 +192,8 @@ class Watching:
         if asks:
             self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
         self._open_store()
+        if self._asking is not None and self._store is not None:
+            self._asking.remember(self._store.lately())
         self._tracker = Tracker(
             parts.new_reader(),
             parts.signatures,

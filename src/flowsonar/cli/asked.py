@@ -194,7 +194,7 @@ class _Common:
         problems = [*probing.problems, *self._sources.problems()]
         if probing.more_problems:
             problems.append(f"{probing.more_problems} more problems")
-        for problem in problems:
+        for problem in (*problems, *probing.notes):
             warn(problem)
         return len(problems) + self._sources.bad
 

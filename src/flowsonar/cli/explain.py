@@ -27,11 +27,15 @@ def explain(
     from rich.console import Console
 
     from flowsonar.verdicts.explain import explain as explained
-    from flowsonar.verdicts.store import Store
+    from flowsonar.verdicts.store import Store, default_path
 
     host, port, transport = _parse(address)
     settings = settings_from(config, store=store, verbose=verbose)
-    opened = Store(settings.store)
+    path = settings.store or default_path()
+    if not path.exists():
+        warn(f"nothing is stored yet: {path} is not there; `flowsonar watch` and `flowsonar probe` make it")
+        return 1
+    opened = Store(path)
     try:
         found = opened.find(host, port, transport)
         if not found:

@@ -243,8 +243,9 @@ class Exchange:
         seen = self.seen
         if not reply.data:
             self._quiet(closed=reply.closed, asked=bool(asked.message.data))
-            if asked.message.data and not reply.closed and _is_text(asked.message.data):
+            if asked.message.data and _is_text(asked.message.data):
                 seen.text_ignored = True
+                seen.text_ended = seen.text_ended or reply.closed
         elif self.udp:
             seen.last = Heard.KNOWN if self._judge.candidates else Heard.STRANGE
             seen.again = self._judge.wanted_again()

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from flowsonar.model import Layer, Transport
-from flowsonar.probes.traits import is_http2, is_line, is_random
+from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
 from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
 
 __all__ = ["Catalogue", "Order", "Setting"]
@@ -60,6 +60,8 @@ class Setting(NamedTuple):
     amplifying: bool = True
     """Datagrams with large answers may be sent there."""
     line_ignored: bool = False
+    text_ended: bool = False
+    """Text was answered by the end of the connection."""
     random: bool | None = None
     """The flow's bytes look random; None where none are known."""
 
@@ -137,7 +139,7 @@ class Order:
             covered = self._covers[probe.id]
             worth = float((covered & left & ~greets).bit_count())
             worth += sum(extra for mask, extra in near if mask & covered & left)
-            if setting.line_ignored and is_line(probe):
+            if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
                 worth /= LINE_IGNORED
             if setting.random is not None and setting.transport is Transport.UDP and is_random(probe):
                 worth = worth * RANDOM_SHOWN if setting.random else worth / RANDOM_SHOWN

@@ -103,6 +103,8 @@ class Seen:
     last: Heard = Heard.NOTHING
     text_ignored: bool = False
     """A question of one or more text lines got no byte back."""
+    text_ended: bool = False
+    """And the connection was ended: a service that speaks in text would have said why."""
     heard: int = 0
     """Bytes that came in all."""
     silences: int = 0
@@ -377,6 +379,7 @@ class Planner:
             6 if ":" in endpoint.address else 4,
             seen.amplifying,
             seen.text_ignored,
+            seen.text_ended,
             looks_random(shown) if shown else None,
         )
 

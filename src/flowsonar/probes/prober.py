@@ -8,7 +8,7 @@ import random
 import resource
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question
 from flowsonar.probes.audit import AuditAction, AuditEntry
 from flowsonar.probes.engine import Channel, Gate, Routes
+from flowsonar.probes.experience import Experience
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
 from flowsonar.probes.preview import preview
@@ -24,6 +25,7 @@ from flowsonar.probes.reactor import Reactor
 from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session, planner_for
 from flowsonar.probes.special.tls import prepare
+from flowsonar.probes.thrift import Thrift, winner
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 
@@ -92,6 +94,8 @@ class Prober:
         self._settings = settings
         self._prior = prior
         self._gate = Gate(settings, audit)
+        self._experience = Experience()
+        self._thrift = Thrift(signatures.probe)
         self._routes = Routes()
         self._planner = planner_for(signatures, settings)
         self._pick = random.Random()  # seeded once: it takes as long as a question
@@ -199,6 +203,7 @@ class Prober:
         return {
             **self._counts,
             **self._gate.counts,
+            **self._thrift.counts,
             **{f"outcome_{outcome.value}": count for outcome, count in self._outcomes.items()},
             "waiting": len(self._scheduler),
             "active": self._scheduler.active + self._scheduler.eased,
@@ -209,6 +214,11 @@ class Prober:
             "own_flows": len(self._gate.own),
             "own_flows_forgotten": self._gate.own.forgotten,
         }
+
+    def remember(self, findings: Iterable[tuple[Endpoint, str]]) -> None:
+        """What was found in earlier runs, oldest first: it moves the order of questions and is no evidence."""
+        for endpoint, service in findings:
+            self._experience.found(endpoint, service)
 
     async def close(self) -> None:
         """End all conversations as `cancelled`; returns when the last socket is closed."""
@@ -228,7 +238,8 @@ class Prober:
     # -- conversations ------------------------------------------------------------------------------------------
 
     def _priors(self, question: Question) -> Sequence[str]:
-        return self._prior(question.endpoint) if self._prior is not None else ()
+        expected = self._experience.expected(question.endpoint)
+        return (*self._prior(question.endpoint), *expected) if self._prior is not None else expected
 
     def _pump(self) -> None:
         """Start what may start now; the heaviest first, as the budget of all lets them."""
@@ -333,6 +344,10 @@ class Prober:
             del self._talks[talk.question.endpoint]
         self._outcomes[answer.outcome] += 1
         if answer.connections or answer.datagrams:
+            self._thrift.answered(answer)
+            won = winner(answer.evidence)
+            if won is not None and won.service is not None:
+                self._experience.found(answer.endpoint, won.service)
             with contextlib.suppress(FlowsonarError):
                 self._gate.record(talk.question.endpoint, AuditAction.END, "", 0, answer.outcome, answer.detail)
         waiters, talk.waiters = talk.waiters, []

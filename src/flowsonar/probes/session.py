@@ -236,6 +236,7 @@ class Session:
                 if not client.done:
                     return
             if self._judge.best is Confidence.CONFIRMED and not whole and not self._judge.is_format_of(probe.service):
+                yield from self._tidy(dialogue, line)
                 return
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, dialogue.groups, dialogue.previous[-1], move.over)
@@ -260,6 +261,17 @@ class Session:
         if self.seen.tls is not TlsState.OPEN and self.seen.spent < self._max_probes:
             dialogue = _Dialogue(probe, self._signatures)
             yield from self._go_through(Ask(probe, UPGRADE_S, fresh=True), dialogue, whole=True)
+
+    def _tidy(self, dialogue: _Dialogue, line: Line) -> Talk[None]:
+        """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""
+        left = dialogue.steps[dialogue.number :]
+        if dialogue.probe.starttls or any(step.expect or step.connection is Connection.NEW for step in left):
+            return
+        while (step := dialogue.step) is not None and line.end is None:
+            asked = self._message(dialogue, step, line)
+            if asked.message.data:
+                yield from self._exchange.say(line, asked.message.data, dialogue.probe)
+            dialogue.number += 1
 
     def _line_for(self, move: Ask, dialogue: _Dialogue, step: Step) -> Talk[Line | None]:
         """The connection a step is to be made on: the standing one, or a new one where it must be or none stands."""

@@ -76,6 +76,10 @@ FIND: Final = """
     WHERE address = :address AND (:port IS NULL OR port = :port) AND (:transport IS NULL OR transport = :transport)
     ORDER BY address, port, transport LIMIT 1024
 """
+LATELY: Final = """
+    SELECT address, port, transport, service FROM history
+    WHERE event = 'learned' AND service IS NOT NULL ORDER BY id DESC LIMIT ?
+"""
 SELECT: Final = """
     SELECT address, port, transport, decided_s, expires_s, failures, outcome, retry_s, verdict FROM endpoint
     WHERE address = ? AND port = ? AND transport = ?

@@ -57,6 +57,8 @@ RELOAD_S: Final = 60.0
 
 MEMORY_ENTRIES: Final = 1 << 16
 """Endpoints in memory, about 600 bytes each; the one that came first leaves first."""
+LATELY: Final = 4096
+"""Findings that a new run begins with: it knows where it left off, and reading them takes milliseconds."""
 PENDING_ROWS: Final = 4096
 """Rows that wait for a commit before it is made at once."""
 PRUNE_S: Final = 600.0
@@ -195,6 +197,16 @@ class Store:
         return found
 
     # -- audit --------------------------------------------------------------------------------------------------
+
+    def lately(self, most: int = LATELY) -> list[tuple[Endpoint, str]]:
+        """Endpoints identified last and their services, the oldest first; empty where the file cannot be read."""
+        if self._database is None:
+            return []
+        try:
+            rows = self._database.read(sql.LATELY, (most,))
+            return [(Endpoint(Transport(kind), address, port), service) for address, port, kind, service in rows[::-1]]
+        except (StoreError, ValueError):
+            return []
 
     def audit(self, entry: AuditEntry) -> None:
         """Note one act of a probe."""
