@@ -43,6 +43,8 @@ class BudgetSettings:
     """Conversations at a time, all together."""
     max_probes: int = 5
     """Connections per endpoint; twice as many UDP datagrams."""
+    control: bool = True
+    """Find hosts where everything answers, by connections to high ports that nobody is known to listen on."""
     timeout_s: float = 3.0
     """An endpoint that says nothing is given up after this long."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import resource
 import socket
@@ -24,7 +25,7 @@ from tests.probes.special.peer import server_context
 from tests.probes.world import SIGNATURES, matcher
 
 FAST = BudgetSettings(rate=1e6, burst=100_000, per_host_rate=1e6, per_host_burst=100_000, per_prefix_rate=1e6,
-                      per_prefix_burst=100_000, per_host_parallel=64, timeout_s=1.0)  # fmt: skip
+                      per_prefix_burst=100_000, per_host_parallel=64, timeout_s=1.0, control=False)  # fmt: skip
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -737,3 +738,58 @@ def test_unknown_replies_are_results(run):
     assert answer.outcome is Outcome.ANSWERED
     assert answer.evidence[0].confidence is Confidence.UNKNOWN
     assert answer.evidence[0].data == b"what do you want?\r\n"
+
+
+# -- hosts where everything answers -----------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def everywhere(monkeypatch, handler, ports):
+    """As if every port of the host were redirected to one server: the kernel is told of its port instead."""
+    async with tcp_server(handler) as endpoint:
+        real = engine_module.socket_address
+        monkeypatch.setattr(engine_module, "socket_address", lambda address, _port: real(address, endpoint.port))
+        yield [Endpoint(Transport.TCP, "127.0.0.1", port) for port in ports]
+
+
+def everything(run, monkeypatch, handler, ports):
+    async def go():
+        entries = []
+        prober = make(entries.append, budget=dataclasses.replace(FAST, control=True))
+        async with everywhere(monkeypatch, handler, ports) as endpoints:
+            answers = [await prober.ask(Question(endpoint=endpoint)) for endpoint in endpoints]
+        counters = prober.counters()
+        await prober.close()
+        monkeypatch.undo()
+        return answers, counters, entries
+
+    return run(go())
+
+
+def marks(answer):
+    return [one.detail for one in answer.evidence if one.signature == "everything-answers"]
+
+
+def test_the_same_answer_on_every_port_is_a_guess(run, monkeypatch):
+    answers, counters, entries = everything(run, monkeypatch, http, (4444, 5555))
+    for answer in answers:
+        assert labels(answer) == [("http", None, "guess")]
+        assert "said the same" in marks(answer)[0]
+    assert (counters["controls"], counters["connections"]) == (2, 2)
+    controls = [entry for entry in entries if entry.probe == "control" and entry.action is AuditAction.CONNECT]
+    assert all(entry.endpoint.port >= 61000 for entry in controls)
+
+
+def test_a_port_that_takes_connections_like_all_others_and_tells_nothing_is_named(run, monkeypatch):
+    answers, counters, _ = everything(run, monkeypatch, hang_up, (4444,))
+    assert labels(answers[0]) == []
+    assert len(marks(answers[0])) == 1
+    assert counters["controls"] >= 2
+
+
+def test_a_host_that_refuses_the_control_connection_is_believed(run):
+    prober = make(budget=dataclasses.replace(FAST, control=True))
+    answer = run(asked(http, prober=prober))
+    assert labels(answer) == [("http", None, "confirmed")]
+    assert prober.counters()["controls"] == 1
+    assert prober.counters()["connections"] == 1

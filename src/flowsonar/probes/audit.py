@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from flowsonar.model import Endpoint, Outcome
 
-__all__ = ["AuditAction", "AuditEntry"]
+__all__ = ["CONTROL", "AuditAction", "AuditEntry"]
+
+CONTROL: Final = "control"
+"""What control connections are for in the log; they are counted by themselves."""
 
 
 class AuditAction(StrEnum):

@@ -19,7 +19,7 @@ from typing import Final
 from flowsonar import limits
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Outcome, Transport
-from flowsonar.probes.audit import AuditAction
+from flowsonar.probes.audit import CONTROL, AuditAction
 from flowsonar.probes.dialogue import (
     Close,
     Closed,
@@ -101,7 +101,7 @@ class Channel:
 
     __slots__ = ("_connect_s", "_deadline_s", "_descriptor", "_done", "_endpoint", "_gate", "_host", "_local", "_over",
                  "_paid", "_prepaid", "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state",
-                 "_talk", "_udp", "_view", "due_s")  # fmt: skip
+                 "_talk", "_udp", "_view", "due_s", "stood")  # fmt: skip
 
     def __init__(self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str) -> None:
         self._gate = gate
@@ -125,6 +125,13 @@ class Channel:
         self._talk: Talk[Answer] | None = None
         self._done: Callable[[Answer | None, Exception | None], None] | None = None
         self.due_s = IDLE
+        self.stood: Callable[[], object] | None = None
+        """Called once, when the first connection stands."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether a connection stands, or stood when it was looked at last."""
+        return self._socket is not None and self._state != _CONNECTING
 
     def start(self, talk: Talk[Answer], done: Callable[[Answer | None, Exception | None], None]) -> None:
         """Hold the whole conversation; `done` gets its answer, or the exception that broke it, and is called once."""
@@ -273,7 +280,7 @@ class Channel:
             self._reactor.add(self._descriptor, self)
             return Connected(time.monotonic(), None, *self._local)
         gate.record(endpoint, AuditAction.CONNECT, command.probe)
-        gate.counts["connections"] += 1
+        gate.counts["controls" if command.probe == CONTROL else "connections"] += 1
         self._connect_s = now_s
         failure = opened.connect_ex(target)
         if failure and failure != errno.EINPROGRESS:
@@ -293,6 +300,9 @@ class Channel:
             return self._broken(OSError(failure, "connect"), connecting=True)
         now_s = time.monotonic()
         self._gate.budget.answered(self._host)
+        if self.stood is not None:
+            told, self.stood = self.stood, None
+            told()
         return Connected(now_s, _rtt_s(opened) or now_s - self._connect_s, *self._local)
 
     # -- talking ------------------------------------------------------------------------------------------------

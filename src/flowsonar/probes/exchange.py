@@ -53,13 +53,23 @@ class Failed:
 class Exchange:
     """One endpoint's connections, one at a time, and what they cost."""
 
-    def __init__(self, question: Question, judge: Judge, seen: Seen, *, timeout_s: float, now_s: float) -> None:
+    def __init__(
+        self,
+        question: Question,
+        judge: Judge,
+        seen: Seen,
+        *,
+        timeout_s: float,
+        now_s: float,
+        purpose: str | None = None,
+    ) -> None:
         self._question = question
         self._endpoint = question.endpoint
         self._judge = judge
         self._timeout_s = timeout_s
         self._tls_name: str | None = None  # the SNI and ALPN that the last handshake came through with
         self._tls_alpn: tuple[str, ...] = ()
+        self._purpose = purpose  # what the audit log says its connections are for, where it is not the probe
         self.seen = seen
         self.started_s = now_s
         self.now_s = now_s
@@ -99,7 +109,7 @@ class Exchange:
         """A new connection or socket, with TLS on it where `over` says so; None when there is none."""
         seen = self.seen
         self.line = None
-        event = yield Connect(probe, self.left_s)
+        event = yield Connect(self._purpose or probe, self.left_s)
         self.now_s = event.at_s
         if isinstance(event, Ended):
             self.failed = Failed(event.outcome, event.detail)

@@ -25,7 +25,7 @@ class Gate:
         self.budget = Budget(settings.budget, time.monotonic())
         self.own = OwnTraffic()
         self.timeout_s = settings.budget.timeout_s
-        self.counts = dict.fromkeys(("connections", "datagrams", "bytes_sent"), 0)
+        self.counts = dict.fromkeys(("connections", "controls", "datagrams", "bytes_sent"), 0)
 
     def forbids(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """Why no packet may leave for `endpoint`; None when it may."""

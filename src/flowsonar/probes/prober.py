@@ -9,17 +9,20 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
-from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question
-from flowsonar.probes.audit import AuditAction, AuditEntry
+from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question, Transport
+from flowsonar.probes.audit import CONTROL, AuditAction, AuditEntry
+from flowsonar.probes.control import Controls, Host, taken
 from flowsonar.probes.engine import Channel, Gate, Routes
 from flowsonar.probes.experience import Experience
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
+from flowsonar.probes.planner import clamp
 from flowsonar.probes.preview import preview
 from flowsonar.probes.reactor import Reactor
 from flowsonar.probes.scheduler import Scheduler
@@ -33,6 +36,10 @@ __all__ = ["Prober"]
 
 _SPARE_DESCRIPTORS: Final = 128
 """File descriptors left to the rest of the program."""
+_CONTROL_S: Final = 1.0
+"""A control connection is over within this: it is to be seen whether it is taken, and what is said on it."""
+_CONTROL_FLOOR_S: Final = 0.1
+"""Answers wait for a control connection to stand three round trips and this long; then its port is filtered."""
 EASE_AFTER_S: Final = 0.02
 """A conversation that takes longer waits for a long path or a slow server, not for us or its host's processor."""
 _WAITS, _COUNTS, _EASED, _OVER = range(4)
@@ -76,8 +83,8 @@ class Prober:
     """Asks endpoints. Belongs to one event loop; `close` it at the end.
 
     `audit` is called before every packet leaves; if it raises a FlowsonarError nothing is sent. `prior` names the
-    services that an endpoint's neighbours turned out to be, most likely first; a control question to a port that
-    nobody listens on ("does this host answer everything?") would be answered there too.
+    services that an endpoint's neighbours turned out to be, most likely first. A host is asked once in a while whether
+    it takes connections to any port (`control`).
     """
 
     def __init__(
@@ -96,6 +103,11 @@ class Prober:
         self._gate = Gate(settings, audit)
         self._experience = Experience()
         self._thrift = Thrift(signatures.probe)
+        self._controls = Controls()
+        self._control_settings = replace(settings, budget=replace(settings.budget, max_probes=2, timeout_s=_CONTROL_S))
+        self._control_planner = planner_for(signatures, self._control_settings)
+        self._controlling: dict[str, Channel] = {}  # by host, while its control connection is under way
+        self._held: dict[str, list[tuple[_Talk, Answer]]] = {}  # answers that wait for it
         self._routes = Routes()
         self._planner = planner_for(signatures, settings)
         self._pick = random.Random()  # seeded once: it takes as long as a question
@@ -231,6 +243,10 @@ class Prober:
             self._beat = None
         for talk in list(self._talks.values()):
             self._abandon(talk)
+        for channel in list(self._controlling.values()):
+            channel.cancel()
+        self._controlling.clear()
+        self._held.clear()
         if self._reactor is not None:
             self._reactor.close()
             self._reactor = None
@@ -302,6 +318,8 @@ class Prober:
                 pick=self._pick,
             )
             talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host)
+            if self._is_odd(endpoint):
+                talk.channel.stood = partial(self._control, talk.host)
             talk.channel.start(talk.session.talk(), partial(self._ended, talk))
         except Exception as problem:  # noqa: BLE001 - one broken conversation must not end the others
             self._ended(talk, None, problem)
@@ -313,7 +331,77 @@ class Prober:
             answer = Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail=f"internal error: {problem!r}")
             context = {"message": f"the conversation with {endpoint} failed", "exception": problem}
             asyncio.get_running_loop().call_exception_handler(context)
-        self._settle(talk, answer)
+        self._weigh(talk, answer)
+        self._pump()
+
+    # -- hosts where everything answers -------------------------------------------------------------------------
+
+    def _is_odd(self, endpoint: Endpoint) -> bool:
+        """Whether a control connection is made as soon as the host turns out to be there: on no service's port."""
+        wanted = self._settings.budget.control and endpoint.transport is Transport.TCP and endpoint.port >= 1024
+        return wanted and not self._signatures.by_port(Transport.TCP, endpoint.port)
+
+    def _weigh(self, talk: _Talk, answer: Answer) -> None:
+        """Tell an answer, once it is known whether everything answers on its host."""
+        if not self._settings.budget.control or not taken(answer) or self._closed:
+            self._settle(talk, answer)
+            return
+        host = self._controls.host(talk.host, time.monotonic())
+        if host is None and winner(answer.evidence) is None:
+            host = self._control(talk.host)
+        if host is None or host.known_s is not None:
+            self._settle(talk, answer if host is None else Controls.weighed(host, answer))
+            return
+        held = self._held.setdefault(talk.host, [])
+        held.append((talk, answer))
+        if len(held) == 1:
+            wait_s = clamp(3 * (answer.rtt_ms or 0.0) / 1000, 0.0, _CONTROL_S) + _CONTROL_FLOOR_S
+            asyncio.get_running_loop().call_later(wait_s, self._hold_no_longer, talk.host)
+
+    def _control(self, address: str) -> Host | None:
+        """Make the next control connection to a host, unless it is known what it does."""
+        host = self._controls.host(address, time.monotonic())
+        if address in self._controlling or self._closed or (host is not None and host.known_s is not None):
+            return host
+        endpoint = Controls.port(address, self._pick, self._gate.forbids)
+        host = host or self._controls.begin(address)
+        if endpoint is None or self._reactor is None:
+            host.known_s = time.monotonic()
+            return host
+        session = Session(
+            Question(endpoint=endpoint),
+            signatures=self._signatures,
+            planner=self._control_planner,
+            matcher=self._matcher,
+            settings=self._control_settings,
+            now_s=time.monotonic(),
+            pick=self._pick,
+            purpose=CONTROL,
+        )
+        channel = self._controlling[address] = Channel(self._gate, self._reactor, self._routes, endpoint, address)
+        self._gate.budget.take(address, time.monotonic())
+        channel.start(session.talk(), partial(self._controlled, address, host))
+        return host
+
+    def _controlled(self, address: str, host: Host, answer: Answer | None, _problem: Exception | None) -> None:
+        """A control connection ended."""
+        self._controlling.pop(address, None)
+        if answer is None:
+            host.known_s = time.monotonic()
+        elif Controls.answered(host, answer, time.monotonic()):
+            self._control(address)
+        if host.known_s is not None:
+            for talk, held in self._held.pop(address, ()):
+                self._settle(talk, Controls.weighed(host, held))
+            self._pump()
+
+    def _hold_no_longer(self, address: str) -> None:
+        """A control connection that does not even stand is no sign: its port is filtered."""
+        channel = self._controlling.get(address)
+        if channel is None or channel.stands:
+            return
+        for talk, held in self._held.pop(address, ()):
+            self._settle(talk, held)
         self._pump()
 
     def _measure(self, due_s: float) -> None:

@@ -60,6 +60,7 @@ class Session:
         amplifying: bool = True,
         note: Callable[[Evidence], None] = lambda _evidence: None,
         pick: random.Random | None = None,
+        purpose: str | None = None,
     ) -> None:
         budget = settings.budget
         addresses = settings.scope.own_addresses
@@ -74,7 +75,9 @@ class Session:
         self._prior = prior
         self._pick = pick or random.Random()
         self._judge = Judge(matcher, signatures, own, note)
-        self._exchange = Exchange(question, self._judge, self.seen, timeout_s=self._planner.timeout_s, now_s=now_s)
+        self._exchange = Exchange(
+            question, self._judge, self.seen, timeout_s=self._planner.timeout_s, now_s=now_s, purpose=purpose
+        )
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
