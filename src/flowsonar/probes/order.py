@@ -141,7 +141,8 @@ class Order:
             worth += sum(extra for mask, extra in near if mask & covered & left)
             if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
                 worth /= LINE_IGNORED
-            if setting.random is not None and setting.transport is Transport.UDP and is_random(probe):
+            by_chance = setting.transport is Transport.UDP or probe.special == "mse"
+            if setting.random is not None and by_chance and is_random(probe):
                 worth = worth * RANDOM_SHOWN if setting.random else worth / RANDOM_SHOWN
             ranked.append((-worth / probe.connections, index, probe))
         ranked.sort(key=lambda entry: entry[:2])

@@ -16,6 +16,7 @@ from flowsonar.probes.dialogue import Close, Line, Talk
 from flowsonar.probes.exchange import Exchange, packed
 from flowsonar.probes.planner import Ask, Catalogue, Heard, Listen, Planner, Secure, Seen, Stop, TlsState
 from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.computed import computed
 from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
 from flowsonar.signatures.language import Connection, ProbeSpec, Step
 from flowsonar.signatures.matcher import Matcher, Reply
@@ -209,7 +210,7 @@ class Session:
             seen.patient = True
         seen.again = None
         seen.tried.append((probe, move.over))
-        dialogue = _Dialogue(probe, self._signatures)
+        dialogue = _Dialogue(probe, self._signatures, self._pick)
         if self._refuted(dialogue):
             return
         yield from self._go_through(move, dialogue)
@@ -229,7 +230,9 @@ class Session:
                 yield from self._exchange.secure(line, self._question.hints.server_name, ())
                 return
             seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, self._exchange.left_s)
+            began_s, seconds = line.now_s, dialogue.patience_s(step, seconds)
             reply = yield from self._exchange.hear(line, asked, seconds)
+            dialogue.slowest_s = max(dialogue.slowest_s, line.now_s - began_s if reply.closed else 0.0)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
             if held is None or self._exchange.failed is not None:
                 return
@@ -293,6 +296,7 @@ class Session:
     def _message(self, dialogue: _Dialogue, step: Step, line: Line) -> Asked:
         facts = self._exchange.facts(line)
         if step.send is not None and step.again is None:
+            dialogue.compute()
             message = render(step.send, facts, dialogue.known, self._pick)
             dialogue.known.update({name: value for name, value in message.sent.items() if "." not in name})
         else:
@@ -340,7 +344,7 @@ class Session:
 class _Dialogue:
     """How far a probe's steps have come."""
 
-    def __init__(self, probe: ProbeSpec, signatures: Catalogue) -> None:
+    def __init__(self, probe: ProbeSpec, signatures: Catalogue, pick: random.Random) -> None:
         before = signatures.services[probe.service].starttls if probe.starttls else ()
         self.probe = probe
         self.steps: tuple[Step, ...] = (*before, *probe.steps)
@@ -350,7 +354,21 @@ class _Dialogue:
         self.groups: dict[str, str] = {}
         self.messages: list[bytes] = []
         self.previous: list[bytes] = []
+        self.slowest_s = 0.0
         self._before = len(before)
+        self._computed = computed(probe.special, pick)
+
+    def compute(self) -> None:
+        """Values that take arithmetic, for the next message."""
+        if self._computed is not None:
+            self.known.update(self._computed.values(self.previous))
+
+    def patience_s(self, step: Step, seconds: float) -> float:
+        """How long to wait for a step's reply."""
+        expect = step.expect
+        if self._computed is None or expect is None or expect.closed is None:
+            return seconds
+        return self._computed.patience_s(closes=expect.closed, slowest_s=self.slowest_s, seconds=seconds)
 
     @property
     def step(self) -> Step | None:

@@ -1,0 +1,28 @@
+"""Probes whose steps stand in the signature, but some of whose bytes take arithmetic: who computes them, by name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from flowsonar.probes.special.mse import Mse
+
+__all__ = ["Computed", "computed"]
+
+
+class Computed(Protocol):
+    """The arithmetic of one try of a probe."""
+
+    def values(self, replies: Sequence[bytes]) -> Mapping[str, bytes]:
+        """Fields of the next step's message, by name, after these replies."""
+        ...
+
+    def patience_s(self, *, closes: bool, slowest_s: float, seconds: float) -> float:
+        """How long to wait for a reply of which only the connection's end matters."""
+        ...
+
+
+def computed(special: str | None, pick: random.Random) -> Computed | None:
+    """The one that a probe's `special` names; None where nothing is to be computed."""
+    return Mse(pick) if special == "mse" else None

@@ -1,0 +1,60 @@
+"""BitTorrent's message stream encryption proves itself without an info hash: only who knows the shared secret closes.
+
+Specification: Message Stream Encryption (Vuze wiki): Diffie-Hellman over a prime of 768 bits with generator 2, then
+SHA1("req1", S) after at most 512 bytes of padding. Default ports: none, every client has its own.
+Sends: a public key of 96 random-looking bytes; padding, at which a peer goes on waiting; then the hash, which it finds,
+but no torrent that fits what follows, so it closes. A second connection does the same with other padding.
+On the other side: two connections that a client counts as failed handshakes; nothing is shown or stored.
+What could look the same: whoever answers random bytes with random bytes (an obfuscated proxy) does not know S: it
+closes at the padding as well, or not at the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+__all__ = ["KEY_BYTES", "Mse"]
+
+KEY_BYTES: Final = 96
+_PRIME: Final = int(
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD"
+    "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A63A36210000000000090563",
+    16,
+)
+_GENERATOR: Final = 2
+_SECRET_BITS: Final = 160
+_PATIENCE_S: Final = 0.15
+"""A peer that closes at what it does not like does so at once; one that waits for more is still there after this."""
+
+
+class Mse:
+    """The arithmetic of one probe. Its steps stand in the signature: key, padding, hash, twice."""
+
+    def __init__(self, pick: random.Random) -> None:
+        self._secret = pick.getrandbits(_SECRET_BITS) | 1 << (_SECRET_BITS - 1)
+        self.public_key = pow(_GENERATOR, self._secret, _PRIME).to_bytes(KEY_BYTES, "big")
+
+    def values(self, replies: Sequence[bytes]) -> Mapping[str, bytes]:
+        """What the next step may send, after these replies: our key, and the hash for the latest key of theirs."""
+        known = {"public-key": self.public_key, "hash": bytes(20)}
+        for reply in reversed(replies):
+            if len(reply) >= KEY_BYTES:
+                known["hash"] = self.hash(reply[:KEY_BYTES])
+                break
+        return known
+
+    def hash(self, theirs: bytes) -> bytes:
+        """SHA1("req1", S): what tells the other side that we know the secret."""
+        shared = pow(int.from_bytes(theirs, "big"), self._secret, _PRIME)
+        return hashlib.sha1(b"req1" + shared.to_bytes(KEY_BYTES, "big"), usedforsecurity=False).digest()
+
+    @staticmethod
+    def patience_s(*, closes: bool, slowest_s: float, seconds: float) -> float:
+        """How long to wait for the end of the connection, `closes`, or to see that it does not come.
+
+        A peer that took `slowest_s` to close elsewhere gets longer than that to prove that it does not.
+        """
+        return seconds if closes else min(seconds, max(_PATIENCE_S, 1.5 * slowest_s))

@@ -1,0 +1,142 @@
+"""Message stream encryption: both sides come to one secret, and only the hash of it ends the conversation."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from flowsonar.config import Settings
+from flowsonar.model import Confidence, Evidence, Outcome
+from flowsonar.probes.dialogue import (
+    Close,
+    Closed,
+    Command,
+    Connect,
+    Connected,
+    Ended,
+    Event,
+    Received,
+    Send,
+    Sent,
+    TimedOut,
+)
+from flowsonar.probes.session import Session
+from flowsonar.probes.special.mse import KEY_BYTES, Mse
+from flowsonar.signatures.loader import SignatureSet, load_signatures
+from flowsonar.signatures.matcher import Matcher
+from tests.probes.world import question
+
+
+def test_both_sides_come_to_one_secret() -> None:
+    ours, theirs = Mse(random.Random(1)), Mse(random.Random(2))
+    assert ours.hash(theirs.public_key) == theirs.hash(ours.public_key)
+    assert ours.hash(theirs.public_key) != Mse(random.Random(3)).hash(theirs.public_key)
+
+
+def test_the_key_is_made_anew_for_each_try() -> None:
+    assert Mse(random.Random(1)).public_key != Mse(random.Random(2)).public_key
+    assert len(Mse(random.Random(1)).public_key) == KEY_BYTES
+
+
+@pytest.mark.parametrize("theirs", [bytes(KEY_BYTES), b"\xff" * KEY_BYTES, b"\x01" * 600])
+def test_any_key_of_theirs_gives_a_hash(theirs: bytes) -> None:
+    assert len(Mse(random.Random(1)).values([theirs])["hash"]) == hashlib.sha1(usedforsecurity=False).digest_size
+
+
+def test_the_hash_is_for_the_latest_key() -> None:
+    ours, first, second = Mse(random.Random(1)), Mse(random.Random(2)), Mse(random.Random(3))
+    replies = [first.public_key, b"", b"short", second.public_key + b"padding", b""]
+    assert ours.values(replies)["hash"] == second.hash(ours.public_key)
+    assert ours.values([])["hash"] == bytes(20)
+
+
+def test_who_closed_slowly_elsewhere_gets_longer_to_prove_that_it_stays() -> None:
+    assert Mse.patience_s(closes=True, slowest_s=0.0, seconds=1.5) == 1.5
+    assert Mse.patience_s(closes=False, slowest_s=0.0, seconds=1.6) < 0.3
+    assert Mse.patience_s(closes=False, slowest_s=1.0, seconds=1.6) == 1.5
+    assert Mse.patience_s(closes=False, slowest_s=9.0, seconds=1.6) == 1.6
+
+
+class Peer:
+    """The receiving side: answers 96 bytes with its key, waits for the hash within 512 bytes, closes when it is there.
+
+    `closes_at` messages ends it whatever they are; `deaf` never finds the hash.
+    """
+
+    def __init__(self, *, closes_at: int = 99, deaf: bool = False) -> None:
+        self._pick = random.Random(5)
+        self._closes_at, self._deaf = closes_at, deaf
+        self.begin()
+
+    def begin(self) -> None:
+        self._mse = Mse(self._pick)
+        self._heard = b""
+        self._messages = 0
+
+    def answer(self, data: bytes) -> tuple[bytes, bool]:
+        self._messages += 1
+        before, self._heard = self._heard, self._heard + data
+        if self._messages >= self._closes_at:
+            return b"", True
+        if len(before) < KEY_BYTES <= len(self._heard):
+            return self._mse.public_key + self._pick.randbytes(40), False
+        if len(before) >= KEY_BYTES:
+            found = self._mse.hash(self._heard[:KEY_BYTES]) in self._heard[KEY_BYTES:]
+            return b"", found and not self._deaf
+        return b"", False
+
+
+@pytest.mark.parametrize(
+    ("peer", "confidence"),
+    [
+        (Peer(), Confidence.CONFIRMED),
+        (Peer(deaf=True), Confidence.GUESS),
+        (Peer(closes_at=2, deaf=True), Confidence.GUESS),
+        (Peer(closes_at=3, deaf=True), Confidence.GUESS),
+        (Peer(closes_at=4, deaf=True), Confidence.GUESS),
+    ],
+)
+def test_only_who_knows_the_secret_is_confirmed(peer: Peer, confidence: Confidence) -> None:
+    known = load_signatures().services["bittorrent"]
+    evidence = _ask(SignatureSet([known]), peer)
+    assert max(piece.confidence.rank for piece in evidence if piece.service == "bittorrent") == confidence.rank
+
+
+def _ask(signatures: SignatureSet, peer: Peer) -> tuple[Evidence, ...]:
+    session = Session(
+        question("10.0.0.9:6881"), signatures=signatures, matcher=Matcher(signatures, engine="re2"),
+        settings=Settings(), now_s=0.0, pick=random.Random(7),
+    )  # fmt: skip
+    now_s, waiting = 0.0, (b"", False)
+
+    def event(command: Command) -> Event:
+        nonlocal now_s, waiting
+        match command:
+            case Connect():
+                peer.begin()
+                waiting = (b"", False)
+                return Connected(now_s, 0.001, "10.0.0.1", 40000)
+            case Send(data=data):
+                waiting = peer.answer(data)
+                return Sent(now_s)
+            case Close():
+                return Closed(now_s)
+        data, ends = waiting
+        if data:
+            waiting = (b"", ends)
+            return Received(now_s, data)
+        if ends:
+            return Ended(now_s, Outcome.CLOSED)
+        now_s += command.seconds
+        return TimedOut(now_s)
+
+    talk = session.talk()
+    command = next(talk)
+    try:
+        while True:
+            command = talk.send(event(command))
+    except StopIteration as stop:
+        answer = stop.value
+    return tuple(answer.evidence)
