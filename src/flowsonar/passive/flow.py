@@ -9,8 +9,10 @@ from flowsonar.flows.events import Opened
 from flowsonar.model import TRANSPORTS, Announcement, Confidence, Direction, Evidence, Hints, Side, Transport
 
 if TYPE_CHECKING:
+    from flowsonar.passive.counted import CountedFlow
     from flowsonar.passive.ftp import FtpControl
     from flowsonar.passive.quic import QuicFlow
+    from flowsonar.passive.rtp import RtpFlow
     from flowsonar.passive.skype_tcp import SkypeStream
     from flowsonar.passive.skype_udp import SkypeDatagrams
     from flowsonar.passive.tls import TlsFlow
@@ -60,6 +62,7 @@ class PassiveFlow:
         "rank",
         "said",
         "seconds",
+        "sequence",
         "services",
         "stream",
         "tls",
@@ -95,6 +98,8 @@ class PassiveFlow:
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
+        self.sequence: RtpFlow | CountedFlow | None = None
+        """Datagrams that count: media, or a tunnel."""
 
     @property
     def transport(self) -> Transport:

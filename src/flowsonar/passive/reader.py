@@ -10,17 +10,21 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from flowsonar import limits
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Evidence, Side, Transport
 from flowsonar.passive import evidence
+from flowsonar.passive.counted import CountedFlow, counts
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.names import skype_request
 from flowsonar.passive.quic import QuicFlow, starts_like_quic
+from flowsonar.passive.rtp import RtpFlow
+from flowsonar.passive.sip import announced, could_announce
 from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoint, starts_like_login
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
-from flowsonar.protocols import dns, http, http2, skype
+from flowsonar.protocols import dns, http, http2, rtp, skype
 from flowsonar.protocols.tls import is_sslv2_hello
 from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
@@ -45,6 +49,11 @@ _MULTICAST_NAMES: Final = frozenset({5353, 5355, 137})
 _LIKELY: Final = Confidence.LIKELY.rank
 _PLAIN_ANSWERS: Final = frozenset({"redis/value"})
 """Answers that say little alone (`+OK`, `:1`), and all after a question in the same framing."""
+_PRELUDES: Final = frozenset({"stun", "turn"})
+"""What calls begin with, before media comes in the same flow."""
+_NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
+"""Ports whose services look like RTP now and then (mDNS, LLMNR, FINS, Ethereum)."""
+_LEAST_MEDIA_PORT: Final = 1024
 _DONE: Final = Findings(done=True)
 
 
@@ -65,8 +74,13 @@ class PassiveReader:
 
     def payload(self, flow: PassiveFlow, event: Payload) -> Findings:
         """Take one payload of the flow."""
-        if flow.done:
-            return NOTHING
+        findings = NOTHING if flow.done else self._read(flow, event)
+        if could_announce(event.data):  # the flow goes on being read: its next message may name media as well
+            more = (*findings.announcements, *announced(flow.opened, event))
+            findings = findings._replace(announcements=more, done=False, follow=flow.protocol == _TCP)
+        return findings
+
+    def _read(self, flow: PassiveFlow, event: Payload) -> Findings:
         data = event.data
         if len(data) <= 6 and data.count(0) == len(data):
             return NOTHING  # nothing, or the padding of a short frame that counts as payload
@@ -337,6 +351,9 @@ class PassiveReader:
     def _datagram(self, flow: PassiveFlow, event: Payload, count: int) -> Findings:
         direction = event.direction
         data = event.data
+        sequence = self._sequence(flow, event)
+        if sequence is not None:
+            return sequence
         if flow.datagrams is not None:
             return self._skype_datagram(flow, event)
         if flow.quic is not None or (starts_like_quic(data) and not flow.confirmed):
@@ -348,8 +365,9 @@ class PassiveReader:
             found = self._dns(flow, direction, data)
             if found is not None:
                 return found
+        tries = limits.PAYLOAD_PACKETS_UDP if _PRELUDES & flow.services.keys() else _TRIES
         if count >= _TRIES or (flow.likely and count):
-            return _DONE if count >= _TRIES and flow.counts[1 - direction] >= _TRIES else NOTHING
+            return _DONE if count >= tries and flow.counts[1 - direction] >= tries else NOTHING
         other = flow.firsts[1 - direction]
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
@@ -358,7 +376,7 @@ class PassiveReader:
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
         if matches:
             judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
-            done = self._both_spoke(flow) and flow.likely
+            done = self._both_spoke(flow) and flow.likely and not _PRELUDES & flow.services.keys()
             if done:
                 flow.finish()
             return Findings(judged, done=done)
@@ -383,6 +401,29 @@ class PassiveReader:
         if done:
             flow.finish()
         return Findings(found, done=done) if found or done else NOTHING
+
+    def _sequence(self, flow: PassiveFlow, event: Payload) -> Findings | None:
+        """Read datagrams that count, as media and tunnels do; None where they do not, or not yet."""
+        if flow.sequence is None:
+            ports = _ports(flow.opened)
+            if rtp.is_like(event.data) and min(ports) >= _LEAST_MEDIA_PORT and _NO_MEDIA.isdisjoint(ports):
+                flow.sequence = RtpFlow()
+            elif counts(flow.opened, event.data):
+                flow.sequence = CountedFlow(event.data)
+            else:
+                return None
+        if isinstance(flow.sequence, RtpFlow):
+            after_stun = any(flow.services.get(service, 0) >= _LIKELY for service in _PRELUDES)
+            found = flow.sequence.feed(event, after_stun=after_stun)
+        else:
+            found = flow.sequence.feed(event)
+        if found is None:
+            return None
+        flow.note(found)
+        done = found.confidence is _CONFIRMED
+        if done:
+            flow.finish()
+        return Findings((found,), done=done)
 
     def _skype_datagram(self, flow: PassiveFlow, event: Payload) -> Findings:
         datagrams = flow.datagrams

@@ -368,8 +368,9 @@ class Tracker:
                 self._was_announced(flow, evidence, now_ns)
 
     def _was_announced(self, flow: Followed, evidence: Evidence, now_ns: int) -> None:
-        flow.settled = True
-        self.releases.append(flow.flow)
+        if evidence.confidence is _CONFIRMED:  # else its own bytes may still make it sure
+            flow.settled = True
+            self.releases.append(flow.flow)
         self._add(flow, (evidence,), now_ns)
 
     # -- the cache ----------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""Calls and streams that SIP and RTSP announce: the places where their media will go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flowsonar.flows.events import Opened, Payload
+from flowsonar.model import Announcement, Confidence, Evidence, EvidenceKind, Transport
+from flowsonar.passive.addresses import address_text
+from flowsonar.protocols.sdp import Media, read_media, read_transport
+
+__all__ = ["FOLLOW_RTSP", "announced", "could_announce"]
+
+FOLLOW_RTSP: Final = (b"RTSP/1.0 ", b"DESCRIBE rtsp", b"SETUP rtsp", b"OPTIONS rtsp", b"OPTIONS * RTSP")
+"""First bytes of flows that may be RTSP: its SETUP comes after three messages."""
+_STARTS: Final = (b"SIP/2.0 ", b"INVITE ", b"ACK ", b"UPDATE ", b"PRACK ", b"RTSP/1.0 ")
+_HEADERS: Final = 8192
+
+
+def could_announce(data: bytes) -> bool:
+    """Whether a payload may name places of media."""
+    return data.startswith(_STARTS)
+
+
+def announced(opened: Opened, event: Payload) -> list[Announcement]:
+    """Places that a message names; nothing where it names none."""
+    own, other = (opened.initiator, opened.responder)
+    if event.direction:
+        own, other = other, own
+    head, _, body = event.data[:_HEADERS].partition(b"\r\n\r\n")
+    if head.startswith(b"RTSP/"):
+        return _of_rtsp(head, own, other)
+    if b"m=" not in body or b"application/sdp" not in head.lower():
+        return []
+    return [_announcement(place, own, "SDP in SIP") for place in read_media(body)]
+
+
+def _of_rtsp(head: bytes, own: bytes, other: bytes) -> list[Announcement]:
+    """A server's answer to SETUP names both sides' ports."""
+    for line in head.split(b"\r\n")[1:64]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"transport" and b"RTP/" in value:
+            client, server = read_transport(value.strip())
+            places = [(Media(None, port, True), other) for port in client]
+            places += [(Media(None, port, True), own) for port in server]
+            return [_announcement(place, address, "SETUP in RTSP") for place, address in places]
+    return []
+
+
+def _announcement(place: Media, own: bytes, by: str) -> Announcement:
+    """Media at the address that speaks is sure; another host's address may be a lie or another side of NAT."""
+    address = own if place.address is None else place.address
+    confidence = Confidence.CONFIRMED if address == own and place.rtp else Confidence.LIKELY
+    return Announcement(
+        transport=Transport.UDP,
+        responder_address=address_text(address),
+        responder_port=place.port,
+        initiator_address=None,
+        evidence=Evidence(
+            kind=EvidenceKind.ANNOUNCED,
+            service="rtp" if place.rtp else "t38",
+            confidence=confidence,
+            detail=f"media announced by {by}",
+            specificity=60,
+        ),
+    )

@@ -1,0 +1,92 @@
+"""RTP and RTCP headers: RFC 3550 sections 5.1, 5.3.1 and 6.4. The bodies are media, or SRTP's ciphertext."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from flowsonar.errors import MalformedError
+
+__all__ = ["Control", "Packet", "is_like", "read_control", "read_packet"]
+
+_VERSION: Final = 0x80
+_HEADER: Final = 12
+_CONTROL_TYPES: Final = range(192, 214)
+"""FIR to TMMBN's kin; 72 to 76 as payload types with the marker bit are these (RFC 5761 section 4)."""
+_DYNAMIC: Final = range(96, 128)
+_STATIC: Final = range(35)
+_CHAIN: Final = 32
+"""Control packets in one datagram; a real one has two to five."""
+
+
+class Packet(NamedTuple):
+    """One RTP header."""
+
+    kind: int
+    """Payload type."""
+    sequence: int
+    timestamp: int
+    source: int
+    """SSRC."""
+
+
+class Control(NamedTuple):
+    """One datagram of RTCP."""
+
+    kind: int
+    """Type of its first packet."""
+    source: int
+    """SSRC of the sender."""
+    about: tuple[int, ...]
+    """SSRCs that its first report speaks of."""
+
+
+def is_like(data: bytes) -> bool:
+    """Whether bytes begin with RTP's version: a quarter of all random bytes do."""
+    return len(data) >= 8 and data[0] & 0xC0 == _VERSION
+
+
+def read_packet(data: bytes) -> Packet:
+    """Read an RTP header. Raises MalformedError where lengths or payload type do not fit."""
+    if len(data) < _HEADER or data[0] & 0xC0 != _VERSION:
+        raise MalformedError("not RTP")
+    kind = data[1] & 0x7F
+    if kind not in _STATIC and kind not in _DYNAMIC:
+        raise MalformedError("not a payload type")
+    end = _HEADER + 4 * (data[0] & 0x0F)
+    if data[0] & 0x10:
+        if len(data) < end + 4:
+            raise MalformedError("header extension is cut")
+        end += 4 + 4 * int.from_bytes(data[end + 2 : end + 4], "big")
+    if len(data) < end:
+        raise MalformedError("header is cut")
+    return Packet(
+        kind,
+        int.from_bytes(data[2:4], "big"),
+        int.from_bytes(data[4:8], "big"),
+        int.from_bytes(data[8:12], "big"),
+    )
+
+
+def read_control(data: bytes, length: int | None = None) -> Control:
+    """Read a datagram of RTCP; `length` is that of the whole datagram where `data` was cut.
+
+    Raises MalformedError. SRTCP's trailer (RFC 3711 section 3.4) may follow the first packet, so only what begins
+    like another packet must fit.
+    """
+    whole = len(data) if length is None else length
+    if len(data) < 8 or data[0] & 0xC0 != _VERSION or data[1] not in _CONTROL_TYPES:
+        raise MalformedError("not RTCP")
+    first = 4 * (int.from_bytes(data[2:4], "big") + 1)
+    if first < 8 or first > whole:
+        raise MalformedError("length does not fit")
+    at = first
+    for _ in range(_CHAIN):
+        if at + 4 > len(data) or data[at] & 0xC0 != _VERSION or data[at + 1] not in _CONTROL_TYPES:
+            break
+        at += 4 * (int.from_bytes(data[at + 2 : at + 4], "big") + 1)
+        if at > whole:
+            raise MalformedError("length does not fit")
+    start = {200: 28, 201: 8}.get(data[1], len(data))
+    reports = min(data[0] & 0x1F, max(0, (min(first, len(data)) - start) // 24))
+    about = tuple(int.from_bytes(data[start + 24 * i : start + 24 * i + 4], "big") for i in range(reports))
+    return Control(data[1], int.from_bytes(data[4:8], "big"), about)

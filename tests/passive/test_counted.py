@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flowsonar.flows.events import Opened, Payload
+from flowsonar.model import Confidence
+from flowsonar.passive.counted import CountedFlow, counts
+
+
+def opened(port: int = 51820) -> Opened:
+    return Opened(1, 0, 17, bytes([10, 0, 0, 1]), 40000, bytes([10, 0, 0, 2]), port, 0, 0, False)
+
+
+def wireguard(number: int, index: bytes = b"abcd") -> bytes:
+    return b"\x04\0\0\0" + index + number.to_bytes(8, "little") + bytes(range(16))
+
+
+def esp(number: int, index: bytes = b"\xc1\x02\x03\x04") -> bytes:
+    return index + number.to_bytes(4, "big") + bytes(range(64))
+
+
+def fed(datagrams: list[tuple[int, bytes]]) -> Confidence:
+    flow = CountedFlow(datagrams[0][1])
+    best = Confidence.UNKNOWN
+    for direction, data in datagrams:
+        found = flow.feed(Payload(1, 0, direction, 0, 0, data, len(data), 0))
+        best = best if found is None else found.confidence
+    return best
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "expected"),
+    [
+        ([(0, wireguard(n)) for n in range(2)], Confidence.UNKNOWN),
+        ([(0, wireguard(n)) for n in range(3)], Confidence.LIKELY),
+        ([(n % 2, wireguard(n)) for n in range(6)], Confidence.CONFIRMED),
+        ([(0, wireguard(5)) for n in range(6)], Confidence.UNKNOWN),
+        ([(0, wireguard(n, bytes([n]) * 4)) for n in range(6)], Confidence.UNKNOWN),
+        ([(n % 2, esp(n // 2 + 1)) for n in range(8)], Confidence.LIKELY),
+        ([(0, esp(1000 * n)) for n in range(8)], Confidence.UNKNOWN),
+    ],
+)
+def test_sequences(datagrams: list[tuple[int, bytes]], expected: Confidence) -> None:
+    assert fed(datagrams) is expected
+
+
+def test_which_flows_are_read() -> None:
+    assert counts(opened(), wireguard(1))
+    assert not counts(opened(), b"\x04\0\0\0" + b"\xff" * 40)
+    assert not counts(opened(), esp(1))
+    assert counts(opened(4500), esp(1))
+    assert not counts(opened(4500), b"\0\0\0\0" + bytes(40))  # IKE's marker
+
+
+def test_random_bytes_never_come_that_far() -> None:
+    pick = random.Random(1)
+    for _ in range(500):
+        assert fed([(n % 2, b"\x04\0\0\0" + pick.randbytes(40)) for n in range(10)]) is Confidence.UNKNOWN
+        assert fed([(n % 2, pick.randbytes(40)) for n in range(10)]) is Confidence.UNKNOWN

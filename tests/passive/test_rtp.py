@@ -1,0 +1,69 @@
+"""RTP over several packets; look-alikes never come that far."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flowsonar.flows.events import Payload
+from flowsonar.model import Confidence
+from flowsonar.passive.rtp import RtpFlow
+
+
+def packet(number: int, *, source: int = 0x7C1071E2, step: int = 160, kind: int = 0) -> bytes:
+    time = number * step
+    return bytes([0x80, kind]) + (number & 0xFFFF).to_bytes(2, "big") + time.to_bytes(4, "big") + source.to_bytes(
+        4, "big"
+    ) + b"\xd5" * 160  # fmt: skip
+
+
+def fed(flow: RtpFlow, datagrams: list[tuple[int, bytes]], *, after_stun: bool = False) -> Confidence:
+    best = Confidence.UNKNOWN
+    for direction, data in datagrams:
+        found = flow.feed(Payload(1, 0, direction, 0, 0, data, len(data), 0), after_stun=after_stun)
+        if found is not None:
+            assert found.service == "rtp"
+            best = found.confidence
+    return best
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "expected"),
+    [
+        ([(0, packet(1))], Confidence.UNKNOWN),
+        ([(0, packet(1)), (0, packet(2))], Confidence.UNKNOWN),
+        ([(0, packet(1)), (0, packet(2)), (0, packet(3))], Confidence.LIKELY),
+        ([(0, packet(n)) for n in range(5)], Confidence.CONFIRMED),
+        ([(0, packet(65533 + n)) for n in range(5)], Confidence.CONFIRMED),
+        ([(0, packet(n)) for n in (1, 3, 4, 9, 10)], Confidence.CONFIRMED),  # some were lost
+        ([(0, packet(1)), (0, packet(1)), (0, packet(2)), (0, packet(3))], Confidence.LIKELY),  # captured twice
+        ([(n % 2, packet(n // 2, source=n % 2 + 9)) for n in range(6)], Confidence.CONFIRMED),
+        ([(0, packet(n, source=n)) for n in range(5)], Confidence.UNKNOWN),
+        ([(0, packet(7)) for n in range(5)], Confidence.UNKNOWN),  # the same again and again
+        ([(0, packet(100 * n)) for n in range(5)], Confidence.UNKNOWN),
+        ([(0, packet(n, step=1 << 24)) for n in range(5)], Confidence.UNKNOWN),
+        ([(0, packet(n, kind=48)) for n in range(5)], Confidence.UNKNOWN),
+    ],
+)
+def test_packets(datagrams: list[tuple[int, bytes]], expected: Confidence) -> None:
+    assert fed(RtpFlow(), datagrams) is expected
+
+
+def test_three_packets_are_enough_after_stun() -> None:
+    assert fed(RtpFlow(), [(0, packet(n)) for n in range(3)], after_stun=True) is Confidence.CONFIRMED
+
+
+def test_control_packets_that_speak_of_each_other() -> None:
+    sender = bytes.fromhex("80c80006 5d931534 dd3ac170 4d614df8 00007d00 000000c8 00007d00")
+    receiver = bytes.fromhex("81c90007 01932db4 5d931534 00000001 0000bf8b 00000006 c1704d61 0004051c")
+    assert fed(RtpFlow(), [(0, sender), (1, receiver)]) is Confidence.CONFIRMED
+    assert fed(RtpFlow(), [(0, sender)] * 2) is Confidence.UNKNOWN
+    assert fed(RtpFlow(), [(0, sender)] * 3) is Confidence.LIKELY
+
+
+def test_random_bytes_that_begin_like_it_are_not_it() -> None:
+    pick = random.Random(1)
+    for _ in range(1000):
+        datagrams = [(n % 2, bytes([0x80 | pick.randrange(64)]) + pick.randbytes(60)) for n in range(10)]
+        assert fed(RtpFlow(), datagrams) is Confidence.UNKNOWN
