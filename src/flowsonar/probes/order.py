@@ -26,6 +26,8 @@ LINE_IGNORED: Final = 8
 """Who ignored one line of text will ignore the next: such a question is worth this many times less."""
 RANDOM_SHOWN: Final = 6
 """A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
+RANDOM_STREAM: Final = 100
+"""The same over TCP for BitTorrent's encryption: streams that begin at random are its or nobody's that answers."""
 _TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
 PRIOR: Final = (160, 80, 40, 20)
 """Added for services that were found nearby, most likely first."""
@@ -141,9 +143,10 @@ class Order:
             worth += sum(extra for mask, extra in near if mask & covered & left)
             if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
                 worth /= LINE_IGNORED
-            by_chance = setting.transport is Transport.UDP or probe.special == "mse"
-            if setting.random is not None and by_chance and is_random(probe):
-                worth = worth * RANDOM_SHOWN if setting.random else worth / RANDOM_SHOWN
+            if setting.random is not None and is_random(probe):
+                shown = RANDOM_SHOWN if setting.transport is Transport.UDP else RANDOM_STREAM
+                if setting.transport is Transport.UDP or probe.special == "mse":
+                    worth = worth * shown if setting.random else worth / shown
             ranked.append((-worth / probe.connections, index, probe))
         ranked.sort(key=lambda entry: entry[:2])
         return tuple(probe for _, _, probe in ranked)
