@@ -12,7 +12,7 @@ _ICECAST = """<icecast><limits><clients>10</clients><sources>2</sources></limits
 <authentication><source-password>lab</source-password><admin-user>lab</admin-user><admin-password>lab</admin-password>
 </authentication><hostname>server.lab.example</hostname><listen-socket><port>{port}</port></listen-socket>
 <paths><basedir>/usr/share/icecast2</basedir><logdir>{folder}</logdir><webroot>/usr/share/icecast2/web</webroot>
-<adminroot>/usr/share/icecast2/admin</adminroot></paths><logging><errorlog>error.log</errorlog></logging>
+<adminroot>/usr/share/icecast2/admin</adminroot></paths><logging><errorlog>-</errorlog><accesslog>-</accesslog></logging>
 <security><chroot>0</chroot><changeowner><user>nobody</user><group>nogroup</group></changeowner></security></icecast>
 """
 _RTMP = """load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;

@@ -55,7 +55,7 @@ def _coturn(site: Site) -> None:
 def _mumble(site: Site) -> None:
     port, folder = site.ports.one(), site.folder("mumble")
     (folder / "ini").write_text(
-        f"database={folder}/db.sqlite\nhost={site.address4}\nport={port}\nbonjour=False\n"
+        f"database={folder}/db.sqlite\nhost={site.address4}\nport={port}\nbonjour=False\nuname=root\n"
         f"sslCert={site.certificate}\nsslKey={site.certificate}\n"
     )
     site.run("murmurd", "-fg", "-ini", folder / "ini")
