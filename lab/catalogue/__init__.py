@@ -16,7 +16,7 @@ QUICK = frozenset(
     }
 )  # fmt: skip
 """Programs that CI asks: those of the laboratory itself."""
-_NO_FAMILY = frozenset({"__main__", "entry", "offers"})
+_NO_FAMILY = frozenset({"__main__", "endpoints", "entry", "offers"})
 
 
 def families() -> dict[str, tuple[Entry, ...]]:

@@ -213,7 +213,8 @@ class Probing:
     def _record(self, answer: Answer, parts: Parts) -> EndpointRecord:
         now_ns = time.time_ns()
         self.done += 1
-        verdict = fuse(answer.evidence, parts.signatures.traffic_class, self._names.pop(answer.endpoint, None))
+        name, signatures = self._names.pop(answer.endpoint, None), parts.signatures
+        verdict = fuse(answer.evidence, signatures.traffic_class, name, signatures.parents)
         if self._store is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
             if verdict.service is None:
                 self._store.failed(answer.endpoint, answer.outcome, now_ns / 1e9, verdict)
