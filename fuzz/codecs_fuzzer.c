@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns.h"
+#include "http.h"
 #include "tls.h"
 
 #define REQUIRE(condition) \
@@ -19,6 +21,7 @@
 static volatile uint8_t touched; /* what is pointed to is read, so that the sanitizer sees it */
 
 static void touch(const uint8_t *data, size_t size) {
+    if (!data) return;
     for (size_t i = 0; i < size; i++) touched = (uint8_t)(touched + data[i]);
 }
 
@@ -47,6 +50,51 @@ static void fuzz_tls(const uint8_t *data, size_t size, bool final) {
     tls_is_sslv2_hello(data, size);
 }
 
+static void fuzz_dns(const uint8_t *data, size_t size) {
+    static struct dns_message message;
+    REQUIRE(dns_question_end(data, size) <= size);
+    const uint8_t *inner = NULL;
+    size_t length = dns_tcp_message(data, size, &inner);
+    touch(inner, length);
+    dns_agrees(data, size / 2, data + size / 2, size - size / 2, dns_question_end(data, size / 2));
+    memset(&message, 0xa5, sizeof message);
+    if (!dns_read_message(data, size, &message)) return;
+    REQUIRE(message.addresses_count <= DNS_ADDRESSES_MAX);
+    touch((const uint8_t *)message.name, message.name_size);
+    for (uint8_t i = 0; i < message.addresses_count; i++) {
+        char name[DNS_NAME_MAX];
+        uint8_t name_size;
+        size_t end;
+        touch(message.addresses[i].address, message.addresses[i].size);
+        REQUIRE(dns_name(data, size, message.addresses[i].name_at, name, &name_size, &end) && end <= size);
+    }
+}
+
+static void touch_text(const struct http_text *text) { touch(text->data, text->size); }
+
+static void fuzz_http(const uint8_t *data, size_t size) {
+    struct http_request request;
+    struct http_response response;
+    const uint8_t *host = NULL;
+    size_t host_size = http_host_of(data, size, &host);
+    REQUIRE(host_size <= HTTP_TEXT_MAX);
+    touch(host, host_size);
+    http_is_request(data, size);
+    if (http_read_request(data, size, &request)) {
+        REQUIRE(request.method.size && request.target.size);
+        touch_text(&request.method);
+        touch_text(&request.target);
+        touch_text(&request.version);
+        touch_text(&request.host);
+        touch_text(&request.user_agent);
+    }
+    if (http_read_response(data, size, &response)) {
+        REQUIRE(response.status < 600);
+        touch_text(&response.version);
+        touch_text(&response.server);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -55,6 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     REQUIRE(exact);
     memcpy(exact, data + 1, size - 1);
     switch (data[0] >> 1) {
+    case 1: fuzz_dns(exact, size - 1); break;
+    case 2: fuzz_http(exact, size - 1); break;
     default: fuzz_tls(exact, size - 1, data[0] & 1); break;
     }
     free(exact);

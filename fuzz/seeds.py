@@ -7,6 +7,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.flows.frames import Conversation, block
 from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
+from tests.native.test_codecs_dns import SAMPLES as DNS
+from tests.native.test_codecs_http import SAMPLES as HTTP
 from tests.native.test_codecs_tls import SAMPLES as TLS
 from tests.native.test_framing_reference import enhanced, record, ring
 
@@ -24,6 +26,8 @@ def codec_seeds() -> dict[str, bytes]:
     for number, data in enumerate(TLS):
         found[f"tls-{number}"] = b"\x01" + data
         found[f"tls-message-{number}"] = b"\x01" + data[5:]
+    found |= {f"dns-{number}": b"\x02" + data for number, data in enumerate(DNS)}
+    found |= {f"http-{number}": b"\x04" + data for number, data in enumerate(HTTP)}
     return found
 
 

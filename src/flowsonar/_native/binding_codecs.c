@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "dns.h"
+#include "http.h"
 #include "sha256.h"
 #include "tls.h"
 
@@ -68,6 +70,18 @@ static uint8_t *exact_copy(const Py_buffer *data) {
     return copy;
 }
 
+/* Call `read` with such a copy. */
+static PyObject *read_bytes(PyObject *args, PyObject *(*read)(const uint8_t *data, size_t size)) {
+    Py_buffer data;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*:codec", &data)) return NULL;
+    uint8_t *copy = exact_copy(&data);
+    if (copy) result = read(copy, (size_t)data.len);
+    free(copy);
+    PyBuffer_Release(&data);
+    return result;
+}
+
 static PyObject *codec_tls_first_flight(PyObject *module, PyObject *args) {
     Py_buffer data;
     int final;
@@ -100,20 +114,112 @@ static PyObject *codec_tls_message(PyObject *module, PyObject *args) {
 }
 
 /* Is it a record, a chain of records, a hello in SSL 2 framing? */
+static PyObject *tls_looks(const uint8_t *data, size_t size) {
+    return Py_BuildValue("NNN", PyBool_FromLong(tls_is_record(data, size)),
+                         PyBool_FromLong(tls_is_record_chain(data, size)),
+                         PyBool_FromLong(tls_is_sslv2_hello(data, size)));
+}
+
 static PyObject *codec_tls_looks(PyObject *module, PyObject *args) {
-    Py_buffer data;
-    PyObject *result = NULL;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*:tls_looks", &data)) return NULL;
-    uint8_t *copy = exact_copy(&data);
-    size_t size = (size_t)data.len;
-    if (copy)
-        result = Py_BuildValue("NNN", PyBool_FromLong(tls_is_record(copy, size)),
-                               PyBool_FromLong(tls_is_record_chain(copy, size)),
-                               PyBool_FromLong(tls_is_sslv2_hello(copy, size)));
-    free(copy);
-    PyBuffer_Release(&data);
-    return result;
+    return read_bytes(args, tls_looks);
+}
+
+/* -- DNS ---------------------------------------------------------------------------------------------------------- */
+
+/* Where the question ends; the message behind TCP's length. */
+static PyObject *dns_looks(const uint8_t *data, size_t size) {
+    const uint8_t *message = NULL;
+    size_t length = dns_tcp_message(data, size, &message);
+    return Py_BuildValue("nN", (Py_ssize_t)dns_question_end(data, size), bytes_or_none(message, length));
+}
+
+static PyObject *dns_addresses(const uint8_t *data, size_t size, const struct dns_message *message) {
+    PyObject *list = PyList_New(message->addresses_count);
+    for (uint8_t i = 0; list && i < message->addresses_count; i++) {
+        const struct dns_address *address = &message->addresses[i];
+        char name[DNS_NAME_MAX];
+        uint8_t name_size = 0;
+        size_t end;
+        dns_name(data, size, address->name_at, name, &name_size, &end);
+        PyObject *pair = Py_BuildValue("y#y#", name, (Py_ssize_t)name_size, (const char *)address->address,
+                                       (Py_ssize_t)address->size);
+        if (!pair || PyList_SetItem(list, i, pair) < 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *dns_whole(const uint8_t *data, size_t size) {
+    struct dns_message message;
+    if (!dns_read_message(data, size, &message)) Py_RETURN_FALSE;
+    PyObject *question = message.asks ? Py_BuildValue("y#ii", message.name, (Py_ssize_t)message.name_size,
+                                                      message.type, message.klass)
+                                      : Py_BuildValue("");
+    return Py_BuildValue("iNiNNNN", message.id, PyBool_FromLong(message.response), message.rcode, question,
+                         dns_addresses(data, size, &message), PyBool_FromLong(message.addresses_more),
+                         PyBool_FromLong(message.complete));
+}
+
+static PyObject *codec_dns_looks(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, dns_looks);
+}
+
+static PyObject *codec_dns_message(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, dns_whole);
+}
+
+static PyObject *codec_dns_agrees(PyObject *module, PyObject *args) {
+    Py_buffer query, response;
+    Py_ssize_t end;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*y*n:dns_agrees", &query, &response, &end)) return NULL;
+    bool agrees = dns_agrees(query.buf, (size_t)query.len, response.buf, (size_t)response.len, (size_t)end);
+    PyBuffer_Release(&query);
+    PyBuffer_Release(&response);
+    return PyBool_FromLong(agrees);
+}
+
+/* -- HTTP --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *text_or_none(const struct http_text *text) { return bytes_or_none(text->data, text->size); }
+
+/* Is it a request, a response; which host? */
+static PyObject *http_looks(const uint8_t *data, size_t size) {
+    const uint8_t *host = NULL;
+    size_t length = http_host_of(data, size, &host);
+    return Py_BuildValue("NNN", PyBool_FromLong(http_is_request(data, size)),
+                         PyBool_FromLong(http_is_response(data, size)), bytes_or_none(host, length));
+}
+
+static PyObject *http_request(const uint8_t *data, size_t size) {
+    struct http_request request;
+    if (!http_read_request(data, size, &request)) Py_RETURN_FALSE;
+    return Py_BuildValue("NNNNN", text_or_none(&request.method), text_or_none(&request.target),
+                         text_or_none(&request.version), text_or_none(&request.host),
+                         text_or_none(&request.user_agent));
+}
+
+static PyObject *http_response(const uint8_t *data, size_t size) {
+    struct http_response response;
+    if (!http_read_response(data, size, &response)) Py_RETURN_FALSE;
+    return Py_BuildValue("NiN", text_or_none(&response.version), response.status, text_or_none(&response.server));
+}
+
+static PyObject *codec_http_looks(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, http_looks);
+}
+
+static PyObject *codec_http_request(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, http_request);
+}
+
+static PyObject *codec_http_response(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, http_response);
 }
 
 PyMethodDef codecs_methods[] = {
@@ -122,5 +228,11 @@ PyMethodDef codecs_methods[] = {
     {"codec_tls_first_flight", codec_tls_first_flight, METH_VARARGS, "first_flight(data, final): see tls.h"},
     {"codec_tls_message", codec_tls_message, METH_VARARGS, "message(data, final, transport): see tls.h"},
     {"codec_tls_looks", codec_tls_looks, METH_VARARGS, "looks(data): record, chain, SSL 2 hello"},
+    {"codec_dns_looks", codec_dns_looks, METH_VARARGS, "looks(data): end of the question, message behind TCP's length"},
+    {"codec_dns_message", codec_dns_message, METH_VARARGS, "message(data): see dns.h"},
+    {"codec_dns_agrees", codec_dns_agrees, METH_VARARGS, "agrees(query, response, end): see dns.h"},
+    {"codec_http_looks", codec_http_looks, METH_VARARGS, "looks(data): request, response, host"},
+    {"codec_http_request", codec_http_request, METH_VARARGS, "request(data): see http.h"},
+    {"codec_http_response", codec_http_response, METH_VARARGS, "response(data): see http.h"},
     {NULL, NULL, 0, NULL},
 };

@@ -120,8 +120,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
         return CLASSIFY_PYTHON;
     if (http_is_request(data, size)) {
         if (has_text(data, size < 256 ? size : 256, "/ui/")) return CLASSIFY_PYTHON;
-        what->name_size = http_host(data, size, &what->name);
-        if (what->name_size == HTTP_ASK) return CLASSIFY_PYTHON;
+        what->name_size = http_host_of(data, size, &what->name);
         if (what->name_size) what->key[0] |= KEY_NAME;
     }
     bool names = seen->direction == 1 || midstream;
@@ -156,7 +155,7 @@ static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane,
                          ? dns_question_end(stored->data, stored->size)
                          : 0;
         if (end) {
-            if (dns_agrees(stored->data, seen->data, seen->size, end)) return DNS_AGREES;
+            if (dns_agrees(stored->data, stored->size, seen->data, seen->size, end)) return DNS_AGREES;
             break;
         }
         piece = stored->next;

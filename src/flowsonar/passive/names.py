@@ -14,7 +14,7 @@ def skype_request(flow: PassiveFlow, data: bytes, side: Side) -> Evidence | None
     """Take the host from a request's head; give evidence for Skype where the request is one of its own."""
     host = http.host_of(data)
     if host:
-        flow.name = _without_port(host)
+        flow.name = _without_port(host) or flow.name
     if b"/ui/" not in data[:256]:
         return None
     try:
