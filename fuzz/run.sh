@@ -7,7 +7,7 @@ seconds=${1:-60}
 python=${PYTHON:-.venv/bin/python}
 native=src/flowsonar/_native
 harnesses="flowtable codecs"
-flowtable="framing decode table tcp payload report index stream fragments memory lane classify patterns dfa shapes store dns http"
+flowtable="framing decode tunnels paths table tcp payload report index stream fragments memory lane classify patterns dfa shapes store dns http"
 codecs="tls ja4 sha256 cpu dns http"
 mkdir -p fuzz/out
 # Without the tests' environment it starts from nothing, and finds less in the same time.

@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.flows.frames import Conversation, block
 from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
+from tests.flows.tunnels import TUNNELS
 from tests.native.test_codecs_dns import SAMPLES as DNS
 from tests.native.test_codecs_http import SAMPLES as HTTP
 from tests.native.test_codecs_tls import SAMPLES as TLS
@@ -36,6 +37,8 @@ def flowtable_seeds() -> dict[str, bytes]:
     found = {}
     for name, linktype, data, *_ in [*LINKS, *MALFORMED, *OTHER]:
         found[f"frame-{name}"] = b"\x05" + harness_frame(linktype, data) * 2
+    for name, packet, _ in TUNNELS:
+        found[f"tunnel-{name}"] = b"\x05" + harness_frame(101, packet) * 2
     talk = Conversation()
     talk.handshake()
     talk.segment(1, 16, b"220 ready")

@@ -389,7 +389,7 @@ class FlowRecord(NamedTuple):
     """Why the flow ended: `fin`, `rst`, `idle`, `active`, `evicted`, `end`."""
     interface: str = ""
     hops: tuple[str, ...] = ()
-    """Outer encapsulations, outermost first, once tunnels are decoded."""
+    """The tunnels that it runs in, outermost first, as `flows.hops` names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

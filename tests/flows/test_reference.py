@@ -31,6 +31,7 @@ from tests.flows.frames import (
     udp,
 )
 from tests.flows.test_reference_decode import LINKS
+from tests.flows.tunnels import TUNNELS, A, B, gre, gtp, in_ip, l2tp, mpls, pptp, vxlan
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 FOLLOW = (b"220", b"ab")
@@ -114,9 +115,33 @@ def packets(draw: st.DrawFn) -> tuple[int, bytes]:
 
 
 @st.composite
+def tunnelled(draw: st.DrawFn) -> tuple[int, bytes]:
+    """EtherType and IP packet, most often without a tunnel around it."""
+    ethertype, packet = draw(packets())
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 1, 2, 9]))):
+        ends = draw(st.permutations([A, B]))
+        number = draw(st.integers(0, 2))
+        kind = draw(st.sampled_from(["ip", "gre", "vxlan", "gtp", "gtp", "l2tp", "pptp", "mpls"]))
+        ethertype = 0x0800
+        if kind == "gre":
+            packet = gre(packet, *ends, key=number or None)
+        elif kind == "vxlan":
+            packet = vxlan(packet, *ends, vni=number)
+        elif kind == "gtp":
+            packet = gtp(packet, *ends, teid=number)
+        elif kind == "l2tp":
+            packet = l2tp(packet, *ends, session=number)
+        elif kind == "pptp":
+            packet = pptp(packet, *ends, call=number)
+        else:
+            packet = in_ip(packet, *ends) if kind == "ip" else mpls(packet, *ends)
+    return ethertype, packet
+
+
+@st.composite
 def framed(draw: st.DrawFn) -> tuple[int, bytes]:
     """Link type and frame."""
-    ethertype, packet = draw(packets())
+    ethertype, packet = draw(tunnelled())
     kind = draw(st.sampled_from(["ethernet"] * 6 + ["vlan", "raw", "sll", "ppp", "pppoe", "mpls"]))
     short = struct.pack(">H", ethertype)
     ppp = struct.pack(">H", 0x21 if ethertype == 0x0800 else 0x57) + packet
@@ -246,8 +271,14 @@ def test_both_agree_on_noise(linktype: int, noise: list[bytes]) -> None:
 
 
 @needs_native()
-@pytest.mark.parametrize(("name", "linktype", "data"), LINKS, ids=[name for name, _, _ in LINKS])
-def test_both_agree_on_every_changed_byte(name: str, linktype: int, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("linktype", "data"),
+    [
+        *(pytest.param(linktype, data, id=name) for name, linktype, data in LINKS),
+        *(pytest.param(101, packet, id=name) for name, packet, _ in TUNNELS),
+    ],
+)
+def test_both_agree_on_every_changed_byte(linktype: int, data: bytes) -> None:
     """Each byte of the headers takes each of a few values."""
     changed = [
         Frame(data[:at] + bytes([value]) + data[at + 1 :], START + at, linktype=linktype)

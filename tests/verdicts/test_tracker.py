@@ -8,7 +8,9 @@ import pytest
 from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows import make_table
+from flowsonar.flows._reference_tunnels import Hop, Tunnel
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
+from flowsonar.flows.hops import pack_hop
 from flowsonar.model import (
     Answer,
     Confidence,
@@ -110,6 +112,15 @@ def reply(service: str = "ssh", confidence: Confidence = Confidence.CONFIRMED) -
 
 def flow_records(tracker: Tracker) -> list[FlowRecord]:
     return [record for record in tracker.records if record.type is RecordType.FLOW]
+
+
+def test_a_flow_in_a_tunnel_is_named_so_and_nobody_is_asked(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    outer = pack_hop(Hop(Tunnel.VXLAN, bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2]), 100))
+    tracker.feed([opened()._replace(outer=outer), stands(), payload(b"\x00odd"), closed()])
+    assert not tracker.questions
+    (record,) = [record for record in tracker.records if record.type is RecordType.FLOW]
+    assert record.hops == ("vxlan 192.0.2.1 > 192.0.2.2 100",)
 
 
 def test_what_shows_itself_is_not_asked(make: Callable[..., Tracker]) -> None:

@@ -22,7 +22,8 @@ static int fill_opened(PyObject *tuple, const struct event *event) {
            put_u64(tuple, 4, event->opened.initiator_port) ||
            put_bytes(tuple, 5, event->opened.responder, event->opened.address_size) ||
            put_u64(tuple, 6, event->opened.responder_port) || put_u64(tuple, 7, event->opened.vlan) ||
-           put_u64(tuple, 8, event->opened.interface) || put(tuple, 9, PyBool_FromLong(event->opened.midstream));
+           put_u64(tuple, 8, event->opened.interface) || put(tuple, 9, PyBool_FromLong(event->opened.midstream)) ||
+           put_bytes(tuple, 10, event->opened.outer, (size_t)event->opened.hops * HOP_BYTES);
 }
 
 static int fill_established(PyObject *tuple, const struct event *event) {
@@ -47,7 +48,7 @@ static int fill_closed(PyObject *tuple, const struct event *event) {
 /* The named tuples are made in place, without their Python-level constructor. */
 PyObject *flow_table_event(const FlowTable *self, const struct event *event) {
     static const Py_ssize_t sizes[] = {
-        [EVENT_OPENED] = 10, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
+        [EVENT_OPENED] = 11, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
     static int (*const fill[])(PyObject *, const struct event *) = {
         [EVENT_OPENED] = fill_opened,
         [EVENT_ESTABLISHED] = fill_established,

@@ -3,58 +3,7 @@
 #include <string.h>
 
 #include "bytes.h"
-
-/* The decoder is a loop over layers: each case checks and steps over one header and names the next. A tunnel is one
-   more case that names an earlier layer again; MAX_LAYERS bounds the loop. */
-enum layer {
-    LAYER_LINK,
-    LAYER_ETHERTYPE,
-    LAYER_PPPOE,
-    LAYER_PPP,
-    LAYER_MPLS,
-    LAYER_IP,
-    LAYER_IPV4,
-    LAYER_IPV6,
-    LAYER_TRANSPORT,
-    LAYER_DONE,
-    LAYER_DROP,
-};
-
-/* A place in a frame: at <= end (captured) <= limit (what is there on the wire); all count from `frame`. */
-struct cursor {
-    const uint8_t *frame;
-    uint32_t at;
-    uint32_t end;
-    uint32_t limit;
-    /* What the next layer needs to know: a link type, an EtherType, or the IP version. */
-    uint32_t number;
-    enum decode_result drop;
-};
-
-static enum layer drop(struct cursor *c, enum decode_result reason) {
-    c->drop = reason;
-    return LAYER_DROP;
-}
-
-/* Whether `count` bytes can be read; else sets the reason. */
-static inline bool has(struct cursor *c, uint32_t count) {
-    if (count <= c->end - c->at) return true;
-    c->drop = count <= c->limit - c->at ? DROP_TRUNCATED : DROP_MALFORMED;
-    return false;
-}
-
-/* From here on at most `length` bytes belong to the packet. */
-static inline void bound(struct cursor *c, uint32_t length) {
-    if (length < c->limit - c->at) c->limit = c->at + length;
-    if (c->end > c->limit) c->end = c->limit;
-}
-
-static inline const uint8_t *here(const struct cursor *c) { return c->frame + c->at; }
-
-static inline enum layer next(struct cursor *c, enum layer layer, uint32_t number) {
-    c->number = number;
-    return layer;
-}
+#include "cursor.h"
 
 /* BSD loopback: address family in the byte order of the machine that captured, or big-endian. */
 static enum layer decode_loopback(struct cursor *c) {
@@ -211,12 +160,20 @@ static enum layer decode_ip(struct cursor *c) {
     }
 }
 
+/* Whether an IP packet of this length (0: it says none) is what a tunnel brought. */
+static bool fits(struct cursor *c, uint32_t length) {
+    bool exact = c->exact;
+    c->exact = false;
+    return exact ? length == c->limit - c->at : length <= c->limit - c->at;
+}
+
 /* RFC 791. A total length of 0 comes from segmentation offload: then the frame's length counts. */
 static inline enum layer decode_ipv4(struct cursor *c, struct packet *packet) {
     if (!has(c, 20)) return LAYER_DROP;
     const uint8_t *ip = here(c);
     uint32_t header = (ip[0] & 15u) * 4, total = be16(ip + 2), field = be16(ip + 6);
     if (ip[0] >> 4 != 4 || header < 20) return drop(c, DROP_MALFORMED);
+    if (packet->hop_count && !fits(c, total)) return drop(c, DROP_MALFORMED);
     if (total) {
         if (total < header) return drop(c, DROP_MALFORMED);
         bound(c, total);
@@ -243,6 +200,7 @@ static inline enum layer decode_ipv6(struct cursor *c, struct packet *packet) {
     const uint8_t *ip = here(c);
     uint32_t length = be16(ip + 4);
     if (ip[0] >> 4 != 6) return drop(c, DROP_MALFORMED);
+    if (packet->hop_count && !fits(c, length ? 40 + length : 0)) return drop(c, DROP_MALFORMED);
     if (length) bound(c, 40 + length);
     packet->version = 6;
     packet->ip_bytes = c->limit - c->at;
@@ -317,6 +275,7 @@ static inline enum layer decode_udp(struct cursor *c, struct packet *packet) {
     take_ports(c, packet);
     if (length) bound(c, length);
     take_payload(c, packet, 8);
+    c->at += 8;
     return LAYER_DONE;
 }
 
@@ -387,13 +346,8 @@ static inline enum layer decode_transport(struct cursor *c, struct packet *packe
     }
 }
 
-enum decode_result decode_frame(const uint8_t *frame, uint32_t captured, uint32_t wire, uint32_t linktype,
-                                struct packet *packet) {
-    struct cursor cursor = {.frame = frame, .end = captured, .limit = wire, .number = linktype};
-    struct cursor *c = &cursor;
-    enum layer layer = LAYER_LINK;
-    memset(packet, 0, sizeof *packet);
-    for (int depth = 0; depth < MAX_LAYERS; depth++) {
+static enum layer decode_layers(struct cursor *c, struct packet *packet, enum layer layer, int *left) {
+    for (; *left > 0; --*left) {
         switch (layer) {
         case LAYER_LINK: layer = decode_link(c); break;
         case LAYER_ETHERTYPE: layer = decode_ethertype(c, packet); break;
@@ -407,8 +361,37 @@ enum decode_result decode_frame(const uint8_t *frame, uint32_t captured, uint32_
         case LAYER_DONE:
         case LAYER_DROP: break;
         }
-        if (layer == LAYER_DONE) return DECODE_OK;
-        if (layer == LAYER_DROP) return c->drop;
+        if (layer == LAYER_DONE || layer == LAYER_DROP) return layer;
     }
-    return DROP_LAYERS;
+    return drop(c, DROP_LAYERS);
+}
+
+/* Look into tunnels as long as there are any. Where what is inside is no packet, the packet around it stays: the guess
+   was wrong, or its inside was not captured. */
+static enum decode_result decode_inside(struct cursor *c, struct packet *packet, int *left) {
+    for (;;) {
+        struct packet outer;
+        memcpy(&outer, packet, offsetof(struct packet, hops));
+        enum layer layer = decode_tunnel(c, packet);
+        if (layer == LAYER_DONE) return DECODE_OK;
+        if (layer != LAYER_DROP) layer = decode_layers(c, packet, layer, left);
+        if (layer == LAYER_DROP) {
+            if (c->drop == DROP_LAYERS) return c->drop;
+            memcpy(packet, &outer, offsetof(struct packet, hops));
+            return DECODE_OK;
+        }
+        if (packet->fragment != FRAGMENT_WHOLE || !may_be_tunnel(packet)) return DECODE_OK;
+    }
+}
+
+enum decode_result decode_frame(const uint8_t *frame, uint32_t captured, uint32_t wire, uint32_t linktype,
+                                struct packet *packet) {
+    struct cursor cursor = {.frame = frame, .end = captured, .limit = wire, .number = linktype};
+    struct cursor *c = &cursor;
+    int left = MAX_LAYERS;
+    memset(packet, 0, offsetof(struct packet, hops));
+    if (decode_layers(c, packet, LAYER_LINK, &left) == LAYER_DROP) return c->drop;
+    packet->path = packet->vlan;
+    if (packet->fragment != FRAGMENT_WHOLE || !may_be_tunnel(packet)) return DECODE_OK;
+    return decode_inside(c, packet, &left);
 }

@@ -3,6 +3,7 @@
 #define FLOWSONAR_DECODE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -16,11 +17,37 @@ enum {
     TCP_SYN = 0x02,
     TCP_RST = 0x04,
     TCP_ACK = 0x10,
+    HOPS_MAX = 8, /* tunnels inside each other; more are not looked into */
 };
 
 enum decode_result { DECODE_OK, DROP_UNKNOWN_LINK, DROP_NOT_IP, DROP_TRUNCATED, DROP_MALFORMED, DROP_LAYERS };
 
 enum fragment { FRAGMENT_WHOLE, FRAGMENT_FIRST, FRAGMENT_LATER };
+
+enum tunnel {
+    TUNNEL_NONE,
+    TUNNEL_IPV4, /* directly in IP of any version */
+    TUNNEL_IPV6,
+    TUNNEL_GRE,
+    TUNNEL_PPTP,
+    TUNNEL_VXLAN,
+    TUNNEL_GENEVE,
+    TUNNEL_GTP,
+    TUNNEL_TEREDO,
+    TUNNEL_L2TP,
+    TUNNEL_ETHERIP,
+    TUNNEL_MPLS,
+};
+
+/* A packet around the packet. */
+struct hop {
+    uint8_t source[16]; /* as in struct packet */
+    uint8_t destination[16];
+    uint32_t id;     /* which of the tunnels between the two: VNI, key, TEID ...; 0 where there is none */
+    uint8_t kind;    /* enum tunnel */
+    uint8_t version; /* 4 or 6 */
+    uint16_t zero;
+};
 
 /* What one frame says. Ports are 0 where there are none. */
 struct packet {
@@ -39,12 +66,15 @@ struct packet {
     uint16_t source_port;
     uint16_t destination_port;
     uint16_t vlan; /* outermost, 12 bits; 0 where there is none */
+    uint16_t path; /* the VLAN, or a number that stands for the tunnels and the VLAN: see paths.h */
     uint8_t protocol;
     uint8_t version; /* 4 or 6 */
     uint8_t flags;   /* of TCP */
     uint8_t fragment;
     uint8_t fragment_protocol; /* with the identification: which IPv4 packet a fragment belongs to */
     bool has_vlan;
+    uint8_t hop_count;
+    struct hop hops[HOPS_MAX]; /* outermost first; those beyond hop_count mean nothing */
 };
 
 /* `frame` has `captured` bytes, and had `wire` on the wire, wire >= captured. `packet` is whole only for DECODE_OK. */

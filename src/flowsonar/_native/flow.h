@@ -30,13 +30,16 @@ struct key {
     uint8_t high[16];
     uint16_t low_port;
     uint16_t high_port;
-    uint16_t vlan_version; /* VLAN, and bit 15 for IPv6 */
+    uint16_t path_version; /* VLAN or number of the tunnels, and bit 15 for IPv6 */
     uint8_t protocol;
     uint8_t zero;
 };
 static_assert(sizeof(struct key) == 40, "a key has no padding");
 
-static inline bool key_is_ipv4(const struct key *key) { return !(key->vlan_version & 0x8000); }
+static inline bool key_is_ipv4(const struct key *key) { return !(key->path_version & 0x8000); }
+
+/* See paths.h. */
+static inline uint16_t key_path(const struct key *key) { return key->path_version & 0x7fff; }
 
 /* One direction of a TCP stream, but for the status bits; see flows/_reference_stream.py. */
 struct stream {

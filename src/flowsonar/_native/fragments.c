@@ -12,7 +12,7 @@ struct fragment_key {
     uint8_t source[16];
     uint8_t destination[16];
     uint32_t identification;
-    uint16_t vlan_version;
+    uint16_t path_version;
     uint8_t protocol;
     uint8_t zero;
 };
@@ -52,7 +52,7 @@ static struct first_fragment *find(struct fragments *f, const struct fragment_ke
 }
 
 static uint32_t head_of(const struct fragments *f, const struct fragment_key *key) {
-    return (uint32_t)hash_key(f->seed, key, !(key->vlan_version & 0x8000)) & (FRAGMENT_HEADS - 1);
+    return (uint32_t)hash_key(f->seed, key, !(key->path_version & 0x8000)) & (FRAGMENT_HEADS - 1);
 }
 
 static void displace(struct fragments *f, uint64_t clock) {
@@ -67,7 +67,7 @@ static void displace(struct fragments *f, uint64_t clock) {
 
 bool fragments_assign(struct fragments *f, uint64_t clock, struct packet *packet) {
     struct fragment_key key = {.identification = packet->fragment_id,
-                               .vlan_version = (uint16_t)(packet->vlan | (packet->version == 6 ? 0x8000 : 0)),
+                               .path_version = (uint16_t)(packet->path | (packet->version == 6 ? 0x8000 : 0)),
                                .protocol = packet->fragment_protocol};
     memcpy(key.source, packet->source, 16);
     memcpy(key.destination, packet->destination, 16);

@@ -89,7 +89,7 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
     const struct flow *flow = &t->flows[slot];
     memset(lane, 0, sizeof *lane);
     lane->first = lane->last = lane->name = lane->hello = STORE_NONE;
-    if (is_watched(l, &flow->key)) {
+    if (is_watched(l, &flow->key) || key_path(&flow->key) >= PATH_FIRST) {
         report_opened(t, slot, interface, midstream);
         return;
     }
@@ -246,7 +246,7 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
         .labelled_ns = lane->flags & LANE_LABELLED ? lane->labelled_ns : LANE_NO_LABEL,
         .initiator_port = high ? key->high_port : key->low_port,
         .responder_port = high ? key->low_port : key->high_port,
-        .vlan = key->vlan_version & 0x7fff, .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
+        .vlan = key_path(key), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
         .verdict = shape->verdict, .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol,
         .reason = (uint8_t)reason, .midstream = lane->flags & LANE_MIDSTREAM,
     };

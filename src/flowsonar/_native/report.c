@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "table_state.h"
 
 static struct event *event_new(struct table *t, enum event_kind kind, uint32_t slot) {
@@ -33,6 +34,23 @@ void report_closed(struct table *t, uint32_t slot, enum close_reason reason) {
     }
 }
 
+static void tell_tunnels(struct table *t, struct event *event, uint16_t path) {
+    struct hop hops[HOPS_MAX];
+    event->opened.hops = paths_hops(&t->paths, path, hops);
+    event->opened.outer = t->outer + t->outer_used;
+    for (uint8_t i = 0; i < event->opened.hops; i++) {
+        uint8_t *told = t->outer + t->outer_used;
+        memcpy(told, hops[i].source, 16);
+        memcpy(told + 16, hops[i].destination, 16);
+        put_le32(told + 32, hops[i].id);
+        told[36] = hops[i].kind;
+        told[37] = hops[i].version;
+        told[38] = told[39] = 0;
+        t->outer_used += HOP_BYTES;
+        assert(t->outer_used <= OUTER_BYTES);
+    }
+}
+
 void report_opened(struct table *t, uint32_t slot, uint16_t interface, bool midstream) {
     const struct flow *flow = &t->flows[slot];
     const struct key *key = &flow->key;
@@ -43,7 +61,8 @@ void report_opened(struct table *t, uint32_t slot, uint16_t interface, bool mids
     memcpy(event->opened.responder, high ? key->low : key->high, 16);
     event->opened.initiator_port = high ? key->high_port : key->low_port;
     event->opened.responder_port = high ? key->low_port : key->high_port;
-    event->opened.vlan = key->vlan_version & 0x7fff;
+    event->opened.vlan = paths_vlan(&t->paths, key_path(key));
+    tell_tunnels(t, event, key_path(key));
     event->opened.interface = interface;
     event->opened.address_size = key_is_ipv4(key) ? 4 : 16;
     event->opened.protocol = key->protocol;

@@ -24,7 +24,7 @@ static_assert(sizeof(struct flow) + BUCKETS_PER_FLOW_MAX * sizeof(struct bucket)
               "a flow and its part of the index keep to the bound");
 
 static inline bool events_fit(const struct table *t) {
-    return t->event_count + EVENTS_PER_FRAME < EVENTS && (!t->lanes || lane_rows_fit(t->lanes));
+    return t->event_count + EVENTS_PER_FRAME < EVENTS && t->outer_used + HOPS_MAX * HOP_BYTES <= OUTER_BYTES && (!t->lanes || lane_rows_fit(t->lanes));
 }
 
 static void report(struct table *t, uint32_t slot, enum close_reason reason) {
@@ -43,6 +43,7 @@ static void close_flow(struct table *t, uint32_t slot, enum close_reason reason)
     flow->older = t->free_slot;
     t->free_slot = slot;
     t->size--;
+    paths_drop(&t->paths, key_path(&flow->key));
 }
 
 /* -- clock -------------------------------------------------------------------------------------------------------- */
@@ -144,6 +145,7 @@ static uint32_t open_flow(struct table *t, const struct staged *s) {
     index_add(&t->index, s->hash, slot);
     t->size++;
     t->counters[COUNT_flows]++;
+    paths_use(&t->paths, key_path(&flow->key));
 
     bool midstream = packet->protocol == PROTOCOL_TCP && !(packet->flags & TCP_SYN);
     if (t->lanes)
@@ -221,10 +223,15 @@ static inline void stage_key(const struct table *t, struct staged *s) {
     memcpy(s->key.high, s->from_high ? packet->source : packet->destination, 16);
     s->key.low_port = s->from_high ? packet->destination_port : packet->source_port;
     s->key.high_port = s->from_high ? packet->source_port : packet->destination_port;
-    s->key.vlan_version = (uint16_t)(packet->vlan | (packet->version == 6 ? 0x8000 : 0));
+    s->key.path_version = (uint16_t)(packet->path | (packet->version == 6 ? 0x8000 : 0));
     s->key.protocol = packet->protocol;
     s->key.zero = 0;
     s->hash = hash_key(t->seed, &s->key, packet->version == 4);
+}
+
+/* Whether a packet's key is made ahead: fragments get their ports, and tunnels their number, when it is their turn. */
+static inline bool is_plain(const struct staged *s) {
+    return s->result == DECODE_OK && s->packet.fragment == FRAGMENT_WHOLE && !s->packet.hop_count;
 }
 
 /* Decode a frame and ask for the index line it will need. Changes nothing in the table. */
@@ -239,20 +246,33 @@ static inline void stage(const struct table *t, struct staged *s, const uint8_t 
         return;
     }
     s->result = (uint8_t)decode_frame(data + start, captured, s->wire, le16(entry + 20), &s->packet);
-    if (s->result != DECODE_OK || s->packet.fragment != FRAGMENT_WHOLE) return;
+    if (!is_plain(s)) return;
     stage_key(t, s);
     __builtin_prefetch(index_home(&t->index, s->hash));
 }
 
 /* Ask for the flow that the index names first, most often the right one. */
 static inline void stage_flow(const struct table *t, const struct staged *s) {
-    if (s->result != DECODE_OK || s->packet.fragment != FRAGMENT_WHOLE) return;
+    if (!is_plain(s)) return;
     uint32_t slot = index_home(&t->index, s->hash)->slot;
     if (!slot) return;
     const char *flow = (const char *)&t->flows[slot - 1];
     __builtin_prefetch(flow, 1);
     __builtin_prefetch(flow + 64, 1);
     __builtin_prefetch(flow + 128, 1);
+}
+
+static void process_late(struct table *t, struct staged *s) {
+    struct packet *packet = &s->packet;
+    if (packet->hop_count) packet->path = paths_enter(&t->paths, packet);
+    paths_use(&t->paths, packet->path);
+    if (packet->fragment == FRAGMENT_WHOLE || fragments_assign(&t->fragments, t->clock, packet)) {
+        stage_key(t, s);
+        process(t, s);
+    } else {
+        t->counters[COUNT_frames_orphan_fragment]++;
+    }
+    paths_drop(&t->paths, packet->path);
 }
 
 /* False when the events do not fit; nothing is counted then. */
@@ -275,20 +295,16 @@ static inline bool unstage(struct table *t, struct staged *s) {
         t->counters[dropped[s->result]]++;
         return true;
     }
-    if (s->packet.fragment != FRAGMENT_WHOLE) {
-        if (!fragments_assign(&t->fragments, t->clock, &s->packet)) {
-            t->counters[COUNT_frames_orphan_fragment]++;
-            return true;
-        }
-        stage_key(t, s);
-    }
-    process(t, s);
+    if (is_plain(s))
+        process(t, s);
+    else
+        process_late(t, s);
     return true;
 }
 
 /* Events and rows are made anew. */
 static void settle(struct table *t) {
-    t->event_count = 0;
+    t->event_count = t->outer_used = 0;
     t->barrier = false;
     if (t->lanes) lane_settle(t->lanes);
 }
@@ -366,14 +382,15 @@ struct lanes *table_lanes(struct table *t) { return t->lanes; }
 uint32_t table_size(const struct table *t) { return t->size; }
 
 uint64_t table_counter(const struct table *t, enum counter counter) {
-    return counter == COUNT_fragments_displaced ? t->fragments.displaced : t->counters[counter];
+    if (counter == COUNT_fragments_displaced) return t->fragments.displaced;
+    return counter == COUNT_tunnels_full ? t->paths.full : t->counters[counter];
 }
 
 /* -- life --------------------------------------------------------------------------------------------------------- */
 
 size_t table_memory(uint32_t capacity) {
     return sizeof(struct table) + capacity * sizeof(struct flow) + index_buckets(capacity) * sizeof(struct bucket) +
-           fragments_memory();
+           fragments_memory() + paths_memory();
 }
 
 struct table *table_new(const struct table_settings *settings) {
@@ -388,13 +405,14 @@ struct table *table_new(const struct table_settings *settings) {
     t->active = t->half_open = t->lingering = list_empty();
     t->flows = memory_new(settings->capacity * sizeof *t->flows);
     bool index = index_new(&t->index, settings->capacity), fragments = fragments_new(&t->fragments, t->seed);
+    bool paths = paths_new(&t->paths, t->seed);
     bool lanes = true;
     if (settings->lanes) {
         t->lanes = lanes_new(settings->lanes, settings->capacity, t->seed);
         lanes = t->lanes;
     }
     t->settings.lanes = NULL;
-    if (t->flows && index && fragments && lanes) return t;
+    if (t->flows && index && fragments && paths && lanes) return t;
     table_free(t);
     return NULL;
 }
@@ -404,6 +422,7 @@ void table_free(struct table *t) {
     memory_free(t->flows, t->settings.capacity * sizeof *t->flows);
     index_free(&t->index);
     fragments_free(&t->fragments);
+    paths_free(&t->paths);
     lanes_free(t->lanes);
     free(t);
 }

@@ -13,6 +13,8 @@ enum {
                                  three flows that leave the fast lane, with the payloads kept of them */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
+    HOP_BYTES = 40,           /* a tunnel around an opened flow: two addresses of 16 bytes, u32 id, kind, IP version, 0 */
+    OUTER_BYTES = 512 * HOP_BYTES, /* room for those of one batch of events */
     FLOW_BYTES_MAX = 256,     /* what a flow may take in the table, its part of the index included */
 };
 
@@ -31,6 +33,7 @@ enum {
     X(frames_orphan_fragment) \
     X(frames_other_interface) \
     X(fragments_displaced)    \
+    X(tunnels_full)           \
     X(flows_evicted)          \
     X(flows_evicted_halfopen) \
     X(follows_ended)          \
@@ -65,6 +68,8 @@ struct event {
             uint16_t vlan;
             uint16_t interface;
             uint8_t address_size; /* 4 or 16 */
+            uint8_t hops;         /* tunnels around it */
+            const uint8_t *outer; /* HOP_BYTES each, outermost first, in the table until the next call */
             uint8_t protocol;
             bool midstream;
         } opened;

@@ -8,6 +8,7 @@
 #include "index.h"
 #include "lane.h"
 #include "list.h"
+#include "paths.h"
 #include "table.h"
 
 enum { BATCH = 16 }; /* frames decoded ahead, so that the memory they need is on its way */
@@ -49,12 +50,15 @@ struct table {
 
     struct index index;
     struct fragments fragments;
+    struct paths paths;
 
     struct lanes *lanes; /* NULL where every flow's events are reported */
 
     uint64_t counters[COUNTERS];
     struct event events[EVENTS];
     size_t event_count;
+    uint8_t outer[OUTER_BYTES]; /* the tunnels of opened flows that the events tell of */
+    size_t outer_used;
     struct staged batch[BATCH];
     bool barrier; /* the caller has to look at the events before the next frame */
 };

@@ -12,8 +12,10 @@ from collections import OrderedDict
 from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows._reference_decode import ACK, FIN, RST, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
+from flowsonar.flows._reference_paths import Paths
 from flowsonar.flows._reference_stream import Stream
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
+from flowsonar.flows.hops import pack_hop
 from flowsonar.model import FRAME_SIZE, Block
 
 __all__ = [
@@ -59,6 +61,7 @@ COUNTERS = (
     "frames_orphan_fragment",
     "frames_other_interface",
     "fragments_displaced",
+    "tunnels_full",
     "flows_evicted",
     "flows_evicted_halfopen",
     "follows_ended",
@@ -171,6 +174,7 @@ class ReferenceTable:
         self._free = list(range(settings.capacity - 1, -1, -1))
         self._generations = [0] * settings.capacity
         # In the order of insertion: clock, protocol and ports of a first fragment.
+        self._paths = Paths()
         self._fragments: OrderedDict[tuple[object, ...], tuple[int, int, int, int]] = OrderedDict()
         # Never goes back. Packet time + _shift, where that does not go back.
         self._clock = 0
@@ -203,10 +207,15 @@ class ReferenceTable:
             except DroppedFrame as dropped:
                 count[_DROPS[dropped.reason]] += 1
                 continue
+            if packet.hops:
+                packet.path = self._paths.enter(packet.vlan, packet.hops, packet.source, packet.destination)
+                count["tunnels_full"] = self._paths.full
+            self._paths.use(packet.path)
             if self._assign_fragment(packet):
                 self._packet(packet, interface)
             else:
                 count["frames_orphan_fragment"] += 1
+            self._paths.drop(packet.path)
         return self._take()
 
     def expire(self, now_ns: int) -> list[FlowEvent]:
@@ -265,7 +274,7 @@ class ReferenceTable:
         """Remember a first fragment's ports, give them to a later one; False when they are not known."""
         if packet.fragment is Fragment.WHOLE:
             return True
-        key = (packet.source, packet.destination, packet.vlan, packet.fragment_id, packet.fragment_protocol)
+        key = (packet.source, packet.destination, packet.path, packet.fragment_id, packet.fragment_protocol)
         if packet.fragment is Fragment.LATER:
             known = self._fragments.get(key)
             if known is None or self._clock - known[0] > FRAGMENT_TIMEOUT_NS:
@@ -280,7 +289,7 @@ class ReferenceTable:
 
     def _packet(self, packet: Packet, interface: int) -> None:
         source, destination = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
-        key = (packet.protocol, packet.vlan, min(source, destination), max(source, destination))
+        key = (packet.protocol, packet.path, min(source, destination), max(source, destination))
         flow = self._flows.get(key)
         syn = bool(packet.flags & SYN)
         if flow is not None and flow.reason is not None and syn and not self._same_start(flow, source, packet):
@@ -329,6 +338,7 @@ class ReferenceTable:
         self._flows[key] = flow
         self._list_of(flow)[flow.identifier] = flow
         self._counters["flows"] += 1
+        self._paths.use(packet.path)
         self._events.append(
             Opened(
                 flow=flow.identifier,
@@ -341,6 +351,7 @@ class ReferenceTable:
                 vlan=packet.vlan,
                 interface=interface,
                 midstream=packet.protocol == TCP and not packet.flags & SYN,
+                outer=b"".join(pack_hop(hop) for hop in self._paths.hops(packet.path)),
             )
         )
         return flow
@@ -469,6 +480,7 @@ class ReferenceTable:
         del self._flows[flow.key]
         del self._list_of(flow)[flow.identifier]
         self._free.append(flow.identifier & 0xFFFFFFFF)
+        self._paths.drop(flow.key[1])
 
     def _report(self, flow: _Flow, reason: CloseReason) -> None:
         self._events.append(

@@ -1,6 +1,7 @@
 """From a frame to addresses, ports and payload, in plain Python: specification of decode.c.
 
-The decoder is a loop over layers with a depth bound, so a tunnel is one more case that goes round again.
+The decoder is a loop over layers with a depth bound; a tunnel goes round again. Where what is inside a tunnel is no
+packet, the packet around it stays.
 Every read is checked against two ends: what was captured (a cut packet is `truncated`) and what the headers and the
 wire length allow (a header that reaches beyond it is `malformed`).
 """
@@ -8,6 +9,8 @@ wire length allow (a header that reaches beyond it is `malformed`).
 from __future__ import annotations
 
 from enum import IntEnum
+
+from flowsonar.flows._reference_tunnels import HOPS_MAX, Hop, may_be_tunnel, read_tunnel
 
 __all__ = ["ACK", "FIN", "MAX_LAYERS", "RST", "SYN", "Drop", "DroppedFrame", "Fragment", "Packet", "decode"]
 
@@ -62,7 +65,9 @@ class Packet:
         "fragment_id",
         "fragment_protocol",
         "has_vlan",
+        "hops",
         "ip_bytes",
+        "path",
         "payload",
         "payload_wire",
         "protocol",
@@ -78,6 +83,9 @@ class Packet:
         self.protocol = 0
         self.vlan = 0
         self.has_vlan = False
+        # Tunnels around it, outermost first; and the number that stands for them, or the VLAN.
+        self.hops: list[Hop] = []
+        self.path = 0
         self.fragment = Fragment.WHOLE
         # With `source`, `destination` and the VLAN: which packet a fragment belongs to (RFC 791, RFC 8200 4.5).
         self.fragment_id = self.fragment_protocol = 0
@@ -92,13 +100,15 @@ class Packet:
 class _Cursor:
     """A place in a frame: `at` <= `end` (captured) <= `limit` (what is there on the wire)."""
 
-    __slots__ = ("at", "end", "frame", "limit")
+    __slots__ = ("at", "end", "exact", "frame", "limit")
 
     def __init__(self, frame: bytes, wire: int) -> None:
         self.frame = frame
         self.at = 0
         self.end = len(frame)
         self.limit = max(wire, len(frame))
+        # The next IP packet fills what is there to its last byte.
+        self.exact = False
 
     def need(self, count: int) -> None:
         if self.at + count > self.limit:
@@ -124,8 +134,38 @@ class _Cursor:
 def decode(frame: bytes, wire: int, linktype: int) -> Packet:
     """One captured frame of `wire` bytes on the wire; raises DroppedFrame."""
     cursor, packet = _Cursor(frame, wire), Packet()
-    layer, number = "link", linktype
-    for _ in range(MAX_LAYERS):
+    left = _layers(cursor, packet, "link", linktype, MAX_LAYERS)
+    while packet.fragment is Fragment.WHOLE and may_be_tunnel(
+        packet.protocol, packet.source_port, packet.destination_port
+    ):
+        found = read_tunnel(cursor, packet.protocol, packet.source_port, packet.destination_port)
+        if found is None:
+            break
+        if found.length is not None:
+            cursor.bound(found.length)
+        if cursor.at + found.size > cursor.end:
+            break
+        if len(packet.hops) == HOPS_MAX:
+            raise DroppedFrame(Drop.LAYERS)
+        inner = Packet()
+        inner.hops = [*packet.hops, Hop(found.kind, packet.source, packet.destination, found.id)]
+        inner.vlan, inner.has_vlan = packet.vlan, packet.has_vlan
+        cursor.at += found.size
+        cursor.exact = found.exact
+        try:
+            left = _layers(cursor, inner, found.layer, found.number, left)
+        except DroppedFrame as dropped:
+            if dropped.reason is Drop.LAYERS:
+                raise
+            break  # what is inside is no packet: the guess was wrong, or it was not captured
+        packet = inner
+    packet.path = packet.vlan
+    return packet
+
+
+def _layers(cursor: _Cursor, packet: Packet, layer: str, number: int, left: int) -> int:
+    """Go through layers until a packet is whole; give how many more may be looked at."""
+    while left:
         if layer == "link":
             layer, number = _link(cursor, number)
         elif layer == "type":
@@ -145,7 +185,8 @@ def decode(frame: bytes, wire: int, linktype: int) -> Packet:
         elif layer == "transport":
             layer, number = _transport(cursor, packet, number)
         if layer == "done":
-            return packet
+            return left
+        left -= 1
     raise DroppedFrame(Drop.LAYERS)
 
 
@@ -289,6 +330,14 @@ def _ip(cursor: _Cursor) -> tuple[str, int]:
     return ("ipv4" if version == 4 else "ipv6"), 0
 
 
+def _must_fit(cursor: _Cursor, length: int) -> None:
+    """An IP packet of this length (0: it says none) must be what a tunnel brought."""
+    there = cursor.limit - cursor.at
+    if length != there if cursor.exact else length > there:
+        raise DroppedFrame(Drop.MALFORMED)
+    cursor.exact = False
+
+
 def _ipv4(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
     """RFC 791. A total length of 0 comes from segmentation offload: then the frame's length counts."""
     cursor.need(20)
@@ -296,6 +345,8 @@ def _ipv4(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
     if cursor.u8(0) >> 4 != 4 or header < 20:
         raise DroppedFrame(Drop.MALFORMED)
     total = cursor.u16(2)
+    if packet.hops:
+        _must_fit(cursor, total)
     if total:
         if total < header:
             raise DroppedFrame(Drop.MALFORMED)
@@ -321,6 +372,8 @@ def _ipv6(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
     cursor.need(40)
     if cursor.u8(0) >> 4 != 6:
         raise DroppedFrame(Drop.MALFORMED)
+    if packet.hops:
+        _must_fit(cursor, 40 + cursor.u16(4) if cursor.u16(4) else 0)
     if cursor.u16(4):
         cursor.bound(40 + cursor.u16(4))
     packet.ip_bytes = cursor.limit - cursor.at
@@ -332,7 +385,7 @@ def _ipv6(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
 
 
 def _transport(cursor: _Cursor, packet: Packet, version: int) -> tuple[str, int]:
-    """One header after IP. Tunnels (GRE, IP in IP) will be cases here that return another layer."""
+    """One header after IP."""
     protocol = packet.protocol
     if protocol == _AH or (version == 6 and protocol in (_HOP_BY_HOP, _ROUTING, _DESTINATION)):
         cursor.need(8)
@@ -354,6 +407,7 @@ def _transport(cursor: _Cursor, packet: Packet, version: int) -> tuple[str, int]
         if length:
             cursor.bound(length)
         _payload(cursor, packet, 8)
+        cursor.at += 8
     elif protocol == SCTP:
         cursor.need(12)
         _ports(cursor, packet)

@@ -40,6 +40,8 @@ class Opened(NamedTuple):
     interface: int
     midstream: bool
     """TCP without a SYN or SYN-ACK: who is initiator is not known, the sender of this packet stands in."""
+    outer: bytes = b""
+    """The tunnels that the flow runs in, outermost first, as `flows.hops` packs them."""
 
 
 class Established(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from flowsonar.flows.events import Closed, Opened
+from flowsonar.flows.hops import hop_names
 from flowsonar.model import UNKNOWN, Endpoint, Evidence, FlowKey
 from flowsonar.passive import PassiveFlow
 
@@ -27,6 +28,7 @@ class Followed:
         "flow",
         "from_cache",
         "handshake_ns",
+        "hops",
         "interface",
         "key",
         "midstream",
@@ -47,6 +49,7 @@ class Followed:
         self.first_ns = opened.time_ns
         self.interface = opened.interface
         self.midstream = opened.midstream
+        self.hops = hop_names(opened.outer) if opened.outer else ()
         self.evidence: list[Evidence] = []
         self.verdict = UNKNOWN
         self.verdict_ms: float | None = None

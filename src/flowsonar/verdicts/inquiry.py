@@ -138,6 +138,8 @@ class Inquiry:
         """Ask the next endpoint of a flow that is still unsure; `flow.waiting` says whom, if anybody."""
         if not self.asking or not flow.established or flow.key.transport not in _ASKABLE:
             return
+        if flow.hops:
+            return  # outside its tunnel an address may be another host's, or nobody's
         if flow.verdict.confidence is _CONFIRMED and not is_opaque(flow.verdict):
             return
         if self._may_be_data(flow, now_ns):

@@ -203,7 +203,7 @@ class Tracker:
     # -- flows --------------------------------------------------------------------------------------------------
 
     def _opened(self, event: Opened, now_ns: int) -> None:
-        number, _, protocol, initiator, initiator_port, responder, responder_port, vlan, _, _ = event
+        number, _, protocol, initiator, initiator_port, responder, responder_port, vlan, *_ = event
         key = FlowKey(
             TRANSPORTS.get(protocol, _OTHER),
             address_text(initiator),
@@ -226,7 +226,7 @@ class Tracker:
         if evidence is not None:
             self._was_announced(flow, evidence, now_ns)
             return
-        if self._cache is not None:
+        if self._cache is not None and not flow.hops:
             self._from_cache(flow, now_ns)
 
     def _established(self, event: Established, now_ns: int) -> None:
@@ -298,6 +298,7 @@ class Tracker:
                 flow.midstream,
                 _REASONS[reason],
                 self._interface(flow),
+                flow.hops,
             )
         )
 
@@ -331,7 +332,7 @@ class Tracker:
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
             self.records.append(self._record(flow, now_ns))
-        if self._cache is not None and self._live:
+        if self._cache is not None and self._live and not flow.hops:
             self._learn(flow, now_ns)
 
     def _record(self, flow: Followed, now_ns: int) -> FlowRecord:
@@ -344,6 +345,7 @@ class Tracker:
             verdict_ms=flow.verdict_ms,
             midstream=flow.midstream,
             interface=self._interface(flow),
+            hops=flow.hops,
             counters=FlowCounters(first_ns=flow.first_ns, last_ns=now_ns),
         )
 
