@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "dns.h"
+#include "gquic.h"
 #include "http.h"
+#include "quic.h"
 #include "tls.h"
 
 #define REQUIRE(condition) \
@@ -95,6 +97,50 @@ static void fuzz_http(const uint8_t *data, size_t size) {
     }
 }
 
+static void fuzz_gquic(const uint8_t *data, size_t size) {
+    struct gquic_header header;
+    struct gquic_hello hello;
+    if (gquic_read_header(data, size, &header)) {
+        REQUIRE(header.at <= size);
+        touch(header.connection, 8);
+        touch(header.version, header.version ? 4u + 4u * (header.versions ? header.versions - 1u : 0) : 0);
+        if (gquic_find_hello(data, size, header.at, &hello)) touch(hello.name, hello.name_size);
+    } else {
+        REQUIRE(!gquic_is_header(data, size));
+    }
+    if (!gquic_read_hello(data, size, &hello)) return;
+    touch(hello.name, hello.name_size);
+    touch(hello.agent, hello.agent_size);
+}
+
+/* The bytes as a datagram; then as places and pieces of a handshake. What is behind a tag no fuzzer makes: frames are
+   tested in tests/native. */
+static void fuzz_quic(const uint8_t *data, size_t size) {
+    static struct quic_initials initials;
+    struct quic_packet packets[QUIC_PACKETS_MAX];
+    memset(&initials, 0, sizeof initials);
+    quic_is_long_header(data, size);
+    REQUIRE(quic_negotiation(data, size) <= 64);
+    size_t count = quic_read_packets(data, size, packets);
+    for (size_t i = 0; i < count; i++) {
+        REQUIRE(packets[i].start < packets[i].at && packets[i].at <= packets[i].end && packets[i].end <= size);
+        touch(packets[i].destination, packets[i].destination_size);
+        touch(packets[i].source, packets[i].source_size);
+        touch(packets[i].token, packets[i].token_size);
+        if (packets[i].kind == QUIC_INITIAL) quic_open(&initials, data, &packets[i], 0);
+    }
+    for (size_t at = 0; size - at >= 4; at += 4) { /* pieces in any order */
+        size_t length = data[at + 2] < size - at - 4 ? data[at + 2] : size - at - 4;
+        quic_pieces_add(&initials.crypto[0], (uint64_t)(data[at] << 8 | data[at + 1]), data + at + 4, length);
+    }
+    const struct quic_pieces *pieces = &initials.crypto[0];
+    REQUIRE(pieces->count <= QUIC_PIECES_MAX);
+    for (uint8_t i = 0; i < pieces->count; i++) {
+        REQUIRE(pieces->runs[i].begin < pieces->runs[i].end && pieces->runs[i].end <= QUIC_CRYPTO_MAX);
+        REQUIRE(!i || pieces->runs[i - 1].end < pieces->runs[i].begin);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -105,6 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     switch (data[0] >> 1) {
     case 1: fuzz_dns(exact, size - 1); break;
     case 2: fuzz_http(exact, size - 1); break;
+    case 3: fuzz_gquic(exact, size - 1); break;
+    case 4: fuzz_quic(exact, size - 1); break;
     default: fuzz_tls(exact, size - 1, data[0] & 1); break;
     }
     free(exact);

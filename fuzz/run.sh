@@ -8,7 +8,7 @@ python=${PYTHON:-.venv/bin/python}
 native=src/flowsonar/_native
 harnesses="flowtable codecs"
 flowtable="framing decode tunnels paths table tcp payload report index stream fragments memory lane classify patterns dfa shapes store dns http"
-codecs="tls ja4 sha256 cpu dns http"
+codecs="tls ja4 sha256 cpu dns http aes quic_keys quic gquic"
 mkdir -p fuzz/out
 # Without the tests' environment it starts from nothing, and finds less in the same time.
 "$python" fuzz/seeds.py fuzz/out/corpus || echo "no seeds: run make test first" >&2

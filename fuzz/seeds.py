@@ -10,6 +10,7 @@ from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
 from tests.flows.tunnels import TUNNELS
 from tests.native.test_codecs_dns import SAMPLES as DNS
 from tests.native.test_codecs_http import SAMPLES as HTTP
+from tests.native.test_codecs_quic import SAMPLES as QUIC
 from tests.native.test_codecs_tls import SAMPLES as TLS
 from tests.native.test_framing_reference import enhanced, record, ring
 
@@ -29,6 +30,8 @@ def codec_seeds() -> dict[str, bytes]:
         found[f"tls-message-{number}"] = b"\x01" + data[5:]
     found |= {f"dns-{number}": b"\x02" + data for number, data in enumerate(DNS)}
     found |= {f"http-{number}": b"\x04" + data for number, data in enumerate(HTTP)}
+    for number, data in enumerate(QUIC):
+        found |= {f"gquic-{number}": b"\x06" + data, f"quic-{number}": b"\x08" + data}
     return found
 
 

@@ -234,5 +234,11 @@ PyMethodDef codecs_methods[] = {
     {"codec_http_looks", codec_http_looks, METH_VARARGS, "looks(data): request, response, host"},
     {"codec_http_request", codec_http_request, METH_VARARGS, "request(data): see http.h"},
     {"codec_http_response", codec_http_response, METH_VARARGS, "response(data): see http.h"},
+    {"codec_aes", codec_aes, METH_VARARGS, "aes(key, block): the block encrypted"},
+    {"codec_gcm_open", codec_gcm_open, METH_VARARGS, "gcm_open(key, iv, header, sealed): None where the tag is wrong"},
+    {"codec_quic_looks", codec_quic_looks, METH_VARARGS, "looks(data): long header, versions offered, packets"},
+    {"codec_quic_connection", codec_quic_connection, METH_VARARGS, "connection(datagrams): sides and handshake bytes"},
+    {"codec_quic_pieces", codec_quic_pieces, METH_VARARGS, "pieces([(offset, data)]): taken or not, and the head"},
+    {"codec_gquic", codec_gquic, METH_VARARGS, "gquic(data): see gquic.h"},
     {NULL, NULL, 0, NULL},
 };

@@ -7,4 +7,11 @@
 
 extern PyMethodDef codecs_methods[];
 
+PyObject *codec_aes(PyObject *module, PyObject *args);
+PyObject *codec_gcm_open(PyObject *module, PyObject *args);
+PyObject *codec_quic_looks(PyObject *module, PyObject *args);
+PyObject *codec_quic_connection(PyObject *module, PyObject *args);
+PyObject *codec_quic_pieces(PyObject *module, PyObject *args);
+PyObject *codec_gquic(PyObject *module, PyObject *args);
+
 #endif

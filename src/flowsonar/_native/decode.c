@@ -161,7 +161,7 @@ static enum layer decode_ip(struct cursor *c) {
 }
 
 /* Whether an IP packet of this length (0: it says none) is what a tunnel brought. */
-static bool fits(struct cursor *c, uint32_t length) {
+__attribute__((noinline)) static bool fits(struct cursor *c, uint32_t length) {
     bool exact = c->exact;
     c->exact = false;
     return exact ? length == c->limit - c->at : length <= c->limit - c->at;
@@ -346,7 +346,9 @@ static inline enum layer decode_transport(struct cursor *c, struct packet *packe
     }
 }
 
-static enum layer decode_layers(struct cursor *c, struct packet *packet, enum layer layer, int *left) {
+/* Twice in the program: most frames have no tunnel, and go through the one in decode_frame. */
+static inline __attribute__((always_inline)) enum layer decode_layers(struct cursor *c, struct packet *packet,
+                                                                      enum layer layer, int *left) {
     for (; *left > 0; --*left) {
         switch (layer) {
         case LAYER_LINK: layer = decode_link(c); break;
@@ -368,7 +370,7 @@ static enum layer decode_layers(struct cursor *c, struct packet *packet, enum la
 
 /* Look into tunnels as long as there are any. Where what is inside is no packet, the packet around it stays: the guess
    was wrong, or its inside was not captured. */
-static enum decode_result decode_inside(struct cursor *c, struct packet *packet, int *left) {
+__attribute__((noinline)) static enum decode_result decode_inside(struct cursor *c, struct packet *packet, int *left) {
     for (;;) {
         struct packet outer;
         memcpy(&outer, packet, offsetof(struct packet, hops));

@@ -40,6 +40,8 @@ MAX_PACKETS: Final = 8
 """Packets read of one datagram: Initial, 0-RTT, Handshake, and a few more."""
 MAX_FRAMES: Final = 512
 """Frames read of one packet, runs of padding counted as one."""
+MAX_INITIAL: Final = 4096
+"""A longer Initial is not opened: no path carries one unless on loopback."""
 MAX_ID: Final = 20
 
 
@@ -242,6 +244,8 @@ class Initials:
         """
         whole = datagram[packet.start : packet.end]
         at = packet.at - packet.start
+        if len(whole) > MAX_INITIAL:
+            return None
         if self._keys is not None:
             for side in (likely_side, 1 - likely_side):
                 payload = self._keys[side].open(whole, at)
