@@ -13,7 +13,7 @@ from typing import Final
 from flowsonar import limits
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Evidence, Side, Transport
-from flowsonar.passive import evidence
+from flowsonar.passive import dtls, evidence
 from flowsonar.passive.counted import CountedFlow, counts
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
@@ -376,6 +376,7 @@ class PassiveReader:
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
         if matches:
             judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
+            judged = (dtls.told(flow, judged[0], data), *judged[1:])
             done = self._both_spoke(flow) and flow.likely and not _PRELUDES & flow.services.keys()
             if done:
                 flow.finish()

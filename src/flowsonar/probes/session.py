@@ -256,7 +256,7 @@ class Session:
             service=signature.service, name="starttls", transport=Transport.TCP, steps=(), starttls=True, rarity=9
         )
         if self._exchange.standing(None) is not None:  # go on where the conversation is
-            dialogue = _Dialogue(probe, self._signatures)
+            dialogue = _Dialogue(probe, self._signatures, self._pick)
             for step in signature.starttls[:-1]:
                 before = next((reply for reply in self._judge.replies if self._holds(step, reply)), None)
                 if before is None:
@@ -265,7 +265,7 @@ class Session:
             dialogue.first = False
             yield from self._go_through(Ask(probe, UPGRADE_S), dialogue, whole=True)
         if self.seen.tls is not TlsState.OPEN and self.seen.spent < self._max_probes:
-            dialogue = _Dialogue(probe, self._signatures)
+            dialogue = _Dialogue(probe, self._signatures, self._pick)
             yield from self._go_through(Ask(probe, UPGRADE_S, fresh=True), dialogue, whole=True)
 
     def _tidy(self, dialogue: _Dialogue, line: Line) -> Talk[None]:

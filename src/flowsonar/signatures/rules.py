@@ -11,6 +11,7 @@ from flowsonar.model import Confidence, Layer
 from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
+from flowsonar.signatures.prefilter import expression_of
 
 __all__ = ["Database", "Match", "Pattern", "Rule", "filled"]
 
@@ -122,10 +123,13 @@ class Database:
             condition = rule.condition
             if condition.unless is not None:
                 rule.unless = expressions.setdefault(condition.unless, len(expressions))
-            if condition.pattern is None:
+            expression = condition.pattern
+            if expression is None:
+                expression = expression_of(condition.fields)
+            if expression is None:
                 plain.append(rule)
                 continue
-            index = expressions.setdefault(condition.pattern, len(expressions))
+            index = expressions.setdefault(expression, len(expressions))
             by_expression[index] = (*by_expression.get(index, ()), rule)
         sources = list(expressions)
         self.engine = HyperscanEngine(sources, cache) if kind == "hyperscan" else Re2Engine(sources)

@@ -1,0 +1,40 @@
+"""What a DTLS hello tells beside its service: the name, the fingerprint, and whether it is to carry media."""
+
+from __future__ import annotations
+
+from flowsonar.errors import MalformedError
+from flowsonar.model import Evidence
+from flowsonar.passive.flow import PassiveFlow
+from flowsonar.protocols import dtls, tls
+from flowsonar.protocols.ja4 import ja4
+
+__all__ = ["told"]
+
+
+def told(flow: PassiveFlow, evidence: Evidence, data: bytes) -> Evidence:
+    """The evidence with what the hello in `data` says, if it is DTLS; the flow takes its name and ALPN."""
+    if evidence.service != "dtls":
+        return evidence
+    try:
+        hello = dtls.read_hello(data)
+    except MalformedError:
+        return evidence
+    if isinstance(hello, tls.ClientHello):
+        flow.name = hello.server_name or flow.name
+        flow.alpn = hello.alpn or flow.alpn
+        parts = [f"ClientHello, DTLS {dtls.version_name(hello.version)}"]
+        if hello.server_name:
+            parts.append(f"SNI {hello.server_name}")
+        if hello.alpn:
+            parts.append("ALPN " + " ".join(hello.alpn))
+        if dtls.USE_SRTP in hello.extensions:
+            parts.append("use_srtp: keys for media (WebRTC)")
+        if hello.complete:
+            parts.append(f"JA4 {ja4(hello, 'd')}")
+    elif isinstance(hello, tls.ServerHello):
+        parts = [f"ServerHello, DTLS {dtls.version_name(hello.version)}, cipher {hello.cipher:04x}"]
+        if hello.alpn:
+            parts.append(f"ALPN {hello.alpn}")
+    else:
+        return evidence
+    return evidence._replace(detail=", ".join(parts))
