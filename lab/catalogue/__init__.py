@@ -16,10 +16,10 @@ QUICK = frozenset(
     }
 )  # fmt: skip
 """Programs that CI asks: those of the laboratory itself."""
-_NO_FAMILY = frozenset({"__main__", "endpoints", "entry", "offers"})
 
 
 def families() -> dict[str, tuple[Entry, ...]]:
-    """The programs of each module of this folder."""
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name not in _NO_FAMILY)
-    return {name: importlib.import_module(f"{__name__}.{name}").PROGRAMS for name in names}
+    """The programs of each module of this folder that has some."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "__main__")
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module.PROGRAMS for name, module in modules.items() if hasattr(module, "PROGRAMS")}
