@@ -74,5 +74,6 @@ async def probe(*targets: str, settings: Settings | None = None) -> AsyncIterato
     from flowsonar.app import Probing
     from flowsonar.probes.targets import parse_target
 
-    async for record in Probing([one for text in targets for one in parse_target(text)], settings):
+    expressions = [parse_target(text) for text in targets]
+    async for record in Probing((one for expression in expressions for one in expression), settings):
         yield record
