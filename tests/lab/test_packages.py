@@ -1,8 +1,10 @@
 """The list of packages."""
 
+import shutil
 from pathlib import Path
 
-from lab.packages import missing, parse
+import pytest
+from lab.packages import absent, missing, parse, unpacked
 
 LIST = Path(__file__).parents[2] / "lab" / "packages.txt"
 
@@ -23,3 +25,12 @@ def test_the_list_names_each_package_once_as_debian_does() -> None:
     names = [package for package, _ in parse(LIST.read_text())]
     assert len(names) == len(set(names))
     assert all(name == name.lower() and " " not in name for name in names)
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="not Debian")
+def test_a_package_that_is_not_installed_is_absent() -> None:
+    assert absent(["dpkg", "no-such-package-anywhere"]) == ["no-such-package-anywhere"]
+
+
+def test_unpacked_packages_have_a_folder_each() -> None:
+    assert unpacked("a") != unpacked("b")
