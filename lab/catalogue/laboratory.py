@@ -42,7 +42,9 @@ PROGRAMS: tuple[Entry, ...] = (
     Entry(
         name="python-http", start=named(web.python_http, "Python http.server|SimpleHTTPServer", _python), program="/"
     ),
-    Entry(name="vsftpd", start=named(ftp.vsftpd, "vsFTPd", _of("dpkg-query", "-W", "vsftpd")), packages=("vsftpd", "lftp")),
+    Entry(
+        name="vsftpd", start=named(ftp.vsftpd, "vsFTPd", _of("dpkg-query", "-W", "vsftpd")), packages=("vsftpd", "lftp")
+    ),
     Entry(name="pyftpdlib", start=named(ftp.pyftpdlib, "pyftpdlib"), packages=("lftp",)),
     Entry(
         name="openssh",
