@@ -48,6 +48,10 @@ class TokenBucket:
         self._fill(now_s)
         self._tokens -= 1.0
 
+    def spend(self) -> None:
+        """Take one token at the time of the last call."""
+        self._tokens -= 1.0
+
     def _fill(self, now_s: float) -> None:
         if now_s > self._at_s:
             self._tokens = min(self.burst, self._tokens + (now_s - self._at_s) * self.rate)
@@ -92,11 +96,13 @@ class Budget:
 
     def take(self, address: str, now_s: float) -> float:
         """Book one packet to `address`; it may leave after the returned seconds."""
-        delay_s = self.delay_s(address, now_s)
+        backoff = self._backoffs.get(address)
+        delay_s = 0.0 if backoff is None else max(0.0, backoff.until_s - now_s)
+        for bucket in (self._all, self._host(address, now_s), self._prefix(address, now_s)):
+            needs_s = bucket.delay_s(now_s)
+            bucket.spend()
+            delay_s = max(delay_s, needs_s)
         self.waited += delay_s > 0.0
-        self._all.take(now_s)
-        self._host(address, now_s).take(now_s)
-        self._prefix(address, now_s).take(now_s)
         return delay_s
 
     def refused(self, address: str, now_s: float) -> None:

@@ -141,6 +141,7 @@ class Channel:
 
     def cancel(self) -> None:
         """End it here and now; `done` is not called."""
+        self._state, self.due_s = _IDLE, IDLE
         self.close()
         talk, self._talk, self._done = self._talk, None, None
         if talk is not None:
@@ -148,8 +149,8 @@ class Channel:
 
     def close(self) -> None:
         """End the connection: FIN, or RST where unread bytes are left, as the kernel does."""
-        self._state, self.due_s = _IDLE, IDLE
         if self._socket is not None:
+            self._state, self.due_s = _IDLE, IDLE
             self._reactor.remove(self._descriptor)
             self._socket.close()
             self._socket = None

@@ -323,6 +323,10 @@ class Planner:
                 listen_s += LISTEN_NO_ALPN_S  # who speaks HTTP would have offered it
         return clamp(listen_s, LISTEN_FLOOR_S, LISTEN_CEILING_S)
 
+    def listen_s(self, question: Question, seen: Seen, over: Layer | None) -> float:
+        """How long to listen on a connection that stands, now that its round trip is known."""
+        return min(self._listen_s(question, seen, over), self._left_s(seen))
+
     # -- UDP ----------------------------------------------------------------------------------------------------
 
     def _datagram(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:

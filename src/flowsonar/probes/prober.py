@@ -259,7 +259,7 @@ class Prober:
 
     def _pump(self) -> None:
         """Start what may start now; the heaviest first, as the budget of all lets them."""
-        if self._pumping:
+        if self._pumping or not len(self._scheduler):
             return  # a conversation that ended at once asks for the next one: the loop below goes on anyway
         self._pumping = True
         try:

@@ -153,8 +153,11 @@ class Session:
         exchange, seen = self._exchange, self.seen
         line = exchange.standing(move.over)
         if line is None:
-            yield from exchange.open(move.over, "listen")
-            return  # the round trip is known now: the planner says how long
+            line = yield from exchange.open(move.over, "listen")
+            seconds = self._planner.listen_s(self._question, seen, move.over) if line is not None else 0.0
+            if line is None or seconds <= 0.0:
+                return  # the planner says what then
+            move = Listen(seconds, move.over)
         if seen.tried and seen.elapsed_s + move.seconds >= self._planner.timeout_s:
             seen.patient = True
         asked = self._judge.last_asked(move.over) if line.said else None

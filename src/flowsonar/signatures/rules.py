@@ -19,6 +19,8 @@ _GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _REMEMBERED = 512
 """Matches a rule keeps ready; then it forgets them all."""
+_LENGTHS = 8192
+"""Lengths for which rules are remembered; then all are forgotten."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
 
 Pattern = PayloadPattern | ReplyPattern | ProductPattern
@@ -145,7 +147,7 @@ class Database:
         hits: Collection[int] = self._candidates(data)
         if self._verify:
             hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
-        by_length = self._by_length.get(len(data))
+        by_length = self._by_length.get(len(data), reply)
         if not hits and not by_length:
             return []
         given = Bytes(data, reply, echo)
@@ -172,16 +174,26 @@ class _LengthIndex:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._ranges = [(*(rule.condition.length or (0, 1 << 30)), rule) for rule in rules]
-        self._known: dict[int, tuple[Rule, ...]] = {}
-        """Filled as lengths are met: what is matched is at most `SCAN_BYTES` long."""
+        self._known: dict[tuple[int, str, str], tuple[Rule, ...]] = {}
+        """Filled as lengths and questions are met."""
 
-    def get(self, length: int) -> tuple[Rule, ...]:
-        """Rules that admit the length."""
-        found = self._known.get(length)
+    def get(self, length: int, reply: Reply | None) -> tuple[Rule, ...]:
+        """Rules that admit the length, and the question that was answered: most are about one question only."""
+        key = (length, "", "") if reply is None else (length, reply.probe, reply.transport)
+        found = self._known.get(key)
         if found is None:
-            found = tuple(rule for low, high, rule in self._ranges if low <= length <= high)
-            self._known[length] = found
+            if len(self._known) >= _LENGTHS:
+                self._known.clear()
+            found = self._known[key] = tuple(
+                rule for low, high, rule in self._ranges if low <= length <= high and _may_answer(rule, reply)
+            )
         return found
+
+
+def _may_answer(rule: Rule, reply: Reply | None) -> bool:
+    if reply is None:
+        return True
+    return rule.transport in (None, reply.transport) and (not rule.after or reply.probe in rule.after)
 
 
 def filled(product: Product, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
