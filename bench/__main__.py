@@ -12,6 +12,7 @@ from bench.matching import matching
 from bench.packets import core, packets
 from bench.recorded import recorded
 from bench.start import start
+from bench.throughput import throughput
 
 
 def main() -> None:
@@ -19,13 +20,14 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="where corpus and tools lie")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="captures and peers are kept here")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["packets", "core", "asking", "matching", "recorded", "start"])
+    parser.add_argument("--only", choices=["packets", "core", "asking", "throughput", "matching", "recorded", "start"])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {
         "packets": ("Packet path, whole programs on one core", lambda: packets(args.shared, args.out, args.runs)),
         "core": ("C core alone", lambda: core(args.shared, args.out)),
         "asking": ("Asking, loopback", asking),
+        "throughput": ("Asking a thousand ports", lambda: throughput(args.runs)),
         "matching": ("Matching", matching),
         "recorded": ("Recorded banners", lambda: recorded(args.shared / "corpus/recog")),
         "start": ("Start", lambda: start(args.runs)),
