@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "dns.h"
 #include "http.h"
 #include "lane_state.h"
@@ -12,6 +13,7 @@ enum {
     KEY_QUIET = 1 << 1,
     KEY_NAME = 1 << 2,  /* an HTTP request that tells a host */
     KEY_DNS = 1 << 3,   /* two bits: see enum dns_kind */
+    KEY_TLS = 1 << 6,
     KEY_SKYPE = 1 << 5, /* has the shape of a Skype datagram, but a pattern holds */
 };
 
@@ -51,7 +53,7 @@ static bool is_echo(const struct seen *seen, const struct stored *other) {
 
 /* -- rules --------------------------------------------------------------------------------------------------------- */
 
-static bool add(struct classified *what, const void *bytes, size_t size) {
+bool classify_add(struct classified *what, const void *bytes, size_t size) {
     if (size > sizeof what->key - what->key_size) return false;
     memcpy(what->key + what->key_size, bytes, size);
     what->key_size += size;
@@ -60,7 +62,7 @@ static bool add(struct classified *what, const void *bytes, size_t size) {
 
 static bool add_text(struct classified *what, const uint8_t *text, size_t size) {
     uint16_t mark[2] = {UINT16_MAX, (uint16_t)size};
-    return size <= LINES_MAX && add(what, mark, sizeof mark) && add(what, text, size);
+    return size <= LINES_MAX && classify_add(what, mark, sizeof mark) && classify_add(what, text, size);
 }
 
 /* The rules that hold; where they tell what they capture, the lines it stands in, or all. */
@@ -70,7 +72,7 @@ static bool add_rules(struct patterns *patterns, const struct flow *flow, const 
     const uint16_t ports[2] = {flow->key.low_port, flow->key.high_port};
     if (!patterns_hold(patterns, data, size, ports, names, &holding)) return false;
     *none = !holding.count;
-    if (!add(what, holding.rules, holding.count * sizeof *holding.rules)) return false;
+    if (!classify_add(what, holding.rules, holding.count * sizeof *holding.rules)) return false;
     if (!holding.open) return true;
     if (!holding.in_line) return add_text(what, data, size);
     for (int i = 0; i < 2; i++)
@@ -84,9 +86,15 @@ static bool add_rules(struct patterns *patterns, const struct flow *flow, const 
 static bool for_codecs(const struct seen *seen, const struct flow *flow, const struct stored *other) {
     const uint8_t *data = seen->data;
     uint32_t size = seen->size;
-    if (size >= 2 && data[1] == 3 && data[0] >= 0x14 && data[0] <= 0x17) return true;  /* TLS */
     if (size >= 4 && data[0] & 0x80 && data[2] == 1 && data[3] == 3) return true;      /* SSL 2's framing, Skype's */
     return has_port(flow, 53) || is_echo(seen, other) || (other && starts(other->data, other->size, "PRI * HTTP/2"));
+}
+
+/* What Skype's login begins with, in TLS's clothes. */
+static bool is_login(const uint8_t *data, size_t size) {
+    static const uint8_t answer[] = {0x16, 3, 1, 0, 0x4a, 2, 0, 0, 0x46, 3, 1, 0x40, 0x1b, 0x48, 0x60};
+    bool empty = size >= 5 && data[1] == 3 && data[2] == 1 && !data[3] && !data[4];
+    return empty || (size >= sizeof answer && memcmp(data, answer, sizeof answer) == 0);
 }
 
 static bool has_text(const uint8_t *data, size_t size, const char *text) {
@@ -94,6 +102,15 @@ static bool has_text(const uint8_t *data, size_t size, const char *text) {
     for (size_t i = 0; i + length <= size; i++)
         if (data[i] == (uint8_t)text[0] && memcmp(data + i, text, length) == 0) return true;
     return false;
+}
+
+/* The host of what is a request; false where only Python can say. */
+static bool take_host(const uint8_t *data, size_t size, struct classified *what) {
+    if (!http_is_request(data, size)) return true;
+    if (has_text(data, size < 256 ? size : 256, "/ui/")) return false; /* Skype's own */
+    what->name_size = http_host_of(data, size, &what->name);
+    if (what->name_size) what->key[0] |= KEY_NAME;
+    return true;
 }
 
 static enum classify_result classify_segment(struct table *t, uint32_t slot, const struct seen *seen,
@@ -104,13 +121,23 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     bool midstream = lane->flags & LANE_MIDSTREAM, none;
     const uint8_t *data = seen->data;
     size_t size = seen->size;
-    if (!lane->counts[seen->direction]) {
+    uint16_t flags = shapes_at(l->shapes, lane->node)->flags;
+    bool first = !lane->counts[seen->direction], alone = first && !lane->counts[1 - seen->direction];
+    if (flags & SHAPE_TLS || (first && classify_starts_tls(data, size))) {
+        if (flags & SHAPE_TLS ? first && is_echo(seen, first_of(l, lane, 1 - seen->direction))
+                              : !alone || is_login(data, size))
+            return CLASSIFY_PYTHON;
+        what->key[0] |= KEY_TLS;
+        bool read = flags & (seen->direction ? SHAPE_READ_RESPONDER : SHAPE_READ_INITIATOR);
+        return classify_tls(t, slot, seen, read, what);
+    }
+    if (first) {
         if (for_codecs(seen, &t->flows[slot], first_of(l, lane, 1 - seen->direction))) return CLASSIFY_PYTHON;
     } else if (!midstream) { /* a message in pieces */
-        const struct stored *first = first_of(l, lane, seen->direction);
-        if (!first) return CLASSIFY_PYTHON;
-        size_t before = first->size < FIRST_BYTES ? first->size : FIRST_BYTES;
-        memcpy(l->joined, first->data, before);
+        const struct stored *begun = first_of(l, lane, seen->direction);
+        if (!begun) return CLASSIFY_PYTHON;
+        size_t before = begun->size < FIRST_BYTES ? begun->size : FIRST_BYTES;
+        memcpy(l->joined, begun->data, before);
         memcpy(l->joined + before, data, size);
         data = l->joined;
         size += before;
@@ -118,11 +145,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     if (starts_followed(&t->settings, data, (uint32_t)size) ||
         (size == sizeof bare_404 - 1 && starts(data, size, bare_404)))
         return CLASSIFY_PYTHON;
-    if (http_is_request(data, size)) {
-        if (has_text(data, size < 256 ? size : 256, "/ui/")) return CLASSIFY_PYTHON;
-        what->name_size = http_host_of(data, size, &what->name);
-        if (what->name_size) what->key[0] |= KEY_NAME;
-    }
+    if (!take_host(data, size, what)) return CLASSIFY_PYTHON;
     bool names = seen->direction == 1 || midstream;
     return add_rules(l->patterns[0], &t->flows[slot], data, size, names, what, &none) ? CLASSIFIED : CLASSIFY_PYTHON;
 }
@@ -169,12 +192,24 @@ static bool like_quic(const uint8_t *data, size_t size) {
     if (size < 7) return false;
     if (data[0] & 0x80) {
         if (!(data[1] | data[2] | data[3] | data[4])) return true; /* version negotiation */
-        if (!(data[0] & 0x40)) return false;
-        size_t at = 6u + data[5];
-        bool ids = data[5] <= 20 && at < size && data[at] <= 20 && at + 1 + data[at] <= size;
-        return ids || starts(data + 1, size - 1, "Q046");
+        uint32_t version = be32(data + 1);
+        bool reserved = (version & 0x0f0f0f0f) == 0x0a0a0a0a, draft = version >> 8 == 0xff0000;
+        bool known = version == 1 || version == 0x6b3343cf || version >> 8 == 0xfaceb0;
+        return data[0] & 0x40 && (reserved || draft || known || data[1] == 'Q' || data[1] == 'T');
     }
     return size >= 19 && (data[0] & 0xc9) == 0x09 && (data[9] == 'Q' || data[9] == 'T');
+}
+
+static bool is_media_port(uint16_t port) {
+    return port >= 1024 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
+}
+
+/* Whether it may be media or a tunnel, which are told by several datagrams: RTP's version, or numbers that count. */
+static bool like_sequence(const struct flow *flow, const uint8_t *data, size_t size) {
+    if (size >= 8 && (data[0] & 0xc0) == 0x80 && is_media_port(flow->key.low_port) && is_media_port(flow->key.high_port))
+        return true;
+    if (size >= 32 && be32(data) == 0x04000000 && !be32(data + 12)) return true;
+    return size >= 24 && has_port(flow, 4500) && be32(data) >= 256;
 }
 
 static enum classify_result classify_datagram(struct table *t, uint32_t slot, const struct seen *seen,
@@ -184,12 +219,12 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none;
-    if (like_quic(seen->data, seen->size)) return CLASSIFY_PYTHON;
+    if (like_quic(seen->data, seen->size) || like_sequence(flow, seen->data, seen->size)) return CLASSIFY_PYTHON;
     if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
         !classify_names_port(flow->key.high_port))
         what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));
     if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
-    if (first && is_echo(seen, other)) return CLASSIFY_PYTHON;
+    if ((first && is_echo(seen, other)) || !take_host(seen->data, seen->size, what)) return CLASSIFY_PYTHON;
     if (!add_rules(l->patterns[1], flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
     if (first && !other && like_skype(flow, seen)) {
         if (none) return CLASSIFY_ENTANGLED;
@@ -203,10 +238,20 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
 bool classify_doubtful(const struct table *t, uint32_t slot) {
     const struct lanes *l = t->lanes;
     const struct lane *lane = &l->flows[slot];
+    uint16_t flags = shapes_at(l->shapes, lane->node)->flags;
     if (t->flows[slot].key.protocol != PROTOCOL_TCP || !(lane->counts[0] || lane->counts[1])) return false;
-    if (shapes_at(l->shapes, lane->node)->flags & SHAPE_TOLD) return false;
+    if (flags & SHAPE_TOLD) return false;
     const struct stored *answer = first_of(l, lane, 1);
     return l->doubt || (answer && answer->size == 14); /* protocols/skype.py: HANDSHAKE_LENGTH */
+}
+
+/* Whether it may be of a call: what names media, and any SIP, which may do so later. */
+static bool like_call(const struct seen *seen, bool first) {
+    static const char *const begins[] = {"SIP/2.0 ", "INVITE ", "ACK ", "UPDATE ", "PRACK ", "RTSP/1.0 "};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (starts(seen->data, seen->size, begins[i])) return true;
+    if (!first || seen->size < 12 || seen->data[0] < 'A' || seen->data[0] > 'Z') return false;
+    return has_text(seen->data, seen->size < 256 ? seen->size : 256, " SIP/2.0");
 }
 
 enum classify_result classify(struct table *t, uint32_t slot, const struct seen *seen, struct classified *what) {
@@ -218,9 +263,12 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     what->key_size = 2;
     what->name = what->hello = NULL;
     what->name_size = what->hello_size = 0;
+    what->quiet = false;
+    if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return CLASSIFY_ENTANGLED;
     if (shapes_at(l->shapes, lane->node)->flags >> (seen->direction ? 7 : 6) & 1) {
         what->key[0] |= KEY_QUIET;
-        if (protocol == PROTOCOL_TCP) return CLASSIFIED;
+        what->quiet = protocol == PROTOCOL_TCP;
+        if (what->quiet) return CLASSIFIED;
     }
     if (classify_doubtful(t, slot)) return CLASSIFY_PYTHON;
     if (protocol == PROTOCOL_TCP) return classify_segment(t, slot, seen, what);

@@ -15,9 +15,21 @@ struct classified {
     size_t key_size;
     const uint8_t *name, *hello; /* texts that go with the flow, where it has any */
     size_t name_size, hello_size;
+    bool quiet; /* Python would not look at it either */
 };
 
 enum classify_result classify(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
+
+/* Append to the key; false where there is no room. */
+bool classify_add(struct classified *what, const void *bytes, size_t size);
+
+/* classify_tls.c */
+bool classify_starts_tls(const uint8_t *data, size_t size);
+/* `read`: the direction's first message is. */
+enum classify_result classify_tls(struct table *table, uint32_t slot, const struct seen *seen, bool read,
+                                  struct classified *what);
+/* Whether something was gathered of a direction whose first message is not read: its end is for Python. */
+bool classify_tls_waits(const struct table *table, uint32_t slot, uint16_t flags);
 
 /* Whether the end of a flow is for Python: its bytes are of nothing known, and may be of a host's that runs Skype. */
 bool classify_doubtful(const struct table *table, uint32_t slot);

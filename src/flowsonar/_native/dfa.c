@@ -36,7 +36,9 @@ struct dfa {
     uint32_t instruction_count, state_room, member_room;
     struct instruction *instructions;
     uint8_t (*sets)[DFA_SET_SIZE];
-    uint16_t (*steps)[256]; /* by state and byte */
+    uint16_t *steps; /* by state and class of the byte */
+    uint8_t class_of[256]; /* bytes that no set tells apart are one class */
+    uint32_t classes;
     struct state *states;
     uint32_t *members;
     uint32_t heads[HEADS];
@@ -47,12 +49,17 @@ struct dfa {
     /* The set that is being made, as a list and as marks; and the one it is made from. */
     uint32_t *set, *from, *stack, *found;
     uint32_t set_count, found_count;
-    uint64_t *marks;
+    uint32_t *marks; /* the round in which an instruction was added last */
+    uint32_t round;
     size_t memory;
 };
 
 static inline bool is_word(uint8_t byte) {
     return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || byte == '_' || (byte >= 'a' && byte <= 'z');
+}
+
+static inline uint16_t *step_at(struct dfa *d, uint16_t state, uint8_t byte) {
+    return &d->steps[(size_t)(state & ~MATCHES) * d->classes + d->class_of[byte]];
 }
 
 static inline bool in_set(const struct dfa *d, uint32_t set, uint8_t byte) {
@@ -62,7 +69,10 @@ static inline bool in_set(const struct dfa *d, uint32_t set, uint8_t byte) {
 /* -- sets of instructions ------------------------------------------------------------------------------------------ */
 
 static void set_clear(struct dfa *d) {
-    memset(d->marks, 0, (d->instruction_count + 63) / 64 * sizeof *d->marks);
+    if (++d->round == 0) { /* once in four milliards */
+        memset(d->marks, 0, d->instruction_count * sizeof *d->marks);
+        d->round = 1;
+    }
     d->set_count = d->found_count = 0;
 }
 
@@ -77,8 +87,8 @@ static void set_add(struct dfa *d, uint32_t first, struct place place) {
     d->stack[depth++] = first;
     while (depth) {
         uint32_t at = d->stack[--depth];
-        if (d->marks[at >> 6] >> (at & 63) & 1) continue;
-        d->marks[at >> 6] |= UINT64_C(1) << (at & 63);
+        if (d->marks[at] == d->round) continue;
+        d->marks[at] = d->round;
         const struct instruction *i = &d->instructions[at];
         if (d->work) d->work--;
         bool wait = false, pass = false;
@@ -153,7 +163,7 @@ static uint16_t state_of_set(struct dfa *d, bool word, bool *forgot) {
     memcpy(d->members + state->at, d->set, d->set_count * sizeof *d->set);
     memcpy(d->members + state->at + d->set_count, d->found, d->found_count * sizeof *d->found);
     d->member_count += size;
-    memset(d->steps[number], 0, sizeof d->steps[number]);
+    memset(d->steps + (size_t)number * d->classes, 0, d->classes * sizeof *d->steps);
     *head = number;
     return (uint16_t)(number | (d->found_count ? MATCHES : 0));
 }
@@ -199,7 +209,7 @@ static uint16_t step(struct dfa *d, uint16_t before, uint8_t byte, bool *forgot)
             set_add(d, instruction->next, (struct place){0});
     }
     uint16_t after = state_of_set(d, is_word(byte), forgot);
-    if (!*forgot) d->steps[before & ~MATCHES][byte] = after;
+    if (!*forgot) *step_at(d, before, byte) = after;
     return after;
 }
 
@@ -229,7 +239,7 @@ bool dfa_scan(struct dfa *d, const uint8_t *data, size_t size, struct dfa_hits *
     if (at == DEAD_STATE) return true;
     if (!take_state(d, at, 0, hits)) return false;
     for (size_t i = 0; i < size; i++) {
-        uint16_t next = d->steps[at & ~MATCHES][data[i]];
+        uint16_t next = *step_at(d, at, data[i]);
         if (next == UNKNOWN_STATE) {
             bool forgot = false;
             if (!d->work) return false;
@@ -264,17 +274,44 @@ static bool well_formed(const uint8_t *program, size_t size, uint32_t count, uin
     return true;
 }
 
+static bool has(const uint8_t *set, uint32_t byte) { return set[byte >> 3] >> (byte & 7) & 1; }
+
+/* Tell bytes apart that some set, or a word's edge, tells apart; how many classes there are. */
+static uint32_t classes_of(const uint8_t *sets, uint32_t count, uint8_t class_of[256]) {
+    uint32_t classes = 1;
+    memset(class_of, 0, 256);
+    for (uint32_t set = 0; set <= count; set++) {
+        uint16_t inside[256]; /* by class: its number for bytes in the set, plus one */
+        bool outside[256] = {false};
+        memset(inside, 0, sizeof inside);
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            bool in = set < count ? has(sets + (size_t)set * DFA_SET_SIZE, byte) : is_word((uint8_t)byte);
+            if (!in) outside[class_of[byte]] = true;
+        }
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            uint8_t class = class_of[byte];
+            bool in = set < count ? has(sets + (size_t)set * DFA_SET_SIZE, byte) : is_word((uint8_t)byte);
+            if (!in || !outside[class]) continue;
+            if (!inside[class]) inside[class] = (uint16_t)(++classes);
+            class_of[byte] = (uint8_t)(inside[class] - 1);
+        }
+    }
+    return classes;
+}
+
 static size_t rounded(size_t size) { return (size + 63) & ~(size_t)63; }
 
 struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_t states) {
     uint32_t sets;
     assert(states > FIRST_STATE && states < MATCHES);
     if (!well_formed(program, size, count, &sets)) return NULL;
+    uint8_t class_of[256];
+    uint32_t classes = classes_of(program + (size_t)count * DFA_INSTRUCTION_SIZE, sets, class_of);
     uint32_t members = states * MEMBERS_PER_STATE > 4 * count ? states * MEMBERS_PER_STATE : 4 * count;
     size_t sizes[] = {sizeof(struct dfa), count * sizeof(struct instruction), (size_t)sets * DFA_SET_SIZE,
-                      (size_t)states * 512, states * sizeof(struct state), members * sizeof(uint32_t),
+                      (size_t)states * classes * sizeof(uint16_t), states * sizeof(struct state), members * sizeof(uint32_t),
                       count * sizeof(uint32_t), count * sizeof(uint32_t), (2 * (size_t)count + 2) * sizeof(uint32_t),
-                      2 * (size_t)count * sizeof(uint32_t), ((size_t)count + 63) / 64 * sizeof(uint64_t)};
+                      2 * (size_t)count * sizeof(uint32_t), count * sizeof(uint32_t)};
     enum { PARTS = sizeof sizes / sizeof *sizes };
     size_t total = 0;
     for (int i = 0; i < PARTS; i++) total += rounded(sizes[i]);
@@ -289,14 +326,16 @@ struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_
     d->member_room = members;
     d->instructions = (struct instruction *)(void *)part[1];
     d->sets = (uint8_t(*)[DFA_SET_SIZE])(void *)part[2];
-    d->steps = (uint16_t(*)[256])(void *)part[3];
+    d->steps = (uint16_t *)(void *)part[3];
+    d->classes = classes;
+    memcpy(d->class_of, class_of, sizeof class_of);
     d->states = (struct state *)(void *)part[4];
     d->members = (uint32_t *)(void *)part[5];
     d->set = (uint32_t *)(void *)part[6];
     d->from = (uint32_t *)(void *)part[7];
     d->stack = (uint32_t *)(void *)part[8];
     d->found = (uint32_t *)(void *)part[9];
-    d->marks = (uint64_t *)(void *)part[10];
+    d->marks = (uint32_t *)(void *)part[10];
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *at = program + (size_t)i * DFA_INSTRUCTION_SIZE;
         d->instructions[i] = (struct instruction){le32(at + 4), le32(at + 8), le32(at) >> 8, at[0]};

@@ -13,7 +13,7 @@
 #define SECOND_NS UINT64_C(1000000000)
 #define ANNOUNCED_EARLY_NS (2 * SECOND_NS) /* limits.ANNOUNCED_EARLY_S */
 
-enum { HOST_PLACES = 2 * LANE_HOSTS, GUESS_INITIATOR = 1 << 16, GUESS_RESPONDER = 2 << 16 };
+enum { QUIET_BYTES = 16, HOST_PLACES = 2 * LANE_HOSTS, GUESS_INITIATOR = 1 << 16, GUESS_RESPONDER = 2 << 16 };
 
 /* -- hosts --------------------------------------------------------------------------------------------------------- */
 
@@ -97,11 +97,13 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
     lane->flags = (uint16_t)(LANE_FAST | (midstream ? LANE_MIDSTREAM : 0) | (swapped ? LANE_SWAPPED : 0));
 }
 
-static bool keep(struct table *t, uint32_t slot, const struct seen *seen) {
+/* Keep a payload for those after it, and for the slow lane; of one that nobody looks at, enough to be counted. */
+static bool keep(struct table *t, uint32_t slot, const struct seen *seen, bool quiet) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
+    size_t size = quiet && seen->size > QUIET_BYTES ? QUIET_BYTES : seen->size;
     if (lane->stored == LANE_STORED_MAX) return false;
-    uint32_t piece = store_take(l->store, seen->size);
+    uint32_t piece = store_take(l->store, size);
     if (piece == STORE_NONE) {
         l->counts.no_room++;
         return false;
@@ -113,7 +115,7 @@ static bool keep(struct table *t, uint32_t slot, const struct seen *seen) {
     stored->wire_length = seen->wire_length;
     stored->index = seen->index;
     stored->direction = (uint8_t)seen->direction;
-    memcpy(stored->data, seen->data, seen->size);
+    memcpy(stored->data, seen->data, size);
     if (lane->last == STORE_NONE)
         lane->first = piece;
     else
@@ -166,9 +168,10 @@ static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const stru
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     uint16_t flags = shapes_at(l->shapes, node)->flags;
+    if (flags & SHAPE_NAMED && !what->name_size) return false;
     if (flags & SHAPE_NAMED && !keep_text(l, &lane->name, what->name, what->name_size)) return false;
-    if (flags & SHAPE_HELLO && !keep_text(l, &lane->hello, what->hello, what->hello_size)) return false;
-    if (!keep(t, slot, seen)) return false;
+    if (what->hello && !keep_text(l, &lane->hello, what->hello, what->hello_size)) return false;
+    if (!keep(t, slot, seen, what->quiet)) return false;
     lane->node = node;
     if (flags & SHAPE_LABELS) {
         uint64_t first_ns = t->flows[slot].first_ns;
@@ -221,7 +224,7 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     if (fast) leave(t, slot, true);
     lane->node = node;
     if (flags & SHAPE_DONE) lane->flags |= LANE_DONE;
-    if (!keep(t, slot, seen)) {
+    if (!keep(t, slot, seen, what.quiet)) {
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
         forget_payloads(l, lane);
         node = SHAPES_NONE;
@@ -264,12 +267,19 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
     l->counts.flows++;
 }
 
+/* Whether only Python can say what the end of a flow means. */
+static bool needs_python(const struct table *t, uint32_t slot) {
+    const struct lane *lane = &t->lanes->flows[slot];
+    if (lane->flags & LANE_DONE) return false;
+    return classify_doubtful(t, slot) || classify_tls_waits(t, slot, shapes_at(t->lanes->shapes, lane->node)->flags);
+}
+
 void lane_closes(struct table *t, uint32_t slot, int reason) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     const struct flow *flow = &t->flows[slot];
     uint32_t node = SHAPES_NONE;
-    if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && classify_doubtful(t, slot))) {
+    if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && needs_python(t, slot))) {
         if (lane->flags & LANE_FAST) leave(t, slot, false);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
     }

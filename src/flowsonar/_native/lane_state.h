@@ -6,6 +6,7 @@
 
 #include "lane.h"
 #include "store.h"
+#include "tls.h"
 
 /* Bits of lane.flags. */
 enum {
@@ -46,7 +47,9 @@ struct lanes {
     bool host_used[2 * LANE_HOSTS];
     uint8_t hosts[2 * LANE_HOSTS][16];
     uint8_t joined[JOINED_MAX]; /* the first payload and a later one */
-    uint8_t text[STORE_DATA_MAX];
+    uint8_t text[STORE_DATA_MAX]; /* of a hello */
+    uint8_t gathered[4 * STORE_DATA_MAX];
+    struct tls_hello hello;
     struct lane_counts counts;
     size_t row_count;
     struct row rows[ROWS];

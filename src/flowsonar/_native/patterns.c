@@ -6,7 +6,7 @@
 #include "bytes.h"
 #include "dfa.h"
 
-enum { STATES = 3072 };
+enum { STATES = 12288 };
 
 enum field_kind { FIELD_EQUALS, FIELD_ANY, FIELD_BETWEEN, FIELD_THERE, FIELD_LENGTH_EXACT, FIELD_LENGTH_CUT,
                   FIELD_LENGTH_MORE, FIELD_PORTS, FIELD_KINDS };

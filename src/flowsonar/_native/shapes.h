@@ -22,7 +22,9 @@ enum shape_flags {
     SHAPE_NAMED = 1 << 4,   /* the name that goes with the flow is what this payload gives */
     SHAPE_TOLD = 1 << 5,    /* some service is known: the port number does not matter any more */
     SHAPE_QUIET = 1 << 6,   /* two bits: what comes next in that direction is not looked at */
-    SHAPE_HELLO = 1 << 8,   /* the text of this payload's hello is part of the verdict */
+    SHAPE_TLS = 1 << 8,     /* what comes next is read as TLS */
+    SHAPE_READ_INITIATOR = 1 << 9, /* this direction's first message is read, or given up */
+    SHAPE_READ_RESPONDER = 1 << 10,
 };
 
 struct shape {

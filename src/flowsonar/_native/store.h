@@ -1,4 +1,4 @@
-/* Copies of payloads and texts of flows in the fast lane, in pieces of three sizes. No allocation but at the start. */
+/* Copies of payloads and texts of flows in the fast lane, in pieces of a few sizes. No allocation but at the start. */
 #ifndef FLOWSONAR_STORE_H
 #define FLOWSONAR_STORE_H
 

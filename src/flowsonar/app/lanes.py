@@ -21,7 +21,7 @@ from flowsonar import _native
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.flows.table import FlowTable
 from flowsonar.model import Announcement, Block, FlowRecord, Transport, Verdict
-from flowsonar.outputs.eve import interface_text, proto, verdict_template
+from flowsonar.outputs.eve import HELLO, interface_text, proto, verdict_template
 from flowsonar.passive import PassiveFlow, PassiveReader
 from flowsonar.signatures import SignatureSet
 from flowsonar.signatures.programs import native_tables
@@ -33,7 +33,7 @@ __all__ = ["LaneTable", "Lanes", "lane_tables", "lanes_wanted"]
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
-        "rank", "said", "query",
+        "rank", "said", "query", "tls",
     }
 )  # fmt: skip
 """State of a passive flow that its path tells. All else that is set makes it one for Python."""
@@ -53,6 +53,9 @@ class Shape(IntFlag):
     TOLD = 32
     QUIET_INITIATOR = 64
     QUIET_RESPONDER = 128
+    TLS = 256
+    READ_INITIATOR = 512
+    READ_RESPONDER = 1024
 
 
 class LaneTable(FlowTable, Protocol):
@@ -221,7 +224,11 @@ class Lanes:
             known |= Shape.DONE
         if passive.services:
             known |= Shape.TOLD
-        if not passive.done:
+        if passive.tls is not None:
+            known |= Shape.TLS
+            known |= Shape.READ_INITIATOR if passive.tls.read[0] else 0
+            known |= Shape.READ_RESPONDER if passive.tls.read[1] else 0
+        elif not passive.done:
             if self._reader.ignores_next(passive, 0):
                 known |= Shape.QUIET_INITIATOR
             if self._reader.ignores_next(passive, 1):
@@ -233,6 +240,11 @@ class Lanes:
         if record.flow_id != flow.flow or record.hops or record.verdict.name != flow.passive.name:
             return 0
         evidence = tuple(one._replace(data=b"") for one in record.verdict.evidence)
+        hellos = [at for at, one in enumerate(evidence) if one.signature == "tls/client-hello"]
+        if len(hellos) > 1:
+            return 0
+        for at in hellos:
+            evidence = (*evidence[:at], evidence[at]._replace(detail=HELLO), *evidence[at + 1 :])
         named = proto(record.key.transport, record.key.initiator_address)
         return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
 
