@@ -379,3 +379,11 @@ def test_a_dialogue_tidies_up_after_it_was_confirmed() -> None:
     assert labels(answer) == [("tunnel", "confirmed")]
     assert answer.datagrams == 2
     assert script.lines[-2] == "<< tunnel/open: CLOSE"
+
+
+def test_a_tarpit_is_named_and_given_up():
+    script = Script([[b"2`BZe25S+it\r\n"], [b"l:a|jKk|\r\n"], [b"x%\r\n"], [b"7&2\r\n"], [b"oo\r\n"], [b"p0\r\n"]])
+    answer = play(script, question())
+    assert labels(answer) == []
+    assert any(one.signature == "tarpit" for one in answer.evidence)
+    assert answer.connections <= 5

@@ -24,6 +24,14 @@ _SERVICES_PER_REPLY: Final = 4
 _STRANGE_REPLIES: Final = 2
 """Replies nobody knows that are kept as evidence."""
 _REPLIES_KEPT: Final = 8
+_DRIP_BYTES: Final = 64
+_TARPIT: Final = Evidence(
+    kind=EvidenceKind.BEHAVIOUR,
+    service=None,
+    confidence=Confidence.UNKNOWN,
+    signature="tarpit",
+    detail="says a few bytes that mean nothing, whatever is asked, and goes on: perhaps a tarpit",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +309,9 @@ class Judge:
             self.best, self.best_service = Confidence.CONFIRMED, "tls"
         if self.best.rank >= Confidence.LIKELY.rank and self.best_service != "tls":
             return
+        drips = [reply for _, reply in self._strange if _is_drip(reply)]
+        if len(drips) >= _STRANGE_REPLIES and drips[0].message != drips[-1].message:
+            self._keep(_TARPIT)
         for asked, reply in self._strange:
             self._keep(
                 Evidence(
@@ -411,6 +422,11 @@ def _tells_tls(reply: Reply, matches: Sequence[Match]) -> bool:
         if _is_last_word(match, None) and looks_like_tls(reply.data):
             return False
     return suggests_tls(reply.data)
+
+
+def _is_drip(reply: Reply) -> bool:
+    """A few bytes on a connection that goes on."""
+    return reply.transport is Transport.TCP and len(reply.data) < _DRIP_BYTES and not reply.closed
 
 
 def _weakened(match: Match, told: str) -> Match:
