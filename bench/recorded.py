@@ -39,8 +39,8 @@ __all__ = ["Missed", "recorded", "run"]
 Answer = Callable[[bytes], bytes | None]
 """What a stand-in says to a message; None: nothing."""
 _ODD_PORT = 4444
-_PORTS = {"x11.vendor": 6000}
-"""Who is asked on its own port: X11 is asked nowhere else."""
+_PORTS = {"sip_header.server": 5060, "sip_header.user_agent": 5060, "x11.vendor": 6000}
+"""Who is asked on its own port: on others X11 is not asked, and SIP over TCP, silent to all else, late."""
 
 
 class Server(NamedTuple):
@@ -163,7 +163,7 @@ def _mysql_error(text: bytes) -> Server:
 
 def _x11(text: bytes) -> Server:
     vendor = text + bytes(-len(text) % 4)
-    fixed = b"\0" * 8 + bytes.fromhex("00000002 ffff1f00 00010000") + len(text).to_bytes(2, "little")
+    fixed = b"\0" * 4 + bytes.fromhex("00000002 ffff1f00 00010000") + len(text).to_bytes(2, "little")
     body = fixed + bytes.fromhex("ffff 0100 0000 2020 08ff 00000000")[:14] + vendor + bytes(48)
     head = b"\x01\x00\x0b\x00\x00\x00" + (len(body) // 4).to_bytes(2, "little")
     return Server(answer=lambda message: head + body if message[:1] in (b"l", b"B") else None)
