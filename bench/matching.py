@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
 from flowsonar.model import Side, Transport
+from flowsonar.signatures import Matcher, Reply
 
 __all__ = ["matching"]
 
@@ -22,6 +24,10 @@ PAYLOADS = {
     ),
 }
 CALLS = 20_000
+SIZES = (64, 256, 1024, 4096, 16384, 65536)
+"""Bytes of the replies: a page behind HTTP's header, and random bytes."""
+HEAD = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nContent-Type: text/html\r\n\r\n"
+LINE = b"<p>some words of a page, <a href='/more'>with a link</a></p>\n"
 
 
 def matching() -> list[str]:
@@ -36,4 +42,28 @@ def matching() -> list[str]:
                 matcher.payload(Transport.TCP, side, data)
             best = min(best, time.process_time() - started)
         lines.append(f"| {name} | {best / CALLS * 1e6:.1f} |")
+    return [*lines, "", *_replies(matcher)]
+
+
+def _replies(matcher: Matcher) -> list[str]:
+    """Replies of growing size against the whole database."""
+    lines = ["| bytes of a reply | a page, microseconds | random bytes, microseconds |", "|---|---|---|"]
+    for size in SIZES:
+        page = (HEAD + LINE * (size // len(LINE) + 1))[:size]
+        noise = random.Random(size).randbytes(size)
+        times = [_reply_us(matcher, data, max(200, 2_000_000 // (size + 100))) for data in (page, noise)]
+        lines.append(f"| {size} | {times[0]:.1f} | {times[1]:.1f} |")
     return lines
+
+
+def _reply_us(matcher: Matcher, data: bytes, calls: int) -> float:
+    reply = Reply(
+        probe="http/get", step=0, data=data, transport=Transport.TCP, sent={}, message=b"GET / HTTP/1.0\r\n\r\n"
+    )
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        for _ in range(calls):
+            matcher.reply(reply)
+        best = min(best, time.process_time() - started)
+    return best / calls * 1e6
