@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import sys
@@ -47,6 +48,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-nmap", action="store_true", help="leave nmap -sV out")
     parser.add_argument("--nmap-udp", action="store_true", help="let nmap ask UDP ports too: a minute a port")
     parser.add_argument("--no-ndpi", action="store_true", help="leave the real clients out, and so nDPI and read")
+    parser.add_argument(
+        "--probe", default="", metavar="OPTIONS", help="further options of `flowsonar probe`, as one word"
+    )
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="programs at a time (16)")
     parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
     parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
@@ -77,7 +81,12 @@ def _say(text: str) -> None:
 
 def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path, seed: int) -> int:
     names = Names.load()
-    options = Options(nmap=not (chosen.no_nmap or chosen.quick), nmap_udp=chosen.nmap_udp, ndpi=not chosen.no_ndpi)
+    options = Options(
+        nmap=not (chosen.no_nmap or chosen.quick),
+        nmap_udp=chosen.nmap_udp,
+        ndpi=not chosen.no_ndpi,
+        probe=tuple(shlex.split(chosen.probe)),
+    )
     left_out = {name for name, gone in (("nmap", not options.nmap), ("ndpiReader", not options.ndpi)) if gone}
     install([tool for tool in _TOOLS if tool[1] not in left_out])
     rows: list[Compared] = []

@@ -39,6 +39,8 @@ class Options:
     nmap_udp: bool = False
     """nmap takes a minute and more for a UDP port."""
     ndpi: bool = True
+    probe: tuple[str, ...] = ()
+    """Further options of `flowsonar probe`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class Batch:
 
     def _probe(self, endpoints: list[tuple[str, str, int]], folder: Path) -> dict[tuple[str, str, int], Said]:
         file = folder / "probe.jsonl"
-        command = ours.probe_command(endpoints, folder / "probe.db")
+        command = ours.probe_command(endpoints, folder / "probe.db", self.options.probe)
         self.say(f"  flowsonar probe of {len(endpoints)} endpoints")
         program = self.programs.start(self.pair.client, command, name="flowsonar-probe", output=file)
         if _ended(program, _PROBE_S):

@@ -20,13 +20,13 @@ Key = tuple[str, str, int]
 """Transport, address, port."""
 
 
-def probe_command(endpoints: Iterable[Key], store: Path) -> list[str]:
-    """The command that asks endpoints: nothing but transport, host and port is told."""
+def probe_command(endpoints: Iterable[Key], store: Path, more: Sequence[str] = ()) -> list[str]:
+    """The command that asks endpoints: nothing but transport, host and port is told; `more` are further options."""
     targets = []
     for transport, address, port in endpoints:
         host = f"[{address}]" if ":" in address else address
         targets.append(f"{host}:{port}" + ("/udp" if transport == "udp" else ""))
-    return [*_MAIN, "probe", "--json", "--store", str(store), *targets]
+    return [*_MAIN, "probe", "--json", "--store", str(store), *more, *targets]
 
 
 def probed(file: Path) -> dict[Key, Said]:
