@@ -60,7 +60,8 @@ def _nbd(site: Site) -> None:
         image.truncate(1 << 20)
     path = folder / "nbd.conf"
     path.write_text(_NBD.format(port=port, folder=folder))
-    site.run("nbd-server", "-n", "-C", path, "-p", folder / "pid")
+    # without -d it goes to the background, with -d it ends after each client
+    site.run("sh", "-c", 'while :; do nbd-server -d -C "$0"; done', path, name="nbd-server")
     endpoint(site, "nbd", "nbd", port, says(bytes.fromhex("00000003")))
 
 
