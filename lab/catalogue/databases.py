@@ -47,7 +47,7 @@ def _mariadb(site: Site) -> None:
     shutil.chown(pem, "mysql")
     _quietly("mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", "--skip-test-db")
     tls = [f"--ssl-cert={pem}", f"--ssl-key={pem}"]
-    where = [f"--port={port}", "--bind-address=*", f"--socket={data}/s", "--skip-log-bin"]
+    where = [f"--port={port}", "--bind-address=*", f"--socket={data}/s", "--skip-log-bin", "--skip-grant-tables"]
     site.run("mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}", *where, *tls)
     version = version_of(["mariadbd", "--version"], r"Ver ([0-9.]+)-MariaDB")
     client = ("mariadb", "--no-defaults", "-h", "{address}", "-P", "{port}", "-u", "nobody", "-e", "select 1")
