@@ -21,11 +21,13 @@ from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["Ask", "Catalogue", "Heard", "Listen", "Move", "Planner", "Secure", "Seen", "Stop", "TlsState", "clamp"]
 
-LISTEN_FLOOR_S: Final = 0.01
+LISTEN_FLOOR_S: Final = 0.015
 """Most local servers greet within this; a few round trips are added where the path is longer. A later greeting is
 known for what it is when it comes with the answer to our question."""
 GREETING_TRIPS: Final = 1.0
 """Round trips from our connection to its greeting."""
+LISTEN_INSIDE_S: Final = 0.015
+"""Added inside TLS: after the work of a handshake a server takes longer to greet."""
 LISTEN_NO_ALPN_S: Final = 0.2
 """Added inside TLS where the flow's client offered no ALPN: it is no browser, and the server may well speak first."""
 LISTEN_CEILING_S: Final = 1.0
@@ -318,7 +320,9 @@ class Planner:
         rtt_s = self._rtt_s(seen)
         listen_s = GREETING_TRIPS * rtt_s + LISTEN_FLOOR_S
         if over is Layer.TLS:
-            listen_s += max(0.0, seen.handshake_s - 2 * rtt_s)  # who thinks long in the handshake is slow to greet too
+            listen_s += LISTEN_INSIDE_S + max(
+                0.0, seen.handshake_s - 2 * rtt_s
+            )  # who thinks long in the handshake is slow to greet too
             if looks_like_tls(hints.initiator_bytes) and not hints.alpn:
                 listen_s += LISTEN_NO_ALPN_S  # who speaks HTTP would have offered it
         return clamp(listen_s, LISTEN_FLOOR_S, LISTEN_CEILING_S)
