@@ -35,7 +35,7 @@ from flowsonar.model import UNKNOWN, Confidence, Evidence, EvidenceKind, Layer, 
 __all__ = ["UPGRADES", "carries", "contradicts", "fuse", "is_inside"]
 
 UPGRADES: Final = frozenset(
-    {"ftp", "imap", "irc", "ldap", "mysql", "nntp", "pop3", "postgresql", "sieve", "smtp", "xmpp"}
+    {"ftp", "imap", "irc", "ldap", "mysql", "nntp", "pop3", "postgresql", "rdp", "sieve", "smtp", "xmpp"}
 )
 """Services that begin in clear and may change to TLS: RFC 4217 (ftp), 2595 (imap, pop3), 4511 (ldap), 4642 (nntp),
 5804 (sieve), 3207 (smtp), 6120 (xmpp); the others by their own protocol documents."""
