@@ -104,6 +104,11 @@ def test_version_negotiation(talk):
     assert named(talk, "answer")[0].detail.endswith("speaks 1 draft-29")
 
 
+def test_a_padded_packet_of_a_reserved_version_is_likely(talk):
+    talk.send(b"\xc0\x1a\x2a\x3a\x4a\x08" + CLIENT_ID + b"\x08" + OWN_ID + bytes(1180))
+    assert talk.best == ("quic", "likely")
+
+
 def test_version_negotiation_with_wrong_ids(talk):
     talk.send(b"\xc0\x1a\x2a\x3a\x4a\x08" + CLIENT_ID + b"\x08" + OWN_ID + bytes(1174))
     talk.answer(b"\x80\0\0\0\0\x08" + OWN_ID + b"\x08" + b"somebody" + b"\0\0\0\x01\xff\0\0\x1d")

@@ -121,6 +121,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     bool midstream = lane->flags & LANE_MIDSTREAM, none;
     const uint8_t *data = seen->data;
     size_t size = seen->size;
+    if (seen->offset && !seen->index) return CLASSIFY_PYTHON; /* the beginning is missing: it may come late */
     uint16_t flags = shapes_at(l->shapes, lane->node)->flags;
     bool first = !lane->counts[seen->direction], alone = first && !lane->counts[1 - seen->direction];
     if (flags & SHAPE_TLS || (first && classify_starts_tls(data, size))) {

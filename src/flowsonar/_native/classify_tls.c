@@ -12,19 +12,20 @@ bool classify_starts_tls(const uint8_t *data, size_t size) {
     return size > 1 && data[1] == 3 && data[0] >= 0x14 && data[0] <= 0x17;
 }
 
-/* What TlsFlow gathers of a direction: its segments one after the other, but for what comes twice. */
+/* What TlsFlow gathers of a direction; SIZE_MAX where its segments are not one after the other: Python puts them so. */
 static size_t gather(struct lanes *l, const struct lane *lane, const struct seen *seen) {
     size_t size = 0;
+    uint64_t base = seen->offset;
     for (uint32_t piece = lane->first; piece != STORE_NONE;) {
         const struct stored *stored = store_at(l->store, piece);
         piece = stored->next;
-        if (stored->direction != seen->direction || (size && stored->offset && stored->offset < size)) continue;
-        if (stored->size > sizeof l->gathered - size) return SIZE_MAX;
+        if (stored->direction != seen->direction) continue;
+        if (!size) base = stored->offset;
+        if (stored->offset - base != size || stored->size > sizeof l->gathered - size) return SIZE_MAX;
         memcpy(l->gathered + size, stored->data, stored->size);
         size += stored->size;
     }
-    if (size && seen->offset && seen->offset < size) return size;
-    if (seen->size > sizeof l->gathered - size) return SIZE_MAX;
+    if (seen->offset - base != size || seen->size > sizeof l->gathered - size) return SIZE_MAX;
     memcpy(l->gathered + size, seen->data, seen->size);
     return size + seen->size;
 }

@@ -11,6 +11,7 @@ from flowsonar.model import TRANSPORTS, Announcement, Confidence, Direction, Evi
 if TYPE_CHECKING:
     from flowsonar.passive.counted import CountedFlow
     from flowsonar.passive.ftp import FtpControl
+    from flowsonar.passive.late import Late
     from flowsonar.passive.quic import QuicFlow
     from flowsonar.passive.rtp import RtpFlow
     from flowsonar.passive.skype_tcp import SkypeStream
@@ -53,6 +54,7 @@ class PassiveFlow:
         "first_speaker",
         "firsts",
         "ftp",
+        "late",
         "mirrored",
         "name",
         "opened",
@@ -95,6 +97,7 @@ class PassiveFlow:
         """A DNS query and where its question ends."""
         self.tls: TlsFlow | None = None
         self.quic: QuicFlow | None = None
+        self.late: Late | None = None
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
@@ -154,7 +157,7 @@ class PassiveFlow:
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""
         self.done = True
-        self.tls = self.quic = self.ftp = self.query = None
+        self.tls = self.quic = self.late = self.ftp = self.query = None
 
     def hints(self, side: Side = Side.RESPONDER) -> Hints:
         """What the planner may use about the endpoint on `side`; the round trip is the tracker's to add."""

@@ -164,7 +164,9 @@ class QuicFlow:
             known = listed is not None and any(quic.is_known_version(one) for one in listed.versions)
             confidence = Confidence.LIKELY if known else Confidence.GUESS
             return [_evidence("negotiation", confidence, direction, data, "list of versions")]
-        named = scheme_of(packet.version) is not None
+        # What provokes negotiation is padded as a client's first packet is (RFC 9000 section 14.1).
+        provokes = quic.is_reserved(packet.version) and len(data) >= quic.MIN_INITIAL
+        named = provokes or scheme_of(packet.version) is not None
         detail = f"{packet.kind.name.lower().replace('_', '-')} packet, version {version_name(packet.version)}"
         confidence = Confidence.LIKELY if named else Confidence.GUESS
         return [_evidence("long-header", confidence, direction, data, detail)]

@@ -12,11 +12,12 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.flows.events import Opened, Payload
-from flowsonar.model import Confidence, Evidence, Side, Transport
+from flowsonar.model import Announcement, Confidence, Evidence, Side, Transport
 from flowsonar.passive import dtls, evidence
 from flowsonar.passive.counted import CountedFlow, counts
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
+from flowsonar.passive.late import Late
 from flowsonar.passive.names import skype_request
 from flowsonar.passive.quic import QuicFlow, starts_like_quic
 from flowsonar.passive.rtp import RtpFlow
@@ -84,16 +85,42 @@ class PassiveReader:
         data = event.data
         if len(data) <= 6 and data.count(0) == len(data):
             return NOTHING  # nothing, or the padding of a short frame that counts as payload
+        if flow.late is not None or (event.offset and not event.index and flow.protocol == _TCP):
+            return self._late(flow, event)
         count = flow.count(event.direction, data)
         if flow.protocol == _UDP:
             return self._datagram(flow, event, count)
         return self._segment(flow, event, count)
+
+    def _late(self, flow: PassiveFlow, event: Payload) -> Findings:
+        """Put the first segments of a direction in order where its beginning is missing."""
+        if flow.late is None:
+            flow.late = Late()
+        begun = flow.counts[event.direction] or not event.offset
+        if begun and not flow.late.waits(event.direction):
+            return self._in_turn(flow, [event])
+        return self._in_turn(flow, flow.late.hold(event))
+
+    def _in_turn(self, flow: PassiveFlow, events: list[Payload]) -> Findings:
+        evidence: tuple[Evidence, ...] = ()
+        announcements: tuple[Announcement, ...] = ()
+        follow = False
+        for event in events:
+            if not flow.done:
+                found = self._segment(flow, event, flow.count(event.direction, event.data))
+                evidence += found.evidence
+                announcements += found.announcements
+                follow = follow or found.follow
+        return Findings(evidence, announcements, done=flow.done, follow=follow)
 
     def close(self, flow: PassiveFlow) -> Findings:
         """Conclude what needs the whole flow, or what other flows have shown meanwhile."""
         if flow.done:
             return NOTHING
         found: list[Evidence] = []
+        if flow.late is not None:
+            for direction in (0, 1):
+                found += self._in_turn(flow, flow.late.rest(direction)).evidence
         if flow.tls is not None:
             found += flow.tls.close(flow, self._signatures.by_alpn)
         if flow.datagrams is not None and (not flow.likely or "skype" in flow.services):

@@ -11,6 +11,7 @@ from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Side
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.protocols import tls
 from flowsonar.protocols.ja4 import ja4
+from flowsonar.protocols.quic import Pieces
 
 __all__ = ["ByAlpn", "TlsFlow", "starts_like_tls"]
 
@@ -36,12 +37,14 @@ class TlsFlow:
     other side answers in TLS, or when the client goes on in TLS.
     """
 
-    __slots__ = ("_versions", "gathered", "hello", "read")
+    __slots__ = ("_pieces", "_versions", "gathered", "hello", "read")
 
     def __init__(self) -> None:
         self.gathered: list[bytes] = [b"", b""]
         self.read = [False, False]
         """Per direction: the first message is read or given up."""
+        self._pieces: list[tuple[Pieces, int] | None] = [None, None]
+        """Per direction: its segments, and the offset of the first one."""
         self._versions = [-1, -1]
         """Record version per direction of a running connection."""
         self.hello = -1
@@ -52,11 +55,18 @@ class TlsFlow:
         direction = event.direction
         if self.read[direction]:
             return self._later(flow, event)
-        gathered = self.gathered[direction]
-        contiguous = not gathered or event.offset == 0 or event.offset >= len(gathered)
-        data = gathered + event.data if contiguous else gathered
+        data = self._gather(event)
         final = event.index >= _LAST_SEGMENT or len(data) > _MAX_GATHERED
         return self._first(flow, direction, data, by_alpn, final=final)
+
+    def _gather(self, event: Payload) -> bytes:
+        """Put a segment in its place; give what is there from the beginning of the direction without a gap."""
+        direction = event.direction
+        pieces, base = self._pieces[direction] or (Pieces(), event.offset)
+        self._pieces[direction] = pieces, base
+        if event.offset < base or not pieces.add(event.offset - base, event.data):
+            return self.gathered[direction] + event.data
+        return pieces.head()
 
     def close(self, flow: PassiveFlow, by_alpn: ByAlpn) -> list[Evidence]:
         """Read what was gathered although its end never came."""
@@ -109,6 +119,7 @@ class TlsFlow:
     def _end(self, direction: int) -> None:
         self.read[direction] = True
         self.gathered[direction] = b""
+        self._pieces[direction] = None
 
     def _later(self, flow: PassiveFlow, event: Payload) -> list[Evidence]:
         """A client that goes on with records after its hello had an answer in TLS, seen or not."""
