@@ -67,3 +67,13 @@ def test_where(value: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     monkeypatch.setenv("HOME", "/home/someone")
     assert str(cachefile.cache_directory()) == (expected or "/home/someone/.cache/flowsonar")
+
+
+def test_what_was_not_made_lately_goes(tmp_path: Path) -> None:
+    for number in range(cachefile._KEPT + 3):
+        assert cachefile.save(tmp_path, f"one-{number}", b"x")
+        os.utime(tmp_path / f"one-{number}", ns=(number, number))
+    assert cachefile.save(tmp_path, "last", b"x")
+    assert len(list(tmp_path.iterdir())) == cachefile._KEPT
+    assert cachefile.load(tmp_path, "last") == b"x"
+    assert cachefile.load(tmp_path, "one-0") is None

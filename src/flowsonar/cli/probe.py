@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -155,6 +154,8 @@ def _ask(sources: Sources, settings: Settings, wanted: _Wanted) -> int:
     with asked, ProgressBar(unit="") as bar:
 
         async def main() -> None:
+            import asyncio
+
             drawing = asyncio.ensure_future(_draw(bar, asked))
             try:
                 await asked.go()
@@ -166,6 +167,8 @@ def _ask(sources: Sources, settings: Settings, wanted: _Wanted) -> int:
 
 
 async def _draw(bar: ProgressBar, asked: Asked) -> None:
+    import asyncio
+
     while True:
         bar("probe", *asked.progress())
         await asyncio.sleep(0.2)

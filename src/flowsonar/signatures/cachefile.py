@@ -15,6 +15,8 @@ from pathlib import Path
 __all__ = ["cache_directory", "load", "save"]
 
 _DIGEST_BYTES = 32
+_KEPT = 32
+"""Files that stay: a set of signatures takes some five, and folders of one's own make further sets."""
 _MAX_BYTES = 256 << 20
 """Larger files are not ours: the database of 134 services takes a few MiB."""
 
@@ -72,9 +74,18 @@ def save(directory: Path, name: str, data: bytes) -> bool:
             file.write(hashlib.sha256(data).digest())
             file.write(data)
         Path(temporary).replace(directory / name)
+        _tidy(directory)
     except OSError:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
         return False
     return True
+
+
+def _tidy(directory: Path) -> None:
+    """Let go of what was not made lately: every edit of a signature makes new files."""
+    files = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(directory) if entry.is_file()]
+    for _, path in sorted(files)[:-_KEPT]:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()

@@ -90,15 +90,14 @@ class HyperscanEngine:
         self._found: list[int] = []
         self._scan: Any = None
         flags = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
-        sources = [to_hyperscan(expression).encode("ascii") for expression in expressions]
-        if not sources:
+        if not expressions:
             return
-        key = hashlib.sha256(f"3|{hyperscan.__version__}|{hyperscan.HS_MODE_BLOCK}|{flags}".encode())
-        for source in sources:
-            key.update(b"%d:" % len(source) + source)
-        name = f"hyperscan-{key.hexdigest()[:32]}"
-        database = self._load(cache, name, len(sources)) if cache is not None else None
+        kind = f"4|{hyperscan.__version__}|{hyperscan.HS_MODE_BLOCK}|{flags}|"
+        given = kind + "".join(f"{len(expression)}:{expression}" for expression in expressions)
+        name = f"hyperscan-{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+        database = self._load(cache, name, len(expressions)) if cache is not None else None
         if database is None:
+            sources = [to_hyperscan(expression).encode("ascii") for expression in expressions]
             database, notes = self._build(sources, flags)
             if cache is not None and database is not None:
                 cachefile.save(cache, name, notes + hyperscan.dumpb(database))

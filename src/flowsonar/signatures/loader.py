@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
+import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import re2
 
 from flowsonar.errors import SignatureError
@@ -29,8 +30,10 @@ BUILT_IN: Final = Path(__file__).parent / "data"
 FILE_BYTES: Final = 1 << 20
 """Largest signature file read: a whole service fits in a tenth of it."""
 
-_FORMAT: Final = "2"
-"""Of the cached parsed form; changes when the loader's idea of a valid file changes."""
+_MAKERS: Final = tuple(
+    Path(__file__).with_name(name) for name in ("language.py", "loader.py", "source.py", "tables.py", "templates.py")
+)
+"""What turns files into signatures: when one of these changes, what was kept of an earlier one is not used."""
 
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
@@ -131,34 +134,33 @@ def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) ->
     """
     directory = cache if cache is not None else cachefile.cache_directory()
     groups = [_read_folder(path) for path in (BUILT_IN, *extra)]
-    digest = hashlib.sha256(_FORMAT.encode())
+    digest = hashlib.sha256(sys.version.encode())
+    for maker in _MAKERS:
+        digest.update(maker.read_bytes())
     for group in groups:
         digest.update(b"%d files:" % len(group))  # where a folder ends matters too: one may be empty
         for file in group:
             for part in (file.path, file.text):
                 encoded = part.encode()
                 digest.update(b"%d:" % len(encoded) + encoded)
-    name = f"parsed-{digest.hexdigest()[:32]}"
-    parsed = _cached(directory, name)
-    checked = parsed is not None
-    if parsed is None:
-        parsed = [[_parse(file) for file in group] for group in groups]
-    problem: Callable[[str], str | None] = _no_problem if checked else pattern_problem
+    identity = digest.hexdigest()[:32]
+    known = _kept(directory, f"signatures-{identity}")
+    if known is not None:
+        return SignatureSet(known, identity)
     services: dict[str, Signature] = {}
-    for group, tables in zip(groups, parsed, strict=True):
+    for group in groups:
         in_group: dict[str, Signature] = {}
-        for file, values in zip(group, tables, strict=True):
-            signature = read_signature(file, values, problem)
+        for file in group:
+            signature = read_signature(file, _parse(file), pattern_problem)
             if signature.service in in_group:
                 other = in_group[signature.service].path
                 file.fail(1, f"service {signature.service!r} is also in {other}: keep one of the two")
             in_group[signature.service] = signature
         services.update(in_group)
-    signatures = SignatureSet(tuple(services.values()), name.removeprefix("parsed-"))
-    if not checked:
-        check_references(signatures.services, [file for group in groups for file in group], BUILT_IN)
-        _save(directory, name, parsed)
-    return signatures
+    signatures = tuple(services.values())
+    check_references(services, [file for group in groups for file in group], BUILT_IN)
+    cachefile.save(directory, f"signatures-{identity}", pickle.dumps(signatures, pickle.HIGHEST_PROTOCOL))
+    return SignatureSet(signatures, identity)
 
 
 def pattern_problem(pattern: str) -> str | None:
@@ -173,10 +175,6 @@ def pattern_problem(pattern: str) -> str | None:
         return f"not a regular expression of RE2: {text}"
     if compiled.programsize > 20_000:
         return f"the regular expression needs {compiled.programsize} RE2 instructions: use smaller repeat counts"
-    return None
-
-
-def _no_problem(_pattern: str) -> None:
     return None
 
 
@@ -216,20 +214,13 @@ def _parse(file: File) -> dict[str, Any]:
         file.fail(1, f"not TOML that can be read: {type(error).__name__}")
 
 
-def _cached(directory: Path, name: str) -> list[list[dict[str, Any]]] | None:
+def _kept(directory: Path, name: str) -> tuple[Signature, ...] | None:
+    """What an earlier run made of the same files. Only a file that nobody else can write is believed (`cachefile`)."""
     data = cachefile.load(directory, name)
     if data is None:
         return None
     try:
-        parsed: list[list[dict[str, Any]]] = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        known = pickle.loads(data)  # noqa: S301 - our own file, as private as the compiled modules beside our source
+    except Exception:  # noqa: BLE001 - whatever is wrong with a cache, the thing is made anew
         return None
-    return parsed
-
-
-def _save(directory: Path, name: str, parsed: list[list[dict[str, Any]]]) -> None:
-    try:
-        data = orjson.dumps(parsed)
-    except orjson.JSONEncodeError:  # a number that JSON cannot hold: parse the files again next time
-        return
-    cachefile.save(directory, name, data)
+    return known if isinstance(known, tuple) and all(isinstance(one, Signature) for one in known) else None

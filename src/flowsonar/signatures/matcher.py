@@ -6,6 +6,7 @@ Linear in the length of what is matched, and bounded: `SCAN_BYTES`. A `Matcher` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from flowsonar.model import Layer, Side, Transport
@@ -38,10 +39,16 @@ class Matcher:
         self.engine = engine or available()[0]
         directory = cache if cache is not None else cachefile.cache_directory()
         self.knowledge = Knowledge.load(recog, self.engine, directory) if recog is not None else None
-        payloads, replies = payload_rules(signatures), reply_rules(signatures)
+        self._signatures = signatures
+        self._directory = directory
+        payloads = payload_rules(signatures)
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
-        self._replies = Database(replies, self.engine, directory)
         self._conditions: dict[Condition, CompiledCondition] = {}
+
+    @cached_property
+    def _replies(self) -> Database:
+        """Made when the first reply comes: who asks nobody needs none."""
+        return Database(reply_rules(self._signatures), self.engine, self._directory)
 
     def payload(self, transport: Transport, side: Side | None, data: bytes, ports: tuple[int, ...] = ()) -> list[Match]:
         """What the first bytes of a flow say, the best match of each service, the most specific first.
