@@ -205,11 +205,12 @@ static bool is_media_port(uint16_t port) {
     return port >= 1024 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
 }
 
-/* Whether it may be media or a tunnel, which are told by several datagrams: RTP's version, or numbers that count. */
+/* Whether it may be media, a tunnel or DTLS, which codecs read: RTP's version, numbers that count, a record. */
 static bool like_sequence(const struct flow *flow, const uint8_t *data, size_t size) {
     if (size >= 8 && (data[0] & 0xc0) == 0x80 && is_media_port(flow->key.low_port) && is_media_port(flow->key.high_port))
         return true;
     if (size >= 32 && be32(data) == 0x04000000 && !be32(data + 12)) return true;
+    if (size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe) return true; /* DTLS */
     return size >= 24 && has_port(flow, 4500) && be32(data) >= 256;
 }
 

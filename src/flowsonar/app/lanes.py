@@ -280,7 +280,7 @@ def _needs_python(flow: Followed) -> bool:
     passive = flow.passive
     if flow.beside or flow.from_cache is not None or flow.asked or "skype" in passive.services:
         return True
-    if "ftp" in passive.services:  # its control connections change what is made of others
+    if "ftp" in passive.services or "dtls" in passive.services:  # changes what is made of others; has no codec in C
         return True
     return any(getattr(passive, slot) for slot in _OTHER_SLOTS)
 
