@@ -13,7 +13,7 @@ from tests.cli.program import flowsonar
     [
         ((), b"Usage: flowsonar"),
         (("nonsense",), b"No such command 'nonsense'"),
-        (("watch",), b"Missing option '-i'"),
+        (("watch",), b"which interface?"),
         (("read",), b"Missing argument"),
         (("watch", "-i", "lo", "--scope", "300.1.2.3"), b"300.1.2.3"),
         (("watch", "-i", "lo", "--duration", "-3"), b"--duration"),

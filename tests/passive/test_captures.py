@@ -82,7 +82,7 @@ def test_the_client_of_2013(signatures):
         if opened.protocol == 17 and opened.initiator_port != 13021:
             assert not _is_skype(verdict), opened
         if flow.name is not None:
-            assert verdict.service == "tls"
+            assert verdict.service in ("tls", "ssdp")
     tcp = [verdict for opened, _, verdict, _ in flows if opened.protocol == 6 and _is_skype(verdict)]
     assert sum(verdict.confidence.value == "confirmed" for verdict in tcp) >= 30
     assert len(tcp) >= 85

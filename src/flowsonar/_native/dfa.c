@@ -315,7 +315,7 @@ struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_
     enum { PARTS = sizeof sizes / sizeof *sizes };
     size_t total = 0;
     for (int i = 0; i < PARTS; i++) total += rounded(sizes[i]);
-    uint8_t *memory = memory_new(total), *part[PARTS];
+    uint8_t *memory = memory_sparse(total), *part[PARTS];
     if (!memory) return NULL;
     part[0] = memory;
     for (int i = 1; i < PARTS; i++) part[i] = part[i - 1] + rounded(sizes[i - 1]);

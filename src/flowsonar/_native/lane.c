@@ -375,7 +375,7 @@ struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity,
     l->capacity = capacity;
     l->seed[0] = seed[0];
     l->seed[1] = seed[1];
-    l->flows = memory_new(capacity * sizeof *l->flows);
+    l->flows = memory_sparse(capacity * sizeof *l->flows);
     l->store = store_new(capacity);
     l->shapes = shapes_new(ROOTS, seed);
     bool good = l->flows && l->store && l->shapes;

@@ -7,6 +7,8 @@
 
 void *memory_new(size_t size) { return calloc(1, size); }
 
+void *memory_sparse(size_t size) { return calloc(1, size); }
+
 void memory_free(void *memory, size_t size) {
     (void)size;
     free(memory);
@@ -18,11 +20,15 @@ enum { PAGE = 2 << 20 }; /* huge pages spare the TLB: a look-up goes anywhere in
 
 static size_t pages(size_t size) { return (size + PAGE - 1) / PAGE * PAGE; }
 
-void *memory_new(size_t size) {
+void *memory_sparse(size_t size) {
     void *memory = mmap(NULL, pages(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return NULL;
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *memory_new(size_t size) {
+    void *memory = memory_sparse(size);
 #ifdef MADV_HUGEPAGE
-    (void)madvise(memory, pages(size), MADV_HUGEPAGE); /* only faster */
+    if (memory) (void)madvise(memory, pages(size), MADV_HUGEPAGE); /* only faster */
 #endif
     return memory;
 }

@@ -45,7 +45,7 @@ struct store *store_new(uint32_t flows) {
         struct pool *pool = &store->pools[i];
         pool->room = pieces(i, flows);
         pool->free = STORE_NONE;
-        pool->memory = memory_new((size_t)pool->room * PIECE[i]);
+        pool->memory = memory_sparse((size_t)pool->room * PIECE[i]);
         good = good && pool->memory;
     }
     if (good) return store;
