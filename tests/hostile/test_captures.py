@@ -153,9 +153,11 @@ def test_targets_that_are_nonsense_are_told_and_the_others_were_asked(tmp_path: 
     targets.write_bytes(b"127.0.0.1:9\n\xff\xfe no target\n")
     with targets.open("rb") as lines:
         result = flowsonar(tmp_path, "probe", "-", "--json", stdin=lines)
-    assert result.process.returncode == 2
+    assert result.process.returncode == 1
     assert [record["dest_port"] for record in result.records()] == [9]
-    one_line(result.errors, b"standard input:2:", b"host:port")
+    told, counted = result.errors.splitlines(keepends=True)
+    one_line(told, b"standard input:2:", b"host:port")
+    one_line(counted, b"1 lines not understood")
 
 
 def test_of_several_captures_one_that_is_none_is_passed_over(tmp_path: Path) -> None:

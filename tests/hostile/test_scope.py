@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flowsonar.probes.control import PORTS
 from tests.hostile import packets
 from tests.hostile.conftest import ip
 from tests.hostile.running import Running, flowsonar
@@ -142,7 +143,7 @@ def test_a_scope_opens_its_network_and_no_never_port(tmp_path: Path, heard: List
 
 
 def test_what_amplifies_stays_at_home(tmp_path: Path, heard: Listener, signatures: Path) -> None:
-    options = ["--signatures", str(signatures), "--timeout", "0.5", "--scope", "192.0.2.0/24", "--max-probes", "8"]
+    options = ["--signatures", str(signatures), "--timeout", "6", "--scope", "192.0.2.0/24", "--max-probes", "60"]
     flowsonar(tmp_path, "probe", *options, "192.0.2.9:5353/udp", "10.7.0.2:5353/udp")
     said: dict[str, list[bytes]] = {}
     for address, _, _, data in heard.heard():
@@ -191,6 +192,9 @@ def test_flows_that_are_watched_open_nothing(
         assert running.end() == 0
         assert len({record.get("dest_port") for record in running.records()}) >= 4
     asked = {packet[0:3] for packet in heard.heard() if packet[2] < 3000 or packet[0] != "192.0.2.77"}
+    control = {(address, protocol) for address, protocol, port in asked if port >= PORTS[0]}  # of a host that is silent
+    assert control <= {(PERMITTED[0], 6)}
+    asked = {packet for packet in asked if packet[2] < PORTS[0]}
     assert asked == ({(PERMITTED[0], 6, PERMITTED[1])} if way == "watch" else set())
 
 

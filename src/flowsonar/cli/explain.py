@@ -33,7 +33,9 @@ def explain(
     settings = settings_from(config, store=store, verbose=verbose)
     path = settings.store or default_path()
     if not path.exists():
-        warn(f"nothing is stored yet: {path} is not there; `flowsonar watch` and `flowsonar probe` make it")
+        warn(
+            f"nothing is stored yet: {path} is not there; `flowsonar watch` and `flowsonar probe` make it, or name another with --store"
+        )
         return 1
     opened = Store(path)
     try:

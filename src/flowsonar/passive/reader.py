@@ -118,9 +118,12 @@ class PassiveReader:
         if flow.done:
             return NOTHING
         found: list[Evidence] = []
-        if flow.late is not None:
+        late = flow.late  # a flow that is finished lets go of it
+        if late is not None:
             for direction in (0, 1):
-                found += self._in_turn(flow, flow.late.rest(direction)).evidence
+                found += self._in_turn(flow, late.rest(direction)).evidence
+            if flow.done:
+                return Findings(tuple(found), done=True)
         if flow.tls is not None:
             found += flow.tls.close(flow, self._signatures.by_alpn)
         if flow.datagrams is not None and (not flow.likely or "skype" in flow.services):
