@@ -75,7 +75,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("[[example]]\nafter='ask'\nreplies=['1', 'no']\npattern='ask'", "does not match pattern ask"),
         ("[[example]]\nafter='ask'\nreplies=['ok', 'ok']\npattern='ask'", "does not match pattern ask"),
         ("[[example]]\nafter='ask'\nreplies=['1']\npattern='ask'", "does not match pattern ask"),
-        ("[[example]]\nafter='listen'\nbytes='SSH-2.0-OpenSSH_9\\r\\n'", "confirmed as ssh by ssh/identification"),
+        ("[[example]]\nafter='listen'\nbytes='@RSYNCD: 31.0\\n'", "confirmed as rsync by rsync/greeting"),
         ("", "no [[example]] matches sample/hi"),
         ("", "no near miss"),
     ],
