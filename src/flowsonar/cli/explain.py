@@ -33,9 +33,8 @@ def explain(
     settings = settings_from(config, store=store, verbose=verbose)
     path = settings.store or default_path()
     if not path.exists():
-        warn(
-            f"nothing is stored yet: {path} is not there; `flowsonar watch` and `flowsonar probe` make it, or name another with --store"
-        )
+        what_to_do = "`flowsonar watch` and `flowsonar probe` make it, or name another with --store"
+        warn(f"nothing is stored yet: {path} is not there; {what_to_do}")
         return 1
     opened = Store(path)
     try:

@@ -117,13 +117,9 @@ class PassiveReader:
         """Conclude what needs the whole flow, or what other flows have shown meanwhile."""
         if flow.done:
             return NOTHING
-        found: list[Evidence] = []
-        late = flow.late  # a flow that is finished lets go of it
-        if late is not None:
-            for direction in (0, 1):
-                found += self._in_turn(flow, late.rest(direction)).evidence
-            if flow.done:
-                return Findings(tuple(found), done=True)
+        found = self._last(flow)
+        if flow.done:
+            return Findings(tuple(found), done=True)
         if flow.tls is not None:
             found += flow.tls.close(flow, self._signatures.by_alpn)
         if flow.datagrams is not None and (not flow.likely or "skype" in flow.services):
@@ -145,6 +141,13 @@ class PassiveReader:
                 found.append(port)
         flow.finish()
         return Findings(tuple(found), done=True) if found else _DONE
+
+    def _last(self, flow: PassiveFlow) -> list[Evidence]:
+        """Read what was held back for a beginning that never came."""
+        late = flow.late  # a flow that is finished lets go of it
+        if late is None:
+            return []
+        return [one for direction in (0, 1) for one in self._in_turn(flow, late.rest(direction)).evidence]
 
     def port_guess(self, flow: PassiveFlow) -> Evidence | None:
         """What the port numbers alone suggest: never more than a guess."""
