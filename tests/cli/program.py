@@ -13,7 +13,7 @@ def flowsonar(
 ) -> subprocess.CompletedProcess[bytes]:
     environment = dict(os.environ, NO_COLOR="1", COLUMNS="160")
     if home is not None:
-        environment |= {"XDG_STATE_HOME": str(home / "state"), "XDG_CACHE_HOME": str(home / "cache")}
+        environment["XDG_STATE_HOME"] = str(home / "state")  # compiled signatures are shared: making them takes seconds
     return subprocess.run(
         [sys.executable, "-m", "flowsonar", *arguments],
         input=stdin,
