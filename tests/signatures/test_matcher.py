@@ -222,3 +222,10 @@ matches = false
     assert [one.service for one in matcher.payload(Transport.UDP, None, b"abc", (40000, 7777))] == ["sample"]
     assert matcher.payload(Transport.UDP, None, b"abc", (40000, 7778)) == []
     assert matcher.payload(Transport.UDP, None, b"abc") == []
+
+
+def test_what_replies_need_can_be_made_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = Matcher(LOADED, cache=tmp_path, engine="re2")
+    prepared.prepare()
+    monkeypatch.setattr("flowsonar.signatures.matcher.reply_rules", None)  # nothing is made any more
+    assert prepared.reply(reply(b"SSH-2.0-OpenSSH_9.2p1\r\n"))[0].service == "ssh"

@@ -31,6 +31,7 @@ class Asking:
         audit: Callable[[AuditEntry], None] = _no_audit,
         wake: Callable[[], None] | None = None,
     ) -> None:
+        parts.matcher.prepare()
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
         self._scope = Scope(settings.scope)
         self._dry_run = settings.dry_run

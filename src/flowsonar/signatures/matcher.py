@@ -45,6 +45,10 @@ class Matcher:
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._conditions: dict[Condition, CompiledCondition] = {}
 
+    def prepare(self) -> None:
+        """Make now what the first reply would wait for: tenths of a second, or seconds where nothing was kept."""
+        _ = self._replies
+
     @cached_property
     def _replies(self) -> Database:
         """Made when the first reply comes: who asks nobody needs none."""
