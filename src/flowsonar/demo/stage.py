@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from flowsonar.app.parts import Parts
+from flowsonar.config import Settings
 from flowsonar.demo import namespaces
 from flowsonar.demo.audit import read_asked
 from flowsonar.demo.namespaces import CLIENTS, SERVERS, Link, NamespaceError, die_with_parent
@@ -31,12 +33,18 @@ __all__ = ["DemoError", "Stage", "main"]
 
 READY_S = 20.0
 """For a worker or flowsonar to be ready; a slow machine needs a few seconds to import everything."""
+COMPILED_S = 1.5
+"""Signatures that were compiled before are loaded by then; otherwise people are told what takes so long."""
 SETTLE_S = 4.0
 """After the last client: a silent port is given up within 3 s, and answers need a moment."""
 END_S = 8.0
 """For a process to end when told; then it is killed."""
 LINE_BYTES = 1 << 22
 PACKET_SOCKETS = Path("/proc/net/packet")
+
+
+def _load() -> None:
+    Parts.load(Settings()).matcher.prepare()
 
 
 class DemoError(FlowsonarError):
@@ -138,6 +146,7 @@ class Stage:
         ipv6 = namespaces.forward()
         plan = make_plan(random.Random(), ipv6=ipv6)
         self.screen.note("A private network: clients, a gateway with flowsonar, servers. Nothing leaves it.")
+        await self._compile()
         servers, clients = await asyncio.gather(
             self._worker("servers", "flowsonar.demo.services", SERVERS, ipv6=ipv6),
             self._worker("clients", "flowsonar.demo.clients", CLIENTS, ipv6=ipv6),
@@ -194,6 +203,13 @@ class Stage:
         child.tell(
             {"addresses4": addresses4, "addresses6": addresses6, "plan": plan.to_json(), "folder": str(self.folder)}
         )
+
+    async def _compile(self) -> None:
+        """Have the signatures compiled before anybody waits for a label; they are kept for later starts."""
+        compiling = asyncio.create_task(asyncio.to_thread(_load))
+        if not (await asyncio.wait({compiling}, timeout=COMPILED_S))[0]:
+            self.screen.note("Compiling the signatures; only the first start does.")
+        await compiling
 
     async def _watch(self) -> Child:
         """Start the real program and wait until it captures on both interfaces."""
