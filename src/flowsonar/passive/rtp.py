@@ -1,7 +1,8 @@
 """RTP by what several packets of a flow say together: one source, numbers that go up by one, time that goes on.
 
 One packet proves nothing: a quarter of all random bytes begin like it. Three packets in a row of one direction make it
-`likely`, both directions or five packets `confirmed`; after STUN in the same flow three are enough (RFC 7983).
+`likely`, both directions `confirmed`; after STUN in the same flow one direction is enough (RFC 7983). However many of
+one direction alone stay `likely`: a game's counter, clock and session number look the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LOST: Final = 8
 """Packets that may be missing between two that are seen."""
 _TIME: Final = 1 << 20
 """Longest step of the timestamp between two packets: 11 s of video's clock of 90 kHz, 22 s of 48 kHz audio."""
-_LIKELY_STEPS, _SURE_STEPS = 2, 4
+_LIKELY_STEPS: Final = 2
 _GUESS, _LIKELY, _CONFIRMED = 1, 2, 3
 _BY_RANK: Final = {_LIKELY: Confidence.LIKELY, _CONFIRMED: Confidence.CONFIRMED}
 
@@ -106,7 +107,7 @@ class RtpFlow:
     def _rank(self, *, after_stun: bool) -> int:
         one, other = self._sides
         steps = (one.steps, other.steps)
-        if max(steps) >= _SURE_STEPS or min(steps) >= _LIKELY_STEPS:
+        if min(steps) >= _LIKELY_STEPS:
             return _CONFIRMED
         agree = one.source in other.reports or other.source in one.reports
         if agree and one.control and other.control:
