@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.services.base import Client, Service, Site, Target
-from lab.truth import CLEAR, Truth
+from lab.services.base import Client, Site, Target
+from lab.services.endpoint import endpoint as offer
+from lab.truth import CLEAR
 
 __all__ = ["endpoint", "says"]
 
@@ -42,15 +43,8 @@ def endpoint(
             words = [word.replace(mark, value) for word in words]
         return words
 
-    site.offer(
-        Service(
-            name=name,
-            transport=transport,
-            port=port,
-            truth=Truth(service=service, over=over),
-            clients=(Client(command=filled, families=families),),
-            families=families,
-            product=product,
-            version=version,
-        )
-    )
+    client = Client(command=filled, families=families)
+    offer(
+        site, name, port, service, (client,),
+        transport=transport, over=over, product=product, version=version, families=families,
+    )  # fmt: skip

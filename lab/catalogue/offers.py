@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.services.base import SMALL, Client, Service, Site, Target
-from lab.truth import CLEAR, EITHER, TLS, Truth
+from lab.services.base import SMALL, Client, Site, Target
+from lab.services.endpoint import endpoint
+from lab.truth import EITHER
 
 __all__ = ["offer_dns", "offer_ftp", "offer_http", "offer_smtp", "offer_ssh"]
 
@@ -28,19 +29,7 @@ def offer_http(
 ) -> None:
     """A web server or a proxy; `options` are further ones of curl."""
     client = _curl("https" if tls else "http", f"/{SMALL}", *options)
-    truth = Truth(service="http", over=TLS if tls else CLEAR)
-    site.offer(
-        Service(
-            name=name,
-            transport="tcp",
-            port=port,
-            truth=truth,
-            clients=(client,),
-            families=families,
-            product=product,
-            version=version,
-        )
-    )
+    endpoint(site, name, port, "http", (client,), tls=tls, product=product, version=version, families=families)
 
 
 def offer_ftp(
@@ -53,17 +42,8 @@ def offer_ftp(
     families: tuple[int, ...] = (4, 6),
 ) -> None:
     """An FTP server's control port."""
-    site.offer(
-        Service(
-            name=name,
-            transport="tcp",
-            port=port,
-            truth=Truth(service="ftp", over=EITHER),
-            clients=(_curl("ftp", "/"),),
-            families=families,
-            product=product,
-            version=version,
-        )
+    endpoint(
+        site, name, port, "ftp", (_curl("ftp", "/"),), over=EITHER, product=product, version=version, families=families
     )
 
 
@@ -77,17 +57,16 @@ def offer_smtp(
     families: tuple[int, ...] = (4, 6),
 ) -> None:
     """A mail server."""
-    site.offer(
-        Service(
-            name=name,
-            transport="tcp",
-            port=port,
-            truth=Truth(service="smtp", over=EITHER),
-            clients=(_curl("smtp", "", "--mail-rcpt", "b@lab.example"),),
-            families=families,
-            product=product,
-            version=version,
-        )
+    endpoint(
+        site,
+        name,
+        port,
+        "smtp",
+        (_curl("smtp", "", "--mail-rcpt", "b@lab.example"),),
+        over=EITHER,
+        product=product,
+        version=version,
+        families=families,
     )
 
 
@@ -107,18 +86,7 @@ def offer_ssh(
         settings = [word for option in options for word in ("-o", option)]
         return ["ssh", "-F", "none", "-p", str(target.port), *settings, f"root@{target.address}", "true"]
 
-    site.offer(
-        Service(
-            name=name,
-            transport="tcp",
-            port=port,
-            truth=Truth(service="ssh"),
-            clients=(Client(command=command),),
-            families=families,
-            product=product,
-            version=version,
-        )
-    )
+    endpoint(site, name, port, "ssh", (Client(command=command),), product=product, version=version, families=families)
 
 
 def offer_dns(
@@ -137,15 +105,14 @@ def offer_dns(
             where = [f"@{target.address}", "-p", str(target.port), "www.lab.example"]
             return ["dig", "+tries=2", "+time=2", *options, *where]
 
-        site.offer(
-            Service(
-                name=f"{name}-{transport}",
-                transport=transport,
-                port=port,
-                truth=Truth(service="dns"),
-                clients=(Client(command=command),),
-                families=families,
-                product=product,
-                version=version,
-            )
+        endpoint(
+            site,
+            f"{name}-{transport}",
+            port,
+            "dns",
+            (Client(command=command),),
+            transport=transport,
+            product=product,
+            version=version,
+            families=families,
         )

@@ -43,15 +43,16 @@ def endpoint(
     product: str | None = None,
     version: str | None = None,
     tls: bool = False,
+    over: frozenset[str | None] | None = None,
     families: tuple[int, ...] = (4, 6),
 ) -> None:
-    """Offer an endpoint of `service`."""
+    """Offer an endpoint of `service`; `over` where neither plain nor TLS alone is the truth."""
     site.offer(
         Service(
             name=name,
             transport=transport,
             port=port,
-            truth=Truth(service=service, over=TLS if tls else CLEAR),
+            truth=Truth(service=service, over=over if over is not None else TLS if tls else CLEAR),
             clients=tuple(clients),
             families=families,
             product=product,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -83,7 +83,7 @@ def _piece(piece: Evidence) -> dict[str, str | None]:
     return {name: None if (value := getattr(piece, name)) is None else _text(str(value)) for name in _EVIDENCE}
 
 
-class ColumnsOutput(QuietOutput, ABC):
+class ColumnsOutput(QuietOutput):
     """A context manager with the methods of `LinesOutput`: gathers rows and writes them `BATCH_ROWS` at a time."""
 
     def __init__(self, stream: IO[bytes] | None = None, name: str = "standard output", *, close: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import IO, Self
 
@@ -16,7 +16,7 @@ from flowsonar.outputs.quiet import QuietOutput
 __all__ = ["LinesOutput"]
 
 
-class LinesOutput(QuietOutput, ABC):
+class LinesOutput(QuietOutput):
     """A context manager with the methods of `TableOutput`. `live`: every batch is written at once.
 
     Writes to `stream`, called `name` in errors, by default standard output; everything for people goes to standard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -12,14 +13,14 @@ from flowsonar.verdicts.visible import visible
 __all__ = ["QuietOutput"]
 
 
-class QuietOutput:
+class QuietOutput(ABC):
     """The part of an output's interface that concerns people."""
 
+    @abstractmethod
     def flush(self) -> None:
         """Write what waits."""
-        raise NotImplementedError
 
-    def refresh(self, counters: Callable[[], Mapping[str, int]]) -> None:
+    def refresh(self, counters: Callable[[], Mapping[str, int]]) -> None:  # noqa: B027 - nothing is what most do
         """Do nothing: programs need no screen."""
 
     def problem(self, text: str) -> None:
