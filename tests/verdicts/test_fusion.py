@@ -90,12 +90,33 @@ LABELS = [
     (
         "they must agree",
         [piece(PAYLOAD, "skype", GUESS), piece(BEHAVIOUR, "sip", GUESS)],
-        ("skype", None, GUESS, ("sip",)),
+        (None, None, UNKNOWN, ()),
     ),
     (
         "likely never rises",
         [piece(PAYLOAD, "skype", LIKELY), piece(BEHAVIOUR, "skype", LIKELY), piece(REPLY, "skype", LIKELY)],
         ("skype", None, LIKELY, ()),
+    ),
+    # rule 9: guesses that cancel each other
+    (
+        "a greeting of two services",
+        [piece(PAYLOAD, "pop3", GUESS), piece(PAYLOAD, "redis", GUESS, specificity=9)],
+        (None, None, UNKNOWN, ()),
+    ),
+    (
+        "the port decides between guesses",
+        [piece(PAYLOAD, "ftp", GUESS), piece(PAYLOAD, "smtp", GUESS), piece(PORT, "ftp", GUESS)],
+        ("ftp", None, GUESS, ("smtp",)),
+    ),
+    (
+        "hints for both",
+        [*(piece(PAYLOAD, of, GUESS) for of in ("ftp", "smtp")), piece(PORT, "ftp", GUESS), piece(NAME, "smtp", GUESS)],
+        (None, None, UNKNOWN, ()),
+    ),
+    (
+        "a sign beats the port alone",
+        [piece(PAYLOAD, "ftp", GUESS), piece(PORT, "http", GUESS)],
+        ("ftp", None, GUESS, ("http",)),
     ),
     # rule 5: carriers
     ("inside beats carrier", [TLS, HTTPS], ("http", Layer.TLS, CONFIRMED, ())),

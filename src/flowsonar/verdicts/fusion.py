@@ -20,8 +20,10 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    child names where none of its own evidence does.
 8. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
    `confirmed` make the label `likely`, unless the other one was only cached and rule 6 set it aside.
-9. Product, version and CPE are merged from the winner's evidence, most specific first; version and CPE are never taken
-   from a piece that names another product. What a client says of itself is not the product of the service.
+9. Guesses of several services about the same bytes ("+OK": POP3 or Redis) cancel each other: the label is `unknown`,
+   unless a port or name speaks for the winner and for none of the others.
+10. Product, version and CPE are merged from the winner's evidence, most specific first; version and CPE are never taken
+    from a piece that names another product. What a client says of itself is not the product of the service.
 """
 
 from __future__ import annotations
@@ -261,7 +263,7 @@ def _specific(piece: Evidence) -> tuple[bool, int, int]:
 
 
 def _product(own: list[Evidence]) -> tuple[str | None, str | None, str | None]:
-    """Merge product, version and CPE (rule 9)."""
+    """Merge product, version and CPE (rule 10)."""
     told = [
         piece
         for piece in own
@@ -323,6 +325,8 @@ def _contest(
     candidates = [_Candidate(service, own) for service, own in by_service.items() if service not in stale]
     candidates.sort(key=lambda candidate: candidate.order, reverse=True)
     winner = _strongest(candidates, parents)
+    if winner.rank == _GUESS and _undecided(winner, candidates, parents):
+        return Verdict(name=name, evidence=_bounded(items))
     if winner.over is None and any(
         other.rank >= _LIKELY and carries(other.service, winner.service, None) for other in candidates
     ):
@@ -341,6 +345,22 @@ def _contest(
     if verdict.product is None and parents:
         verdict = _named_by_a_child(verdict, candidates, parents)
     return verdict._replace(conflicts=tuple(conflicts)) if conflicts else verdict
+
+
+def _undecided(winner: _Candidate, candidates: list[_Candidate], parents: Mapping[str, str]) -> bool:
+    """Whether what was seen fits another service as poorly as the winner, and no hint speaks for it (rule 9)."""
+    if not _has(winner, _SIGNS):
+        return False
+    rivals = [
+        other
+        for other in candidates
+        if other is not winner and _has(other, _SIGNS) and not _agree(winner, other, parents)
+    ]
+    return bool(rivals) and (not _has(winner, _HINTS) or any(_has(other, _HINTS) for other in rivals))
+
+
+def _has(candidate: _Candidate, kinds: frozenset[EvidenceKind]) -> bool:
+    return any(piece.kind in kinds for piece in candidate.own)
 
 
 def _agree(one: _Candidate, other: _Candidate, parents: Mapping[str, str]) -> bool:
