@@ -8,6 +8,7 @@ __all__ = [
     "FlowsonarError",
     "MalformedError",
     "OutputError",
+    "ShapingError",
     "SignatureError",
     "StoreError",
 ]
@@ -39,3 +40,7 @@ class MalformedError(FlowsonarError):
 
 class OutputError(FlowsonarError):
     """Records cannot be written; the text names the place and what to do."""
+
+
+class ShapingError(FlowsonarError):
+    """Marks or queues cannot be set up; the text says what is missing or in the way, and what to do."""

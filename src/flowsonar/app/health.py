@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from flowsonar import _native
@@ -93,6 +92,23 @@ def _store() -> Iterator[Finding]:
 
 
 def _shaping() -> Iterator[Finding]:
-    there = Path("/proc/net/netfilter").exists() or Path("/sys/module/nf_tables").exists()
-    detail = "the kernel has netfilter; `shape` is not part of this version" if there else "no netfilter in this kernel"
-    yield Finding(what="shaping", state="ok" if there else "missing", detail=detail)
+    from flowsonar.shaping.kernel import examine as tried
+    from flowsonar.shaping.queues import best
+
+    kernel = tried()
+    if kernel.problem:
+        yield Finding(what="shaping", state="missing", detail=kernel.problem)
+    if not kernel.qdiscs:
+        return
+    marks = {"tables", "timeouts", "conntrack", "priority", "dscp"} - kernel.firewall
+    if marks:
+        yield Finding(what="marks", state="missing", detail=f"nftables without {', '.join(sorted(marks))}")
+    else:
+        nat = "with" if "nat" in kernel.firewall else "without"
+        yield Finding(what="marks", state="ok", detail=f"nftables with connection marks, priorities, DSCP, {nat} NAT")
+    parts = (("queues", kernel.qdiscs), ("classifiers", kernel.filters), ("actions", kernel.actions))
+    has = "; ".join(f"{name}: {', '.join(sorted(found)) or 'none'}" for name, found in parts)
+    led = f"ifb: {'yes' if kernel.ifb else 'no'}; clsact: {'yes' if kernel.clsact else 'no'}"
+    yield Finding(what="traffic control", state="ok", detail=f"{has}; {led}")
+    for choice in best(kernel):
+        yield Finding(what=choice.what, state=choice.state, detail=choice.detail)

@@ -1,0 +1,43 @@
+"""A network namespace for one test, with two veth pairs: `wan` and `lan`."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH})
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def inside(*devices: str) -> Iterator[None]:
+    """Move this process into a namespace with these interfaces, and back again."""
+    with Path("/proc/self/ns/net").open() as home:
+        os.unshare(0x40000000) if hasattr(os, "unshare") else _libc("unshare", 0x40000000)
+        try:
+            run("ip", "link", "set", "lo", "up")
+            for device in devices:
+                run("ip", "link", "add", "name", device, "type", "veth", "peer", "name", f"{device}-peer")
+                run("ip", "link", "set", device, "up")
+                run("ip", "link", "set", f"{device}-peer", "up")
+            yield
+        finally:
+            os.setns(home.fileno(), 0x40000000) if hasattr(os, "setns") else _libc("setns", home.fileno(), 0x40000000)
+
+
+def _libc(name: str, *arguments: int) -> None:
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if getattr(library, name)(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), name)
