@@ -26,6 +26,8 @@ def inside(*devices: str) -> Iterator[None]:
         os.unshare(0x40000000) if hasattr(os, "unshare") else _libc("unshare", 0x40000000)
         try:
             run("ip", "link", "set", "lo", "up")
+            for which in ("all", "default"):  # nothing is sent that a test has not sent
+                Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
             for device in devices:
                 run("ip", "link", "add", "name", device, "type", "veth", "peer", "name", f"{device}-peer")
                 run("ip", "link", "set", device, "up")
