@@ -4,17 +4,20 @@ import random
 import struct
 from ipaddress import IPv4Address
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
 import pytest
 
 from flowsonar import _native
 from flowsonar.app import Reading
-from flowsonar.app.lanes import lanes_wanted
+from flowsonar.app.lanes import LaneTable, lane_tables, lanes_wanted
 from flowsonar.app.parts import Parts
-from flowsonar.config import Settings
+from flowsonar.config import FlowSettings, Settings
+from flowsonar.flows.table import make_table
 from flowsonar.model import FlowRecord
 from flowsonar.outputs.eve import encode
-from flowsonar.signatures import load_signatures
+from flowsonar.signatures import cachefile, load_signatures
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 SKYPE = CORPUS / "skype" / "SkypeIRC.cap"
@@ -25,8 +28,10 @@ def parts() -> Parts:
     return Parts.load(Settings())
 
 
-def _records(captures: list[Path], parts: Parts, *, lanes: bool) -> tuple[list[bytes], dict[str, int]]:
-    reading = Reading(captures, parts=parts)
+def _records(
+    captures: list[Path], parts: Parts, *, lanes: bool, cache: Path | None = None
+) -> tuple[list[bytes], dict[str, int]]:
+    reading = Reading(captures, parts=parts, cache=cache)
     lines: list[bytes] = []
     if lanes:
         for ended in reading.lines():
@@ -38,11 +43,16 @@ def _records(captures: list[Path], parts: Parts, *, lanes: bool) -> tuple[list[b
 
 
 def _same(captures: list[Path], parts: Parts) -> dict[str, int]:
-    fast, counters = _records(captures, parts, lanes=True)
+    """Compare what the fast lane writes when it knows nothing, and when it was taught before, with the reference."""
     slow, _ = _records(captures, parts, lanes=False)
-    assert len(fast) == len(slow)
-    for one, other in zip(fast, slow, strict=True):
-        assert one == other
+    with TemporaryDirectory() as folder:
+        fast, counters = _records(captures, parts, lanes=True, cache=Path(folder))
+        taught, again = _records(captures, parts, lanes=True, cache=Path(folder))
+    for lines in (fast, taught):
+        assert len(lines) == len(slow)
+        for one, other in zip(lines, slow, strict=True):
+            assert one == other
+    assert again["lane_flows"] >= counters["lane_flows"]
     assert counters["flows"] == sum(b'"reason":"active"' not in line for line in fast)
     return counters
 
@@ -92,6 +102,10 @@ class Net:
         head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
         path.write_bytes(head + b"".join(self._packets))
         return path
+
+
+def _table(parts: Parts) -> LaneTable:
+    return cast("LaneTable", make_table(FlowSettings(capacity=16), lanes=lane_tables(parts.signatures)))
 
 
 def _address(chance: random.Random) -> str:
@@ -173,6 +187,51 @@ def test_later_flows_of_a_known_kind_stay_in_the_fast_lane(tmp_path: Path, parts
         net.now_us += 1_000_000
     counters = _same([net.write(tmp_path / "web.pcap")], parts)
     assert counters["lane_flows"] > 800
+
+
+@needs_native()
+def test_what_one_capture_taught_the_next_one_knows(tmp_path: Path, parts: Parts) -> None:
+    """Peers' words are not in what is kept, and what they were is still told."""
+    captures = []
+    for port in (2000, 3000):
+        net = Net()
+        says = [(1, b"* OK [CAPABILITY IMAP4rev1] secret.example Dovecot (Debian) ready.\r\n"), (0, b"a NOOP\r\n")]
+        net.conversation(("10.0.0.1", port), ("10.0.0.2", 2143), says)
+        captures.append(net.write(tmp_path / f"{port}.pcap"))
+    cache = tmp_path / "cache"
+    _, first = _records(captures[:1], parts, lanes=True, cache=cache)
+    lines, second = _records(captures[1:], parts, lanes=True, cache=cache)
+    assert (first["lane_flows"], second["lane_flows"]) == (0, 1)
+    assert lines == _records(captures[1:], parts, lanes=False)[0]
+    [kept] = cache.iterdir()
+    assert b"imap" in kept.read_bytes()
+    assert b"secret" not in kept.read_bytes()
+    _, both = _records(captures, parts, lanes=True, cache=tmp_path / "other")
+    assert both["lane_flows"] == 1  # within a run too
+
+
+@needs_native()
+def test_damaged_memory_is_no_memory(tmp_path: Path, parts: Parts) -> None:
+    net = Net()
+    net.conversation(("10.0.0.1", 2000), ("10.0.0.2", 22), [(1, b"SSH-2.0-OpenSSH_9.2\r\n")])
+    capture = net.write(tmp_path / "one.pcap")
+    table = _table(parts)
+    assert table.recall(_table(parts).keep())
+    _records([capture], parts, lanes=True, cache=tmp_path / "cache")
+    [file] = (tmp_path / "cache").iterdir()
+    kept = cachefile.load(file.parent, file.name)
+    assert kept is not None
+    assert _table(parts).recall(kept)
+    chance = random.Random(1)
+    for size in (0, 3, 27, 40, len(kept) // 2, len(kept) - 1):
+        assert not _table(parts).recall(kept[:size])
+    for _ in range(200):
+        at = chance.randrange(len(kept))
+        _table(parts).recall(kept[:at] + chance.randbytes(1) + kept[at + 1 :])
+    assert not table.recall(kept + kept) or table.keep()
+    file.write_bytes(b"no memory at all" * 9)
+    lines, _ = _records([capture], parts, lanes=True, cache=file.parent)
+    assert lines == _records([capture], parts, lanes=False)[0]
 
 
 @needs_native()

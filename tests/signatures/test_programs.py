@@ -12,7 +12,7 @@ from flowsonar.flows.table import make_table
 from flowsonar.model import Side, Transport
 from flowsonar.signatures import load_signatures
 from flowsonar.signatures.matcher import Matcher, payload_rules
-from flowsonar.signatures.programs import UnsupportedError, _Automaton, compile_payloads, parsed
+from flowsonar.signatures.programs import UnsupportedError, _Automaton, _counts, compile_payloads, parsed
 from flowsonar.signatures.rules import Database, Rule
 from tests.needs import needs_native
 
@@ -120,13 +120,22 @@ def test_what_means_something_else_in_python_is_left_to_python(pattern: str) -> 
         _Automaton(anywhere=False).add(*parsed(pattern), 0)
 
 
+def test_what_counts_far_through_any_text_has_an_automaton_of_its_own() -> None:
+    for pattern in ("^[A-Z][ -~]{8,500}$", "(?s)^.{0,90}x"):
+        assert _counts(*parsed(pattern))
+    for pattern in ("^GET [ -~]{8,500}$", "^[A-Z][a-z]{1,9}$", "^x?y.{100}z"):
+        assert not _counts(*parsed(pattern))
+    compiled = compile_payloads(SIGNATURES)
+    assert all(compiled[kind].counting.instructions for kind in (Transport.TCP, Transport.UDP))
+
+
 @needs_native()
 def test_malformed_tables_are_refused() -> None:
     good = lane_tables(SIGNATURES)
-    for at in range(3, 6):
+    for at in range(4, 7):
         for wrong in (b"x", b"\xff" * 48):
             tables = (*good[0][:at], wrong, *good[0][at + 1 :])
-            if at == 5:
+            if at == 6:
                 continue  # bytes that nothing points to are no error
             with pytest.raises((ValueError, MemoryError)):
                 make_table(FlowSettings(capacity=16), lanes=(tables, *good[1:]))

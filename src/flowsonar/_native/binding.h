@@ -38,6 +38,8 @@ PyObject *lane_py_verdict(FlowTable *self, PyObject *text);
 PyObject *lane_py_interfaces(FlowTable *self, PyObject *texts);
 PyObject *lane_py_doubt(FlowTable *self, PyObject *unused);
 PyObject *lane_py_counts(FlowTable *self, PyObject *unused);
+PyObject *lane_py_keep(FlowTable *self, PyObject *unused);
+PyObject *lane_py_recall(FlowTable *self, PyObject *kept);
 PyObject *lane_py_holding(FlowTable *self, PyObject *args);
 /* What the keyword `lanes` gives, valid as long as the tuple; -1 and an exception where it is not well-formed. */
 int flow_lane_settings(PyObject *lanes, struct lane_settings *settings);

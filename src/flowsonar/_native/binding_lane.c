@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "binding.h"
+#include "kept.h"
 #include "lane.h"
 
 enum { NODE_MAX = INT32_MAX };
@@ -17,12 +18,12 @@ static int take_bytes(PyObject *object, const uint8_t **data, size_t *size) {
     return 0;
 }
 
-/* ((program, instructions) * 3, rules, fields, bytes) */
+/* ((program, instructions) * 4, rules, fields, bytes) */
 static int take_tables(PyObject *given, struct patterns_tables *tables) {
     PyObject *program[PATTERNS_GROUPS], *rules, *fields, *bytes;
     unsigned int instructions[PATTERNS_GROUPS];
-    if (!PyArg_ParseTuple(given, "(SI)(SI)(SI)SSS", &program[0], &instructions[0], &program[1], &instructions[1],
-                          &program[2], &instructions[2], &rules, &fields, &bytes))
+    if (!PyArg_ParseTuple(given, "(SI)(SI)(SI)(SI)SSS", &program[0], &instructions[0], &program[1], &instructions[1],
+                          &program[2], &instructions[2], &program[3], &instructions[3], &rules, &fields, &bytes))
         return -1;
     for (int i = 0; i < PATTERNS_GROUPS; i++) {
         tables->instructions[i] = instructions[i];
@@ -248,9 +249,31 @@ PyObject *lane_py_counts(FlowTable *self, PyObject *unused) {
     (void)unused;
     if (!lanes) return NULL;
     struct lane_counts counts = lane_counts(lanes);
-    return Py_BuildValue("{s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
                          (unsigned long long)counts.left, "lane_no_room", (unsigned long long)counts.no_room,
-                         "lane_hosts_full", (unsigned long long)counts.hosts_full);
+                         "lane_hosts_full", (unsigned long long)counts.hosts_full, "lane_learned",
+                         (unsigned long long)counts.learned);
+}
+
+PyObject *lane_py_keep(FlowTable *self, PyObject *unused) {
+    struct lanes *lanes = lanes_of(self);
+    (void)unused;
+    if (!lanes || flow_table_enter(self)) return NULL;
+    size_t size = kept_write(lane_shapes(lanes), self->lines, NULL);
+    PyObject *kept = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (kept && kept_write(lane_shapes(lanes), self->lines, (uint8_t *)PyBytes_AsString(kept)) != size) Py_CLEAR(kept);
+    self->busy = 0;
+    return kept ? kept : PyErr_NoMemory();
+}
+
+PyObject *lane_py_recall(FlowTable *self, PyObject *argument) {
+    const uint8_t *data;
+    size_t size;
+    struct lanes *lanes = lanes_of(self);
+    if (!lanes || take_bytes(argument, &data, &size) || flow_table_enter(self)) return NULL;
+    bool good = kept_read(lane_shapes(lanes), self->lines, data, size);
+    self->busy = 0;
+    return PyBool_FromLong(good);
 }
 
 /* For tests: the numbers of the rules that hold, or None where Python has to decide. */

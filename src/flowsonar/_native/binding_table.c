@@ -286,6 +286,8 @@ static PyMethodDef table_methods[] = {
     {"add_verdict", METHOD(lane_py_verdict), METH_O, "Keep a verdict's text with holes; its number."},
     {"set_interfaces", METHOD(lane_py_interfaces), METH_O, "Members of lines that name the interface."},
     {"doubt", METHOD(lane_py_doubt), METH_NOARGS, "TCP flows that nobody knows need Python from now on."},
+    {"keep", METHOD(lane_py_keep), METH_NOARGS, "All that was learned and may be of use to another table."},
+    {"recall", METHOD(lane_py_recall), METH_O, "Take what another table kept; whether it was well-formed."},
     {"holding", METHOD(lane_py_holding), METH_VARARGS, "Rules that hold for some bytes; None where Python decides."},
     {"lane_counts", METHOD(lane_py_counts), METH_NOARGS, "Sums since the beginning."},
     {NULL, NULL, 0, NULL},

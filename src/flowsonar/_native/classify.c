@@ -60,23 +60,25 @@ bool classify_add(struct classified *what, const void *bytes, size_t size) {
     return true;
 }
 
-static bool add_text(struct classified *what, const uint8_t *text, size_t size) {
-    uint16_t mark[2] = {UINT16_MAX, (uint16_t)size};
-    return size <= LINES_MAX && classify_add(what, mark, sizeof mark) && classify_add(what, text, size);
+static bool add_text(const struct shapes *shapes, struct classified *what, const uint8_t *text, size_t size) {
+    uint8_t mark[18] = {UINT8_MAX, UINT8_MAX}; /* no rule has this number */
+    shapes_text(shapes, text, size, mark + 2);
+    return size <= LINES_MAX && classify_add(what, mark, sizeof mark);
 }
 
 /* The rules that hold; where they tell what they capture, the lines it stands in, or all. */
-static bool add_rules(struct patterns *patterns, const struct flow *flow, const uint8_t *data, size_t size, bool names,
+static bool add_rules(const struct lanes *l, const struct flow *flow, const uint8_t *data, size_t size, bool names,
                       struct classified *what, bool *none) {
     struct holding holding;
+    struct patterns *patterns = l->patterns[flow->key.protocol == PROTOCOL_UDP];
     const uint16_t ports[2] = {flow->key.low_port, flow->key.high_port};
     if (!patterns_hold(patterns, data, size, ports, names, &holding)) return false;
     *none = !holding.count;
     if (!classify_add(what, holding.rules, holding.count * sizeof *holding.rules)) return false;
     if (!holding.open) return true;
-    if (!holding.in_line) return add_text(what, data, size);
+    if (!holding.in_line) return add_text(l->shapes, what, data, size);
     for (int i = 0; i < 2; i++)
-        if (holding.line[i] && !add_text(what, holding.line[i], holding.line_size[i])) return false;
+        if (holding.line[i] && !add_text(l->shapes, what, holding.line[i], holding.line_size[i])) return false;
     return true;
 }
 
@@ -148,7 +150,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
         return CLASSIFY_PYTHON;
     if (!take_host(data, size, what)) return CLASSIFY_PYTHON;
     bool names = seen->direction == 1 || midstream;
-    return add_rules(l->patterns[0], &t->flows[slot], data, size, names, what, &none) ? CLASSIFIED : CLASSIFY_PYTHON;
+    return add_rules(l, &t->flows[slot], data, size, names, what, &none) ? CLASSIFIED : CLASSIFY_PYTHON;
 }
 
 /* -- UDP ----------------------------------------------------------------------------------------------------------- */
@@ -227,7 +229,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
         what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));
     if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
     if ((first && is_echo(seen, other)) || !take_host(seen->data, seen->size, what)) return CLASSIFY_PYTHON;
-    if (!add_rules(l->patterns[1], flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
+    if (!add_rules(l, flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
     if (first && !other && like_skype(flow, seen)) {
         if (none) return CLASSIFY_ENTANGLED;
         what->key[0] |= KEY_SKYPE;

@@ -3,6 +3,7 @@
 #define FLOWSONAR_HASH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -42,6 +43,19 @@ static inline uint64_t sip_hash(const uint64_t seed[2], const uint64_t *words, u
     sip_round(&s);
     sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+/* The same for bytes. */
+static inline uint64_t sip_bytes(const uint64_t seed[2], const uint8_t *data, size_t size) {
+    uint64_t state[2] = {seed[0], seed[1]}, words[8];
+    for (; size >= sizeof words; data += sizeof words, size -= sizeof words) {
+        memcpy(words, data, sizeof words);
+        state[0] = sip_hash(state, words, 8);
+    }
+    memset(words, 0, sizeof words);
+    memcpy(words, data, size);
+    words[7] |= (uint64_t)size << 56; /* the last byte of a rest is free */
+    return sip_hash(state, words, 8);
 }
 
 /* Both kinds of key have two addresses of 16 bytes and then one word. The count of words tells IPv4 from IPv6. */

@@ -345,6 +345,7 @@ bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict
     struct shape *shape = shapes_at(l->shapes, node);
     shape->flags = flags;
     shape->verdict = verdict;
+    l->counts.learned++;
     return true;
 }
 
@@ -368,6 +369,8 @@ bool lane_holding(struct lanes *l, bool udp, const uint8_t *data, size_t size, c
 }
 
 struct lane_counts lane_counts(const struct lanes *l) { return l->counts; }
+
+struct shapes *lane_shapes(struct lanes *l) { return l->shapes; }
 
 struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]) {
     struct lanes *l = memory_new(sizeof *l);

@@ -97,7 +97,10 @@ struct lane_counts {
     uint64_t left;      /* that left it */
     uint64_t no_room;   /* of these: for want of room to keep their payloads */
     uint64_t hosts_full;
+    uint64_t learned;   /* shapes that Python told the meaning of */
 };
 struct lane_counts lane_counts(const struct lanes *lanes);
+
+struct shapes *lane_shapes(struct lanes *lanes);
 
 #endif

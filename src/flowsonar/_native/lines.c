@@ -1,6 +1,7 @@
 #include "lines.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,16 +10,19 @@ enum {
     FIXED_MAX = 1024,  /* of a line: all but the verdict's text, the interface's and the texts of the flow */
     ESCAPE_MAX = 6,    /* bytes that one byte takes */
     DAY_S = 86400,
+    HEADS = 1 << 12,
 };
 
 struct text {
     char *data;
     size_t size;
+    uint32_t chain; /* next with this hash, 0 for none */
 };
 
 struct lines {
     struct text *verdicts; /* from 1 */
     uint32_t verdict_count, verdict_room;
+    uint32_t heads[HEADS]; /* of verdicts by their text's hash */
     struct text *interfaces;
     size_t interface_count;
     char *out;
@@ -257,6 +261,11 @@ static bool text_copy(struct text *text, const uint8_t *data, size_t size) {
 }
 
 uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ text[i]) * 16777619u;
+    uint32_t *head = &lines->heads[(hash ^ hash >> 15) % HEADS];
+    for (uint32_t at = *head; at; at = lines->verdicts[at].chain)
+        if (lines->verdicts[at].size == size && memcmp(lines->verdicts[at].data, text, size) == 0) return at;
     if (lines->verdict_count + 1 >= lines->verdict_room) {
         uint32_t room = lines->verdict_room ? lines->verdict_room * 2 : 64;
         struct text *verdicts = realloc(lines->verdicts, room * sizeof *verdicts);
@@ -265,7 +274,14 @@ uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
         lines->verdict_room = room;
     }
     if (!text_copy(&lines->verdicts[lines->verdict_count + 1], text, size)) return 0;
-    return ++lines->verdict_count;
+    lines->verdicts[++lines->verdict_count].chain = *head;
+    return *head = lines->verdict_count;
+}
+
+const char *lines_verdict_text(const struct lines *lines, uint32_t verdict, size_t *size) {
+    assert(verdict && verdict <= lines->verdict_count);
+    *size = lines->verdicts[verdict].size;
+    return lines->verdicts[verdict].data;
 }
 
 uint32_t lines_verdicts(const struct lines *lines) { return lines->verdict_count; }

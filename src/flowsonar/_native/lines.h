@@ -16,10 +16,11 @@ struct lines;
 struct lines *lines_new(void);
 void lines_free(struct lines *lines);
 
-/* Keep a text with holes, from `"proto"` to before the brace that ends `flowsonar`; its number, or 0 where there
+/* Keep a text with holes (once, however often it comes), from `"proto"` to before the brace that ends `flowsonar`; its number, or 0 where there
    is no memory. */
 uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size);
 uint32_t lines_verdicts(const struct lines *lines);
+const char *lines_verdict_text(const struct lines *lines, uint32_t verdict, size_t *size);
 
 /* Keep the interfaces' members (`"in_iface":"eth0",` or nothing), in place of those before. */
 bool lines_interfaces(struct lines *lines, const uint8_t *const *texts, const size_t *sizes, size_t count);

@@ -178,9 +178,9 @@ bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const u
     memset(scan.done, 0, sizeof scan.done);
     memset(holding, 0, sizeof *holding);
     holding->in_line = true;
-    for (int group = PATTERNS_ANCHORED; group <= PATTERNS_ANYWHERE; group++)
+    for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
         if (!scan_group(&scan, group)) return false;
-    for (int group = PATTERNS_ANCHORED; group <= PATTERNS_ANYWHERE; group++)
+    for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
         if (!take_group(&scan, group, false, holding)) return false;
     if (!holding->count || !names) return true;
     if (!scan_group(&scan, PATTERNS_LATER)) return false;

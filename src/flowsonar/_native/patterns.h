@@ -15,9 +15,10 @@ enum {
     PATTERNS_NONE = UINT16_MAX,
 };
 
-/* The three groups of expressions: each is one automaton. */
+/* The groups of expressions: each is one automaton. */
 enum patterns_group {
     PATTERNS_ANCHORED, /* ends early on most bytes */
+    PATTERNS_COUNTING, /* anchored, and counts far through bytes of many kinds: with others it would make no end of states */
     PATTERNS_ANYWHERE, /* payload patterns that are not anchored */
     PATTERNS_LATER,    /* looked for only where a rule that holds asks: products' names, exceptions */
     PATTERNS_GROUPS,

@@ -25,6 +25,7 @@ enum shape_flags {
     SHAPE_TLS = 1 << 8,     /* what comes next is read as TLS */
     SHAPE_READ_INITIATOR = 1 << 9, /* this direction's first message is read, or given up */
     SHAPE_READ_RESPONDER = 1 << 10,
+    SHAPE_PASSING = 1 << 15, /* true in this capture only: not kept for others */
 };
 
 struct shape {
@@ -33,6 +34,7 @@ struct shape {
     uint32_t chain;         /* next with this hash */
     uint32_t verdict;       /* number of the verdict of flows that end here */
     uint16_t flags;
+    bool used;              /* since the table was made */
 };
 
 struct shapes;
@@ -40,10 +42,19 @@ struct shapes;
 struct shapes *shapes_new(uint32_t roots, const uint64_t seed[2]);
 void shapes_free(struct shapes *shapes);
 
+/* 16 bytes that stand for a text in keys: nobody who does not know the seed can find another text with the same, and
+   what is kept of a capture does not tell what peers said. */
+void shapes_text(const struct shapes *shapes, const uint8_t *text, size_t size, uint8_t mark[16]);
+
 /* The node that a key leads to, made where it is new; SHAPES_NONE where there is no room. */
 uint32_t shapes_next(struct shapes *shapes, uint32_t from, const uint8_t *key, size_t size);
 
 struct shape *shapes_at(struct shapes *shapes, uint32_t node);
 uint32_t shapes_count(const struct shapes *shapes);
+uint32_t shapes_roots(const struct shapes *shapes);
+const uint8_t *shapes_key(const struct shapes *shapes, const struct shape *shape);
+
+/* What texts are told apart by; to be changed only before there are any. */
+uint64_t *shapes_text_seed(struct shapes *shapes);
 
 #endif

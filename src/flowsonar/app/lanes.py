@@ -18,6 +18,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, Protocol
 
 from flowsonar import _native
+from flowsonar.app.remembered import Remembered
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.flows.table import FlowTable
 from flowsonar.model import Announcement, Block, FlowRecord, Transport, Verdict
@@ -56,6 +57,7 @@ class Shape(IntFlag):
     TLS = 256
     READ_INITIATOR = 512
     READ_RESPONDER = 1024
+    PASSING = 32768
 
 
 class LaneTable(FlowTable, Protocol):
@@ -92,6 +94,14 @@ class LaneTable(FlowTable, Protocol):
 
     def doubt(self) -> None:
         """TCP flows whose bytes nobody knows need Python from now on."""
+        ...
+
+    def keep(self) -> bytes:
+        """What was learned, for another table with the same patterns."""
+        ...
+
+    def recall(self, kept: bytes, /) -> bool:
+        """Take what another table kept, before the first packet; False where it is not well-formed."""
         ...
 
     def lane_counts(self) -> dict[str, int]:
@@ -172,6 +182,11 @@ class Lanes:
         counts = self._table.lane_counts()
         return {**self._tracker.counts, **counts, "flows": self._tracker.counts["flows"] + counts["lane_flows"]}
 
+    def remember(self, remembered: Remembered) -> None:
+        """Keep what was learned, where anything was."""
+        if self._table.lane_counts()["lane_learned"]:
+            remembered.keep(self._table.keep())
+
     # -- learning -----------------------------------------------------------------------------------------------
 
     def _take(self, events: list[FlowEvent], nodes: list[int] | None) -> None:
@@ -204,16 +219,19 @@ class Lanes:
         name = passive.name = None if passive.name is None else "".join(list(passive.name))
         labelled = flow.verdict_ms = None if flow.verdict_ms is None else flow.verdict_ms + 0.0
         if isinstance(event, Closed):
-            known = Shape.PYTHON if _needs_python(flow) else Shape.KNOWN
+            passing = _depends_on_others(flow)
+            known = Shape.PYTHON if passing or _needs_python(flow) else Shape.KNOWN
             tracker.feed((event,))
             verdict = self._number(tracker.records[-1], flow) if known is Shape.KNOWN else 0
             if verdict and flow.verdict_ms is not labelled:
                 known |= Shape.LABELS
-            self._table.learn(node, known if verdict else Shape.PYTHON, verdict)
+            known = known if verdict else Shape.PYTHON
+            self._table.learn(node, known | Shape.PASSING if passing else known, verdict)
             return
         tracker.feed((event,))
-        if not isinstance(event, Payload) or _needs_python(flow):
-            self._table.learn(node, Shape.PYTHON, 0)
+        passing = _depends_on_others(flow)
+        if passing or not isinstance(event, Payload) or _needs_python(flow):
+            self._table.learn(node, Shape.PYTHON | Shape.PASSING if passing else Shape.PYTHON, 0)
             return
         known = Shape.KNOWN
         if flow.verdict_ms is not labelled:
@@ -275,12 +293,15 @@ class Lanes:
             self._tracker.feed(events)
 
 
+def _depends_on_others(flow: Followed) -> bool:
+    """Whether other flows, or what the cache knows, decide what it is."""
+    return bool(flow.beside or flow.from_cache is not None or flow.asked)
+
+
 def _needs_python(flow: Followed) -> bool:
-    """Whether more than a flow's path decides what it is: codecs' state, other flows, what the cache knows."""
+    """Whether more than its path decides what a flow is: codecs' state, what Skype's ports are known to be."""
     passive = flow.passive
-    if flow.beside or flow.from_cache is not None or flow.asked or "skype" in passive.services:
-        return True
-    if "ftp" in passive.services or "dtls" in passive.services:  # changes what is made of others; has no codec in C
+    if not {"skype", "ftp", "dtls"}.isdisjoint(passive.services):  # changes what is made of others; has no codec in C
         return True
     return any(getattr(passive, slot) for slot in _OTHER_SLOTS)
 

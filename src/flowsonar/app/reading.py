@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowsonar.app.lanes import Lanes, LaneTable, lane_tables, lanes_wanted
 from flowsonar.app.parts import Parts
+from flowsonar.app.remembered import Remembered
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.config import Settings
 from flowsonar.errors import CaptureError
@@ -44,12 +45,16 @@ class Reading:
         *,
         parts: Parts | None = None,
         progress: Progress | None = None,
+        cache: Path | None = None,
     ) -> None:
+        """`cache` is the folder for what captures taught, by default `cache_directory()`."""
         self.settings = settings or Settings()
         self._captures = [str(capture) for capture in captures]
         self._parts = parts or Parts.load(self.settings)
         self._progress = progress
         self._lane_tables: tuple[Any, ...] | None = None
+        self._cache = cache
+        self._remembered: Remembered | None = None
         self._stopping = False
         self._waiting = False  # for a capture's bytes, which may be a pipe's that never come
         self._wake: Callable[[], None] | None = None
@@ -99,6 +104,10 @@ class Reading:
                     yield ended
                     self._taken(name, capture, table, tracker)
                 self._sum_up(capture, table, lanes.counts())
+                if self._remembered is not None:
+                    lanes.remember(self._remembered)
+        if self._remembered is not None:
+            self._remembered.save()
 
     def __iter__(self) -> Iterator[FlowRecord]:
         for batch in self.batches():
@@ -212,9 +221,12 @@ class Reading:
     def _wire_lanes(self, capture: CaptureFile) -> tuple[FlowTable, Tracker, Lanes]:
         if self._lane_tables is None:
             self._lane_tables = lane_tables(self._parts.signatures)
+            self._remembered = Remembered(self._parts.signatures.digest, cache=self._cache)
         table = cast("LaneTable", make_table(self.settings.flows, follow=FOLLOW, lanes=self._lane_tables))
         reader = self._parts.new_reader()
         tracker = Tracker(reader, self._parts.signatures, interfaces=capture.interfaces)
+        if self._remembered is not None and self._remembered.kept is not None:
+            table.recall(self._remembered.kept)
         return table, tracker, Lanes(table, tracker, reader, capture.interfaces)
 
     def _taken(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> list[FlowRecord]:

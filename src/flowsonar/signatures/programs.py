@@ -31,6 +31,10 @@ _INSTRUCTIONS_MAX: Final = 8192
 """Of one expression; larger ones are for Python."""
 _PREFIX_BYTES: Final = 64
 """Of conditions without an expression: so many first bytes are tested by the automaton."""
+_COUNTED: Final = 64
+"""Instructions of an expression that counts."""
+_KINDS: Final = 16
+"""Bytes that one begins with whose states would multiply with those of others: most payloads may begin with one."""
 _NONE: Final = 0xFFFF
 _LENGTH_MAX: Final = 0xFFFFFFFF
 _MASK: Final = (1 << 64) - 1
@@ -45,8 +49,9 @@ class Group(IntEnum):
     """See `enum patterns_group`."""
 
     ANCHORED = 0
-    ANYWHERE = 1
-    LATER = 2
+    COUNTING = 1
+    ANYWHERE = 2
+    LATER = 3
 
 
 class Flag(IntFlag):
@@ -95,6 +100,7 @@ class Tables(NamedTuple):
     """What the native matcher takes for one transport."""
 
     anchored: Program
+    counting: Program
     anywhere: Program
     later: Program
     rules: bytes
@@ -106,10 +112,11 @@ class Tables(NamedTuple):
     @property
     def native(self) -> tuple[Any, ...]:
         """As the C table takes it."""
-        return (tuple(self.anchored), tuple(self.anywhere), tuple(self.later), self.rules, self.fields, self.data)
+        programs = (self.anchored, self.counting, self.anywhere, self.later)
+        return (*map(tuple, programs), self.rules, self.fields, self.data)
 
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Of what is kept in the cache; changes with what is made here and with what the C core makes of it."""
 
 
@@ -128,13 +135,14 @@ def native_tables(signatures: SignatureSet, *, cache: Path | None = None) -> tup
     return tables
 
 
-_PARTS: Final = 6
-_HEAD: Final = struct.Struct(f"<{_PARTS + 3}I")
+_GROUPS: Final = len(Group)
+_PARTS: Final = _GROUPS + 3
+_HEAD: Final = struct.Struct(f"<{_PARTS + _GROUPS}I")
 
 
 def _serialised(native: tuple[Any, ...]) -> bytes:
-    parts = [program for program, _ in native[:3]] + list(native[3:])
-    return _HEAD.pack(*map(len, parts), *(count for _, count in native[:3])) + b"".join(parts)
+    parts = [program for program, _ in native[:_GROUPS]] + list(native[_GROUPS:])
+    return _HEAD.pack(*map(len, parts), *(count for _, count in native[:_GROUPS])) + b"".join(parts)
 
 
 def _unpacked(data: bytes, half: int) -> tuple[Any, ...]:
@@ -147,7 +155,7 @@ def _unpacked(data: bytes, half: int) -> tuple[Any, ...]:
     for size in sizes[:_PARTS]:
         parts.append(data[at : at + size])
         at += size
-    return (*zip(parts[:3], sizes[_PARTS:], strict=True), *parts[3:])
+    return (*zip(parts[:_GROUPS], sizes[_PARTS:], strict=True), *parts[_GROUPS:])
 
 
 def compile_payloads(signatures: SignatureSet) -> dict[Transport, Tables]:
@@ -162,7 +170,7 @@ class _Compiler:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._services = {name: index for index, name in enumerate(dict.fromkeys(rule.service for rule in rules))}
-        self._automata = {group: _Automaton(anywhere=group is not Group.ANCHORED) for group in Group}
+        self._automata = {group: _Automaton(anywhere=group in (Group.ANYWHERE, Group.LATER)) for group in Group}
         self._expressions: dict[object, tuple[int, Group, bool]] = {}
         self._fields: list[bytes] = []
         self._data = bytearray()
@@ -176,11 +184,12 @@ class _Compiler:
             expression, packed = self._rule(rule)
             made.append((expression, number, rule, packed))
         made.sort(key=lambda one: one[:2])
-        anchored, anywhere, later = (self._automata[group].program() for group in Group)
+        programs = {group: automaton.program() for group, automaton in self._automata.items()}
         return Tables(
-            anchored,
-            anywhere,
-            later,
+            programs[Group.ANCHORED],
+            programs[Group.COUNTING],
+            programs[Group.ANYWHERE],
+            programs[Group.LATER],
             b"".join(packed for *_, packed in made),
             b"".join(self._fields),
             bytes(self._data),
@@ -236,6 +245,8 @@ class _Compiler:
                 items, flags = parsed(condition.pattern)
                 if not _anchored(items):
                     group = Group.LATER if late else Group.ANYWHERE
+                elif _counts(items, flags):
+                    group = Group.COUNTING
                 self._automata[group].add(items, flags, number)
         except UnsupportedError:
             exact, group = False, Group.ANCHORED
@@ -336,6 +347,13 @@ def _anchored(items: _Items) -> bool:
     if operation is _constants.BRANCH:
         return all(_anchored(branch) for branch in argument[1])
     return False
+
+
+def _counts(items: _Items, flags: int) -> bool:
+    """Whether an anchored expression follows bytes of many kinds for long, counting them."""
+    alone = _Automaton(anywhere=False)
+    alone.add(items, flags, 0)
+    return alone.program().instructions >= _COUNTED and alone.begins_with().bit_count() >= _KINDS
 
 
 def _where(pattern: str | None) -> Flag:
@@ -484,6 +502,22 @@ class _Automaton:
             for operation, argument, following, other in self._code
         )
         return Program(code + b"".join(bits.to_bytes(32, "little") for bits in self._sets), len(self._code))
+
+    def begins_with(self) -> int:
+        """The bytes that some expression may begin with, as bits."""
+        bits, met, waiting = 0, set(), list(self._starts)
+        sets = list(self._sets)
+        while waiting:
+            at = waiting.pop()
+            if at in met:
+                continue
+            met.add(at)
+            operation, argument, following, other = self._code[at]
+            if operation == _Operation.SET:
+                bits |= sets[argument]
+            elif operation != _Operation.MATCH:
+                waiting += (following, other) if operation == _Operation.SPLIT else (following,)
+        return bits
 
     def _instruction(self, operation: int, argument: int, following: int, other: int = 0) -> int:
         self._code.append([operation, argument, following, other])
