@@ -2,46 +2,43 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from flowsonar.cli import app
+from flowsonar.cli import COMMANDS
+from flowsonar.cli.arguments import Command, Group, Option, parameters
 from flowsonar.signatures import load_signatures
 from flowsonar.signatures.page import render_page
 
-Command = Any  # click's, wherever typer has it from
-
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("lab/*.md")]
-COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+DOCUMENTED = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
-def commands(group: Command, name: str = "") -> list[tuple[str, Command]]:
-    if hasattr(group, "commands"):
+def commands(group: Command | Group, name: str = "") -> list[tuple[str, Command]]:
+    if isinstance(group, Group):
         return [found for key, sub in group.commands.items() for found in commands(sub, f"{name} {key}".strip())]
     return [(name, group)]
 
 
-ALL = commands(typer.main.get_command(app))
+ALL = commands(COMMANDS)
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
 def test_every_command_and_option_is_documented(name: str, command: Command) -> None:
-    section = COMMANDS.split(f"\n## `flowsonar {name}`", 1)
+    section = DOCUMENTED.split(f"\n## `flowsonar {name}`", 1)
     assert len(section) == 2, f"docs/commands.md has no section for {name}"
     text = section[1].split("\n## ", 1)[0]
-    for parameter in command.params:
-        if parameter.param_type_name == "option":
-            assert f"`{parameter.opts[-1]}" in text, f"{name} {parameter.opts[-1]}"
+    for parameter in parameters(command.function()):
+        if isinstance(parameter.given, Option):
+            assert f"`{parameter.given.names[-1]}" in text, f"{name} {parameter.given.names[-1]}"
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
 def test_every_command_has_help_with_an_example(name: str, command: Command) -> None:
-    assert command.help
-    assert command.epilog
-    assert command.epilog.startswith("Example: flowsonar")
+    first, *_ = (command.function().__doc__ or "").split("\n")
+    assert command.summary == first, "the listing and the docstring say the same"
+    assert command.example.startswith(f"flowsonar {name}")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
-import typer
-
 from flowsonar.cli import process
+from flowsonar.cli.arguments import Option
 from flowsonar.errors import ConfigError, FlowsonarError
 from flowsonar.outputs import Format
 
@@ -48,21 +47,21 @@ WARNING_LIMIT = 4096
 
 ScopeOption = Annotated[
     list[str] | None,
-    typer.Option("--scope", metavar="CIDR", help="Also ask endpoints of this network (may be repeated)."),
+    Option("--scope", metavar="CIDR", help="Also ask endpoints of this network (may be repeated)."),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--exclude", metavar="WHAT", help="Never ask this network, address, address:port or :port (may be repeated)."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines with Suricata's EVE field names.")]
+JsonOption = Annotated[bool, Option("--json", help="JSON lines with Suricata's EVE field names.")]
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", help="How records are written (default: by the ending of --output, else a table)."),
+    Option("--format", help="How records are written (default: by the ending of --output, else a table)."),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write records to this file instead.")
+    Path | None, Option("-o", "--output", metavar="FILE", help="Write records to this file instead.")
 ]
 _ENDINGS = {
     ".json": Format.JSON,
@@ -75,28 +74,28 @@ _ENDINGS = {
     ".txt": Format.TABLE,
 }
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="FILE", help="The verdict store (default: in the state directory).")
+    Path | None, Option("--store", metavar="FILE", help="The verdict store (default: in the state directory).")
 ]
 SignaturesOption = Annotated[
     list[Path] | None,
-    typer.Option("--signatures", metavar="DIR", help="A folder of further signature files (may be repeated)."),
+    Option("--signatures", metavar="DIR", help="A folder of further signature files (may be repeated)."),
 ]
 RecogOption = Annotated[
     Path | None,
-    typer.Option("--recog", metavar="DIR", help="A copy of rapid7/recog, to name more products and versions."),
+    Option("--recog", metavar="DIR", help="A copy of rapid7/recog, to name more products and versions."),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with all settings; options go over it.")
+    Path | None, Option("--config", metavar="FILE", help="A TOML file with all settings; options go over it.")
 ]
-VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for still more.")]
+VerboseOption = Annotated[int, Option("-v", "--verbose", count=True, help="Say more; twice for still more.")]
 
 
-def exits(command: Callable[P, int]) -> Callable[P, None]:
-    """Make a command's return value its exit code, and expected errors one line on standard error and an exit code."""
+def exits(command: Callable[P, int]) -> Callable[P, int]:
+    """Make expected errors of a command one line on standard error and an exit code."""
 
     @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(_guarded(lambda: command(*args, **kwargs)))
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> int:
+        return _guarded(lambda: command(*args, **kwargs))
 
     return guarded
 

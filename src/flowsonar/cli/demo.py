@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from flowsonar.cli import process
+from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import JsonOption, exits
 
 __all__ = ["demo"]
@@ -17,9 +16,9 @@ __all__ = ["demo"]
 def demo(
     json: JsonOption = False,
     keep_capture: Annotated[
-        Path | None, typer.Option("--keep-capture", metavar="FILE.pcapng", help="Keep the demo's packets.")
+        Path | None, Option("--keep-capture", metavar="FILE.pcapng", help="Keep the demo's packets.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=5.0, help="How long the clients work.")] = 20.0,
+    seconds: Annotated[float, Option("--seconds", min=5.0, help="How long the clients work.")] = 20.0,
 ) -> int:
     """Start real services in a private network namespace, talk to them, and label the flows live.
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import exits
 
 __all__ = ["doctor"]
 
 
 @exits
-def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> int:
+def doctor(json: Annotated[bool, Option("--json", help="One JSON object a line.")] = False) -> int:
     """Say what works on this machine and what to do about the rest. Exit code 1 when the main job cannot work."""
     from rich.console import Console
 
@@ -23,7 +22,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object a 
         import orjson
 
         for finding in findings:
-            typer.echo(orjson.dumps(finding).decode())
+            print(orjson.dumps(finding).decode())
     else:
         console = Console(highlight=False)
         for finding in findings:

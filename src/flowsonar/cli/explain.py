@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from flowsonar.cli.arguments import Argument
 from flowsonar.cli.common import ConfigOption, StoreOption, VerboseOption, exits, settings_from, warn
 from flowsonar.errors import ConfigError
 
@@ -18,7 +17,7 @@ __all__ = ["explain"]
 
 @exits
 def explain(
-    address: Annotated[str, typer.Argument(metavar="ADDRESS[:PORT[/udp]]", help="IPv6 with a port: [address]:port.")],
+    address: Annotated[str, Argument(metavar="ADDRESS[:PORT[/udp]]", help="IPv6 with a port: [address]:port.")],
     store: StoreOption = None,
     config: ConfigOption = None,
     verbose: VerboseOption = 0,

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from flowsonar.cli.arguments import Argument, Option
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -46,40 +45,40 @@ class _Wanted:
 def probe(
     target: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[TARGET...]",
             help="host:port, host:port/udp, [v6]:port, CIDR:ports; - reads targets or flow records.",
         ),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", metavar="FILE", help="Targets, conn.log, eve.json or nfdump's CSV (may be repeated)."),
+        Option("--file", metavar="FILE", help="Targets, conn.log, eve.json or nfdump's CSV (may be repeated)."),
     ] = None,
     json: JsonOption = False,
     label: Annotated[
-        bool, typer.Option("--label", help="Give flow records back as JSON lines with their label, in their order.")
+        bool, Option("--label", help="Give flow records back as JSON lines with their label, in their order.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON lines there, not to standard output.")
+        Path | None, Option("--output", metavar="FILE", help="Write JSON lines there, not to standard output.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --output where a run before ended; nothing is asked twice.")
+        bool, Option("--resume", help="Go on with --output where a run before ended; nothing is asked twice.")
     ] = False,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=0.05, help="Give an endpoint up after this long (3).")
+        float | None, Option("--timeout", metavar="S", min=0.05, help="Give an endpoint up after this long (3).")
     ] = None,
     max_probes: Annotated[
-        int | None, typer.Option("--max-probes", metavar="N", min=1, help="Connections or datagrams per endpoint (5).")
+        int | None, Option("--max-probes", metavar="N", min=1, help="Connections or datagrams per endpoint (5).")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (200).")
+        float | None, Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (200).")
     ] = None,
     per_host: Annotated[
-        float | None, typer.Option("--per-host", metavar="N", min=0.1, help="The same to one address (50).")
+        float | None, Option("--per-host", metavar="N", min=0.1, help="The same to one address (50).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
     recog: RecogOption = None,

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from flowsonar.cli.arguments import Argument
 from flowsonar.cli.common import JsonOption, exits
 from flowsonar.errors import ConfigError, FlowsonarError
 
@@ -23,9 +22,9 @@ from flows where event_type = 'flow' group by all order by bytes desc nulls last
 
 @exits
 def query(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet, as `read --output` makes it.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="Parquet, as `read --output` makes it.")],
     sql: Annotated[
-        str, typer.Argument(metavar="SQL", help="DuckDB's SQL on the table `flows`; a summary by service if left out.")
+        str, Argument(metavar="SQL", help="DuckDB's SQL on the table `flows`; a summary by service if left out.")
     ] = SUMMARY,
     json: JsonOption = False,
 ) -> int:

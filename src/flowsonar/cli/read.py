@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from flowsonar.cli import process
+from flowsonar.cli.arguments import Argument, Option
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -30,13 +29,13 @@ __all__ = ["read"]
 @exits
 def read(
     capture: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="pcap or pcapng, gzip'd or not; - is standard input.")
+        list[str], Argument(metavar="FILE...", help="pcap or pcapng, gzip'd or not; - is standard input.")
     ],
     json: JsonOption = False,
     form: FormatOption = None,
     output_file: OutputOption = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Ask the endpoints now, inside the scope; the capture should be fresh.")
+        bool, Option("--probe", help="Ask the endpoints now, inside the scope; the capture should be fresh.")
     ] = False,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,

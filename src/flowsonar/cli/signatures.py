@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from flowsonar.cli.arguments import Argument, Option
 from flowsonar.cli.common import SignaturesOption, exits, warn
 from flowsonar.errors import ConfigError
 
@@ -14,9 +13,7 @@ if TYPE_CHECKING:
     from flowsonar.signatures import Signature, SignatureSet
     from flowsonar.signatures.scaffold import Seen
 
-__all__ = ["app"]
-
-app = typer.Typer(help="The signature database: list, show, check, new.", no_args_is_help=True, rich_markup_mode=None)
+__all__ = ["check", "list_services", "new", "show"]
 
 
 def _load(folders: list[Path] | None) -> SignatureSet:
@@ -25,11 +22,10 @@ def _load(folders: list[Path] | None) -> SignatureSet:
     return load_signatures(tuple(folders or ()))
 
 
-@app.command("list", epilog="Example: flowsonar signatures list --json | jq -r .service")
 @exits
 def list_services(
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="All of it as a page: docs/services.md.")] = False,
+    json: Annotated[bool, Option("--json", help="One JSON object a line.")] = False,
+    markdown: Annotated[bool, Option("--markdown", help="All of it as a page: docs/services.md.")] = False,
     signatures: SignaturesOption = None,
 ) -> int:
     """List the services with class, ports and what is asked."""
@@ -39,13 +35,13 @@ def list_services(
     if markdown:
         from flowsonar.signatures.page import render_page
 
-        typer.echo(render_page(loaded), nl=False)
+        print(render_page(loaded), end="")
         return 0
     if json:
         import orjson
 
         for signature in loaded.services.values():
-            typer.echo(orjson.dumps(_summary(signature)).decode())
+            print(orjson.dumps(_summary(signature)).decode())
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -81,11 +77,8 @@ def _summary(signature: Signature) -> dict[str, object]:
     }
 
 
-@app.command("show", epilog="Example: flowsonar signatures show ftp")
 @exits
-def show(
-    service: Annotated[str, typer.Argument(help="The service's name.")], signatures: SignaturesOption = None
-) -> int:
+def show(service: Annotated[str, Argument(help="The service's name.")], signatures: SignaturesOption = None) -> int:
     """Print the file of one service."""
     loaded = _load(signatures)
     signature = loaded.services.get(service)
@@ -95,11 +88,10 @@ def show(
         near = difflib.get_close_matches(service, list(loaded.services), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see `flowsonar signatures list`"
         raise ConfigError(f"no service is called {service!r}: {hint}")
-    typer.echo(Path(signature.path).read_text(encoding="utf-8"), nl=False)
+    print(Path(signature.path).read_text(encoding="utf-8"), end="")
     return 0
 
 
-@app.command("check", epilog="Example: flowsonar signatures check --signatures my-services/")
 @exits
 def check(signatures: SignaturesOption = None) -> int:
     """Prove that every example matches its own signature and no other, and that near misses match none."""
@@ -110,18 +102,17 @@ def check(signatures: SignaturesOption = None) -> int:
     for problem in problems:
         warn(str(problem))
     examples = sum(len(signature.examples) for signature in loaded.services.values())
-    typer.echo(f"{len(loaded.services)} services, {examples} examples, {len(problems)} problems")
+    print(f"{len(loaded.services)} services, {examples} examples, {len(problems)} problems")
     return 1 if problems else 0
 
 
-@app.command("new", epilog="Example: flowsonar signatures new gopher --folder my-services/")
 @exits
 def new(
-    service: Annotated[str, typer.Argument(help="The service's name, lower case.")],
-    folder: Annotated[Path, typer.Option("--folder", help="Where to write SERVICE.toml.")] = Path(),
+    service: Annotated[str, Argument(help="The service's name, lower case.")],
+    folder: Annotated[Path, Option("--folder", help="Where to write SERVICE.toml.")] = Path(),
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="Begin with the answers in records of `probe --json`."),
+        Option("--from", metavar="FILE", help="Begin with the answers in records of `probe --json`."),
     ] = None,
 ) -> int:
     """Write a signature file to begin with; CONTRIBUTING.md has the five steps."""
@@ -136,7 +127,7 @@ def new(
         raise ConfigError(f"{path} is there already: nothing was written") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
-    typer.echo(f"{path}: fill it in, then run `flowsonar signatures check --signatures {folder}`")
+    print(f"{path}: fill it in, then run `flowsonar signatures check --signatures {folder}`")
     return 0
 
 

@@ -6,8 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import (
     ConfigOption,
     ExcludeOption,
@@ -41,27 +40,25 @@ class SourceKind(StrEnum):
 def watch(
     interface: Annotated[
         list[str] | None,
-        typer.Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated)."),
+        Option("-i", "--interface", metavar="IFACE", help="Interface to watch (may be repeated)."),
     ] = None,
     source: Annotated[
-        SourceKind, typer.Option("--source", help="Packets of interfaces, or the kernel's list of connections.")
+        SourceKind, Option("--source", help="Packets of interfaces, or the kernel's list of connections.")
     ] = SourceKind.PACKETS,
     json: JsonOption = False,
     form: FormatOption = None,
     output_file: OutputOption = None,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
-    passive: Annotated[bool, typer.Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE.pcapng", help="Keep the packets as pcapng.")
-    ] = None,
+    passive: Annotated[bool, Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
+    write: Annotated[Path | None, Option("--write", metavar="FILE.pcapng", help="Keep the packets as pcapng.")] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", metavar="S", min=0.0, help="Stop after this many seconds.")
+        float | None, Option("--duration", metavar="S", min=0.0, help="Stop after this many seconds.")
     ] = None,
     filter_expression: Annotated[
         str | None,
-        typer.Option("--filter", metavar="EXPR", help="Kernel filter in tcpdump's language (needs tcpdump)."),
+        Option("--filter", metavar="EXPR", help="Kernel filter in tcpdump's language (needs tcpdump)."),
     ] = None,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
