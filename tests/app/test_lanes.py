@@ -11,7 +11,7 @@ import pytest
 
 from flowsonar import _native
 from flowsonar.app import Reading
-from flowsonar.app.lanes import LaneTable, lane_tables, lanes_wanted
+from flowsonar.app.lanes import LaneTable, lanes_wanted
 from flowsonar.app.parts import Parts
 from flowsonar.config import FlowSettings, Settings
 from flowsonar.flows.table import make_table
@@ -105,7 +105,7 @@ class Net:
 
 
 def _table(parts: Parts) -> LaneTable:
-    return cast("LaneTable", make_table(FlowSettings(capacity=16), lanes=lane_tables(parts.signatures)))
+    return cast("LaneTable", make_table(FlowSettings(capacity=16), lanes=parts.lane_tables))
 
 
 def _address(chance: random.Random) -> str:

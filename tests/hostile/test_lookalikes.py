@@ -7,8 +7,9 @@ import random
 import pytest
 
 from flowsonar.model import Confidence, Transport
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import ProbeSpec
-from flowsonar.signatures.loader import SignatureSet, load_signatures
+from flowsonar.signatures.loader import load_signatures
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import ConnectionFacts, Message, render
 

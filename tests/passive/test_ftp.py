@@ -1,7 +1,8 @@
 """FTP's dialogue: what proves it, what it announces, when it ends."""
 
 from flowsonar.model import Confidence, Layer, Side
-from flowsonar.passive.ftp import FOLLOW, could_be_control
+from flowsonar.passive.follow import FOLLOW_FTP
+from flowsonar.passive.ftp import could_be_control
 
 from .fakes import CLIENT, SERVER, Conversation, opened
 
@@ -146,5 +147,5 @@ def test_announcements_are_bounded(reader):
 
 
 def test_follow_prefixes_are_what_the_reader_follows():
-    assert all(could_be_control(prefix) for prefix in FOLLOW)
+    assert all(could_be_control(prefix) for prefix in FOLLOW_FTP)
     assert not could_be_control(b"HTTP/1.1 200 OK")

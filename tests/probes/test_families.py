@@ -3,8 +3,8 @@
 import pytest
 
 from flowsonar.model import Confidence
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Step
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.templates import parse_template
 from tests.probes.world import (
     GUESS,

@@ -5,8 +5,8 @@ import pytest
 from flowsonar.model import Layer, Transport
 from flowsonar.probes.order import Order, Setting
 from flowsonar.signatures import load_signatures
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Example
-from flowsonar.signatures.loader import SignatureSet
 from tests.probes.world import SIGNATURES, TCP, UDP, probe, reply, signature
 
 ORDER = Order(SIGNATURES)

@@ -7,8 +7,8 @@ import pytest
 from flowsonar.config import BudgetSettings, ScopeSettings, Settings
 from flowsonar.model import Confidence, EvidenceKind, Outcome, Side
 from flowsonar.probes.dialogue import Ended
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, ProbeSpec, Step
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.templates import parse_template
 from tests.probes.world import UDP, Script, play, question, reply, same, signature
 

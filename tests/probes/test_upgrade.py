@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from flowsonar.config import BudgetSettings, Settings
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, Step
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.templates import parse_template
 from tests.probes.special.peer import TlsServer
 from tests.probes.world import SIGNATURES, Script, play, question, reply, same

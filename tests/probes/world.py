@@ -24,6 +24,7 @@ from flowsonar.probes.dialogue import (
     Wait,
 )
 from flowsonar.probes.session import Session
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import (
     Condition,
     Connection,
@@ -35,7 +36,6 @@ from flowsonar.signatures.language import (
     Speaker,
     Step,
 )
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 from flowsonar.signatures.templates import parse_template
 

@@ -4,9 +4,8 @@ import pytest
 
 from flowsonar.errors import SignatureError
 from flowsonar.model import TrafficClass, Transport
-from flowsonar.signatures import load_signatures
-from flowsonar.signatures import loader as loader_module
-from flowsonar.signatures.loader import FILE_BYTES, pattern_problem
+from flowsonar.signatures import load_signatures, loader, parsing
+from flowsonar.signatures.loader import FILE_BYTES, identify
 from tests.signatures.files import signatures, text
 
 
@@ -32,20 +31,37 @@ def test_built_in_services(tmp_path: Path) -> None:
 def test_the_second_load_reads_the_cache_and_is_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_signatures(cache=tmp_path)
 
-    def refuse(_file: object) -> dict[str, object]:
+    def refuse(*_: object) -> tuple[object, ...]:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr(loader_module, "_parse", refuse)
+    monkeypatch.setattr(parsing, "parse_groups", refuse)
     second = load_signatures(cache=tmp_path)
     assert dict(second.services) == dict(first.services)
 
 
 def test_a_broken_cache_is_made_anew(tmp_path: Path) -> None:
     load_signatures(cache=tmp_path)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("signatures-*")
     file.write_bytes(b"nonsense")
     assert len(load_signatures(cache=tmp_path)) > 10
     assert file.read_bytes() != b"nonsense"
+
+
+def test_the_identity_is_known_without_reading_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "sample.toml").write_text(text(""), encoding="utf-8")
+    first = load_signatures([own], cache=tmp_path)
+    read = loader._read_folder
+
+    def only_own(path: Path) -> list[loader.Text]:
+        assert path == own
+        return read(path)
+
+    monkeypatch.setattr(loader, "_read_folder", only_own)
+    assert identify([own], cache=tmp_path) == first.digest
+    (own / "sample.toml").write_text(text("# changed\n"), encoding="utf-8")
+    assert identify([own], cache=tmp_path) != first.digest
 
 
 def test_an_unwritable_cache_is_no_error() -> None:
@@ -105,12 +121,3 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_windows_line_ends(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_bytes(text("").replace("\n", "\r\n").encode())
     assert "sample" in load_signatures([tmp_path], cache=tmp_path / "cache").services
-
-
-@pytest.mark.parametrize("pattern", ["^a(?=b)", "(", r"^(a)\1", "^(?:(?:a{500}){500}){500}"])
-def test_patterns_that_are_not_linear_are_refused(pattern: str) -> None:
-    assert pattern_problem(pattern) is not None
-
-
-def test_patterns_that_are_fine() -> None:
-    assert pattern_problem(r"(?is)^\x16\x03(?P<version>.)") is None

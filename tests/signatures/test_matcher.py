@@ -5,7 +5,7 @@ import pytest
 
 from flowsonar.model import Confidence, Layer, Side, Transport
 from flowsonar.signatures import Matcher, Reply, SignatureSet, check, load_signatures
-from flowsonar.signatures.check import example_matches
+from flowsonar.signatures.checking import example_matches
 from flowsonar.signatures.conditions import SCAN_BYTES
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.language import Condition, FieldCheck

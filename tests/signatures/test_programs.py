@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsonar.app.lanes import lane_tables
 from flowsonar.config import FlowSettings
 from flowsonar.flows.table import make_table
 from flowsonar.model import Side, Transport
 from flowsonar.signatures import load_signatures
+from flowsonar.signatures.lanetables import lane_tables
 from flowsonar.signatures.matcher import Matcher, payload_rules
 from flowsonar.signatures.programs import UnsupportedError, _Automaton, _counts, compile_payloads, parsed
 from flowsonar.signatures.rules import Database, Rule
@@ -33,7 +33,7 @@ def databases(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table():
-    return make_table(FlowSettings(capacity=16), lanes=lane_tables(SIGNATURES))
+    return make_table(FlowSettings(capacity=16), lanes=lane_tables(SIGNATURES.digest, lambda: SIGNATURES))
 
 
 def _samples() -> list[bytes]:
@@ -131,7 +131,7 @@ def test_what_counts_far_through_any_text_has_an_automaton_of_its_own() -> None:
 
 @needs_native()
 def test_malformed_tables_are_refused() -> None:
-    good = lane_tables(SIGNATURES)
+    good = lane_tables(SIGNATURES.digest, lambda: SIGNATURES)
     for at in range(4, 7):
         for wrong in (b"x", b"\xff" * 48):
             tables = (*good[0][:at], wrong, *good[0][at + 1 :])

@@ -1,7 +1,7 @@
 import pytest
 
 from flowsonar.signatures.engines import compile_regex
-from flowsonar.signatures.loader import pattern_problem
+from flowsonar.signatures.parsing import pattern_problem
 from flowsonar.signatures.ruby import UntranslatableError, to_re2
 
 

@@ -5,7 +5,7 @@ import pytest
 from flowsonar.errors import SignatureError
 from flowsonar.model import Confidence, Layer, Side, TrafficClass, Transport
 from flowsonar.signatures.language import Connection, FieldOrder, Rest, SentField, Signature, Speaker
-from flowsonar.signatures.loader import pattern_problem
+from flowsonar.signatures.parsing import pattern_problem
 from flowsonar.signatures.source import File
 from flowsonar.signatures.tables import read_signature
 from tests.signatures.files import text

@@ -1,30 +1,63 @@
-"""What every run needs: the signatures and their matcher, loaded once."""
+"""What every run needs: the signatures and their matcher, loaded once, when they are needed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from flowsonar.config import Settings
-from flowsonar.passive import PassiveReader
-from flowsonar.signatures import Matcher, SignatureSet, load_signatures
+from flowsonar.signatures.lanetables import lane_tables
+from flowsonar.signatures.loader import identify, load_signatures
+
+if TYPE_CHECKING:
+    from flowsonar.passive import PassiveReader
+    from flowsonar.signatures import Matcher, SignatureSet
 
 __all__ = ["Parts"]
 
 
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """Loaded once, shared by the runs of a process."""
+    """Shared by the runs of a process. A capture whose flows are all of known shapes needs neither of them."""
 
-    signatures: SignatureSet
-    matcher: Matcher
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     @classmethod
     def load(cls, settings: Settings) -> Parts:
         """Read and compile the signatures. Raises SignatureError."""
-        signatures = load_signatures(settings.signatures)
-        matcher = Matcher(signatures, recog=settings.recog)
-        return cls(signatures, matcher)
+        parts = cls(settings)
+        _ = parts.matcher
+        return parts
+
+    @cached_property
+    def signatures(self) -> SignatureSet:
+        """Raises SignatureError when first asked for."""
+        return load_signatures(self._settings.signatures)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """Raises SignatureError when first asked for."""
+        from flowsonar.signatures.matcher import Matcher
+
+        return Matcher(self.signatures, recog=self._settings.recog)
+
+    @cached_property
+    def digest(self) -> str:
+        """What names the signatures. Raises SignatureError when first asked for."""
+        return self.signatures.digest if "signatures" in self.__dict__ else identify(self._settings.signatures)
+
+    @cached_property
+    def lane_tables(self) -> tuple[Any, ...]:
+        """What the flow table's fast lane needs of the signatures. Raises SignatureError when first asked for."""
+        return lane_tables(self.digest, lambda: self.signatures)
+
+    @property
+    def knows_products(self) -> bool:
+        """Whether recog's fingerprints are used, which may name a product of any banner."""
+        return self._settings.recog is not None
 
     def new_reader(self) -> PassiveReader:
         """A passive reader without memory of another capture's hosts."""
+        from flowsonar.passive import PassiveReader
+
         return PassiveReader(self.matcher, self.signatures)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from flowsonar.app.lanes import Lanes, LaneTable, lane_tables, lanes_wanted
+from flowsonar.app.lanes import Lanes, LaneTable, lanes_wanted
 from flowsonar.app.parts import Parts
 from flowsonar.app.remembered import Remembered
 from flowsonar.capture.capturefile import CaptureFile, open_capture
@@ -17,10 +17,11 @@ from flowsonar.flows.events import FlowEvent
 from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block, FlowRecord
 from flowsonar.passive import FOLLOW
-from flowsonar.verdicts.tracker import Tracker
 
 if TYPE_CHECKING:  # most runs ask nobody: sockets, TLS and their event loop are imported by those that do
     from flowsonar.app.asking import Asking
+    from flowsonar.passive import PassiveReader
+    from flowsonar.verdicts.tracker import Tracker
 
 __all__ = ["Progress", "Reading"]
 
@@ -50,9 +51,8 @@ class Reading:
         """`cache` is the folder for what captures taught, by default `cache_directory()`."""
         self.settings = settings or Settings()
         self._captures = [str(capture) for capture in captures]
-        self._parts = parts or Parts.load(self.settings)
+        self._parts = parts or Parts(self.settings)
         self._progress = progress
-        self._lane_tables: tuple[Any, ...] | None = None
         self._cache = cache
         self._remembered: Remembered | None = None
         self._stopping = False
@@ -91,18 +91,18 @@ class Reading:
     def lines(self) -> Iterator[Sequence[bytes | FlowRecord]]:
         """Like `batches`, in the fast lane where there is one: most flows as JSON lines, some at a time."""
         # Where recog's fingerprints are used, they may name a product of any banner.
-        if not lanes_wanted() or self._parts.matcher.knowledge is not None:
+        if not lanes_wanted() or self._parts.knows_products:
             yield from self.batches()
             return
         for name, capture in self._opened():
             with capture:
-                table, tracker, lanes = self._wire_lanes(capture)
+                table, lanes = self._wire_lanes(capture)
                 for block in self._blocks(capture):
                     yield lanes.feed(block)
-                    self._taken(name, capture, table, tracker)
+                    self._taken(name, capture, table, lanes.tracker)
                 for ended in lanes.finish():
                     yield ended
-                    self._taken(name, capture, table, tracker)
+                    self._taken(name, capture, table, lanes.tracker)
                 self._sum_up(capture, table, lanes.counts())
                 if self._remembered is not None:
                     lanes.remember(self._remembered)
@@ -208,6 +208,8 @@ class Reading:
             raise KeyboardInterrupt
 
     def _wire(self, capture: CaptureFile, asking: Asking | None = None) -> tuple[FlowTable, Tracker]:
+        from flowsonar.verdicts.tracker import Tracker
+
         table = make_table(self.settings.flows, follow=FOLLOW)
         tracker = Tracker(
             self._parts.new_reader(),
@@ -218,20 +220,26 @@ class Reading:
         )
         return table, tracker
 
-    def _wire_lanes(self, capture: CaptureFile) -> tuple[FlowTable, Tracker, Lanes]:
-        if self._lane_tables is None:
-            self._lane_tables = lane_tables(self._parts.signatures)
-            self._remembered = Remembered(self._parts.signatures.digest, cache=self._cache)
-        table = cast("LaneTable", make_table(self.settings.flows, follow=FOLLOW, lanes=self._lane_tables))
-        reader = self._parts.new_reader()
-        tracker = Tracker(reader, self._parts.signatures, interfaces=capture.interfaces)
-        if self._remembered is not None and self._remembered.kept is not None:
+    def _wire_lanes(self, capture: CaptureFile) -> tuple[FlowTable, Lanes]:
+        table = cast("LaneTable", make_table(self.settings.flows, follow=FOLLOW, lanes=self._parts.lane_tables))
+        if self._remembered is None:
+            self._remembered = Remembered(self._parts.digest, cache=self._cache)
+        if self._remembered.kept is not None:
             table.recall(self._remembered.kept)
-        return table, tracker, Lanes(table, tracker, reader, capture.interfaces)
 
-    def _taken(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker) -> list[FlowRecord]:
+        def python() -> tuple[Tracker, PassiveReader]:
+            from flowsonar.verdicts.tracker import Tracker
+
+            reader = self._parts.new_reader()
+            return Tracker(reader, self._parts.signatures, interfaces=capture.interfaces), reader
+
+        return table, Lanes(table, python, capture.interfaces)
+
+    def _taken(self, name: str, capture: CaptureFile, table: FlowTable, tracker: Tracker | None) -> list[FlowRecord]:
         if self._progress is not None:
             self._progress(name, capture.position, capture.size)
+        if tracker is None:
+            return []
         self._release(table, tracker)
         records, tracker.records = tracker.records, []
         return records

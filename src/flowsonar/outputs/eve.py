@@ -17,7 +17,7 @@ import orjson
 
 from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
 
-__all__ = ["HELLO", "encode", "endpoint_label", "interface_text", "proto", "state", "timestamp", "verdict_template"]
+__all__ = ["HELLO", "encode", "endpoint_label", "proto", "state", "timestamp", "verdict_template"]
 
 _PROTO: Final = {transport: transport.value.upper() for transport in Transport}
 _ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
@@ -127,11 +127,6 @@ def verdict_template(verdict: Verdict, named: str) -> bytes:
     text = text.replace(b'"detail":"\\u0003"', b'"detail":\x03', 1)
     service = quoted(verdict.service or "unknown").encode("ascii")
     return f'"proto":"{named}","app_proto":'.encode("ascii") + service + b',\x04,"flowsonar":' + text[:-1]
-
-
-def interface_text(name: str) -> bytes:
-    """Write the member that names an interface, nothing where it has no name."""
-    return f'"in_iface":{quoted(name)},'.encode("ascii") if name else b""
 
 
 # -- records ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import IO
 
 from flowsonar.model import EndpointRecord, FlowRecord
-from flowsonar.outputs.eve import encode
 from flowsonar.outputs.linesoutput import LinesOutput
 
 __all__ = ["JsonOutput"]
@@ -29,6 +28,8 @@ class JsonOutput(LinesOutput):
 
     def line(self, record: FlowRecord | EndpointRecord) -> bytes:
         """Make one line."""
+        from flowsonar.outputs.eve import encode  # what the fast lane made is written without
+
         return encode(record, data=self._data)
 
     def write_ended(self, ended: Iterable[bytes | FlowRecord]) -> None:

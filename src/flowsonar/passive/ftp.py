@@ -8,20 +8,11 @@ from flowsonar.errors import MalformedError
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Announcement, Confidence, Evidence, EvidenceKind, Layer, Side, Transport
 from flowsonar.passive.addresses import address_text
+from flowsonar.passive.follow import FOLLOW_FTP
 from flowsonar.passive.tls import starts_like_tls
 from flowsonar.protocols import ftp
 
-__all__ = ["FOLLOW", "FtpControl", "could_be_control"]
-
-FOLLOW: Final = (
-    *(b"220", b"227 ", b"229 "),
-    *(b"USER ", b"AUTH ", b"FEAT", b"HOST ", b"CLNT ", b"OPTS ", b"SYST"),
-    *(b"PASV", b"EPSV", b"PORT ", b"EPRT "),
-)
-"""First bytes of flows that may be FTP control connections: the flow table follows them from the start.
-
-A greeting, what clients say first (lftp asks for features before it logs in), and what announces.
-"""
+__all__ = ["FtpControl", "could_be_control"]
 
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _MAX_LINE: Final = 1024
@@ -51,7 +42,7 @@ _ANSWERS: Final = {
 
 def could_be_control(data: bytes) -> bool:
     """Whether first bytes are worth following as FTP."""
-    return data.startswith(FOLLOW)
+    return data.startswith(FOLLOW_FTP)
 
 
 class FtpControl:

@@ -27,7 +27,7 @@ from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_readin
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
 from flowsonar.protocols import dns, http, http2, rtp, skype
 from flowsonar.protocols.tls import is_sslv2_hello
-from flowsonar.signatures.loader import SignatureSet
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
 
 __all__ = ["PassiveReader"]

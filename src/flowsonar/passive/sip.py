@@ -9,10 +9,8 @@ from flowsonar.model import Announcement, Confidence, Evidence, EvidenceKind, Tr
 from flowsonar.passive.addresses import address_text
 from flowsonar.protocols.sdp import Media, read_media, read_transport
 
-__all__ = ["FOLLOW_RTSP", "announced", "could_announce"]
+__all__ = ["announced", "could_announce"]
 
-FOLLOW_RTSP: Final = (b"RTSP/1.0 ", b"DESCRIBE rtsp", b"SETUP rtsp", b"OPTIONS rtsp", b"OPTIONS * RTSP")
-"""First bytes of flows that may be RTSP: its SETUP comes after three messages."""
 _STARTS: Final = (b"SIP/2.0 ", b"INVITE ", b"ACK ", b"UPDATE ", b"PRACK ", b"RTSP/1.0 ")
 _HEADERS: Final = 8192
 

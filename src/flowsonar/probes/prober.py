@@ -29,7 +29,7 @@ from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session, planner_for
 from flowsonar.probes.special.tls import prepare
 from flowsonar.probes.thrift import Thrift, winner
-from flowsonar.signatures.loader import SignatureSet
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 
 __all__ = ["Prober"]

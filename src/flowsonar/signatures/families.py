@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import PayloadPattern, ReplyPattern, Signature
-from flowsonar.signatures.loader import SignatureSet
 
 __all__ = ["specificities"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from flowsonar.model import Layer, Side, Transport
 from flowsonar.signatures import cachefile
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.conditions import SCAN_BYTES, Bytes, CompiledCondition, Reply, is_echo
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.families import specificities
 from flowsonar.signatures.knowledge import Knowledge, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
 __all__ = ["Match", "Matcher", "Reply", "payload_rules"]

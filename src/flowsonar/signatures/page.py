@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from flowsonar.model import Endpoint, TrafficClass, Transport
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import ProbeSpec, Signature
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.sample import first_message, shown
 
 __all__ = ["asked", "known_products", "place_of", "render_page"]

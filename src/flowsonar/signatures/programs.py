@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, IntFlag
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flowsonar.model import Transport
-from flowsonar.signatures import cachefile
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, FieldCheck, FieldOrder, Rest
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import payload_rules
 from flowsonar.signatures.rules import Rule
 
-__all__ = ["Flag", "Group", "Program", "Tables", "UnsupportedError", "compile_payloads", "native_tables", "parsed"]
+__all__ = ["Flag", "Group", "Program", "Tables", "UnsupportedError", "compile_payloads", "parsed"]
 
 _parser: Any = re._parser  # type: ignore[attr-defined]  # the standard library's own; it has no public face
 _constants: Any = re._constants  # type: ignore[attr-defined]
@@ -114,48 +111,6 @@ class Tables(NamedTuple):
         """As the C table takes it."""
         programs = (self.anchored, self.counting, self.anywhere, self.later)
         return (*map(tuple, programs), self.rules, self.fields, self.data)
-
-
-_FORMAT: Final = 2
-"""Of what is kept in the cache; changes with what is made here and with what the C core makes of it."""
-
-
-def native_tables(signatures: SignatureSet, *, cache: Path | None = None) -> tuple[Any, ...]:
-    """What the C table takes for TCP and for UDP; kept in the cache by what the signatures were read from."""
-    directory = cache if cache is not None else cachefile.cache_directory()
-    name = f"programs-{_FORMAT}-{sys.version_info.major}.{sys.version_info.minor}-{signatures.digest}"
-    if signatures.digest:
-        data = cachefile.load(directory, name)
-        if data is not None:
-            return tuple(_unpacked(data, half) for half in (0, 1))
-    compiled = compile_payloads(signatures)
-    tables = tuple(compiled[transport].native for transport in (Transport.TCP, Transport.UDP))
-    if signatures.digest:
-        cachefile.save(directory, name, b"".join(_serialised(one) for one in tables))
-    return tables
-
-
-_GROUPS: Final = len(Group)
-_PARTS: Final = _GROUPS + 3
-_HEAD: Final = struct.Struct(f"<{_PARTS + _GROUPS}I")
-
-
-def _serialised(native: tuple[Any, ...]) -> bytes:
-    parts = [program for program, _ in native[:_GROUPS]] + list(native[_GROUPS:])
-    return _HEAD.pack(*map(len, parts), *(count for _, count in native[:_GROUPS])) + b"".join(parts)
-
-
-def _unpacked(data: bytes, half: int) -> tuple[Any, ...]:
-    at = 0
-    for _ in range(half):
-        at += _HEAD.size + sum(_HEAD.unpack_from(data, at)[:_PARTS])
-    sizes = _HEAD.unpack_from(data, at)
-    at += _HEAD.size
-    parts = []
-    for size in sizes[:_PARTS]:
-        parts.append(data[at : at + size])
-        at += size
-    return (*zip(parts[:_GROUPS], sizes[_PARTS:], strict=True), *parts[_GROUPS:])
 
 
 def compile_payloads(signatures: SignatureSet) -> dict[Transport, Tables]:

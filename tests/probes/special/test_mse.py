@@ -24,7 +24,8 @@ from flowsonar.probes.dialogue import (
 )
 from flowsonar.probes.session import Session
 from flowsonar.probes.special.mse import KEY_BYTES, Mse
-from flowsonar.signatures.loader import SignatureSet, load_signatures
+from flowsonar.signatures.catalogue import SignatureSet
+from flowsonar.signatures.loader import load_signatures
 from flowsonar.signatures.matcher import Matcher
 from tests.probes.world import question
 

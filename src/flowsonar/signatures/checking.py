@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flowsonar.model import Confidence
+from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Example, ProbeSpec, Signature
-from flowsonar.signatures.loader import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher, Reply
 from flowsonar.signatures.tables import LISTEN
 

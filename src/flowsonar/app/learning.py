@@ -1,0 +1,186 @@
+"""The fast lane's teacher: flows that need Python get it, and what they come to is told to the table.
+
+The first flow that takes a path (see `lanes`) goes through `Tracker` and `PassiveReader`, as all do where there is no
+fast lane; what they made of it is what the table says of every later flow with that path. So the fast lane cannot say
+anything that they would not say. A flow whose verdict depends on more than its path is never learned: see
+`_needs_python`.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Final
+
+from flowsonar.app.lanes import LaneTable
+from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
+from flowsonar.model import Announcement, FlowRecord, Verdict
+from flowsonar.outputs.eve import HELLO, proto, verdict_template
+from flowsonar.passive import PassiveFlow, PassiveReader
+from flowsonar.verdicts.followed import Followed
+from flowsonar.verdicts.tracker import Tracker
+
+__all__ = ["Shape", "Teacher"]
+
+_LEARNED_SLOTS: Final = frozenset(
+    {
+        "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
+        "rank", "said", "query", "tls",
+    }
+)  # fmt: skip
+"""State of a passive flow that its path tells. All else that is set makes it one for Python."""
+
+
+class Shape(IntFlag):
+    """What a node means: `enum shape_flags` in `_native/shapes.h`."""
+
+    KNOWN = 1
+    PYTHON = 2
+    LABELS = 4
+    DONE = 8
+    NAMED = 16
+    TOLD = 32
+    QUIET_INITIATOR = 64
+    QUIET_RESPONDER = 128
+    TLS = 256
+    READ_INITIATOR = 512
+    READ_RESPONDER = 1024
+    PASSING = 32768
+
+
+class Teacher:
+    """The Python side of one capture's table."""
+
+    def __init__(self, table: LaneTable, tracker: Tracker, reader: PassiveReader) -> None:
+        self.tracker = tracker
+        self._table = table
+        self._tracker = tracker
+        self._reader = reader
+        self._watched: set[bytes] = set()
+        self._doubting = False
+        tracker.foretold = self._foretold
+
+    def take(self, events: list[FlowEvent], nodes: list[int] | None) -> None:
+        """Take events, and tell what becomes of those beside which a node stands."""
+        if nodes is None:
+            self._tracker.feed(events)
+        else:
+            fed = 0
+            for at, node in enumerate(nodes):
+                if node:
+                    self._tracker.feed(events[fed:at])
+                    self._learn(events[at], node)
+                    fed = at + 1
+            self._tracker.feed(events[fed:])
+        if self._reader.doubts and not self._doubting:
+            self._doubting = True
+            self._table.doubt()
+        for hosts in list(self._tracker.hidden):
+            for host in hosts:
+                self._watch(_packed(host))
+
+    def _learn(self, event: FlowEvent, node: int) -> None:
+        """Have an event judged and tell the table what came of it."""
+        tracker = self._tracker
+        flow = tracker.flow(event.flow)
+        if flow is None:
+            tracker.feed((event,))
+            return
+        passive = flow.passive
+        # Copies, so that it shows whether they are set anew, be it to the same value.
+        name = passive.name = None if passive.name is None else "".join(list(passive.name))
+        labelled = flow.verdict_ms = None if flow.verdict_ms is None else flow.verdict_ms + 0.0
+        if isinstance(event, Closed):
+            passing = _depends_on_others(flow)
+            known = Shape.PYTHON if passing or _needs_python(flow) else Shape.KNOWN
+            tracker.feed((event,))
+            verdict = self._number(tracker.records[-1], flow) if known is Shape.KNOWN else 0
+            if verdict and flow.verdict_ms is not labelled:
+                known |= Shape.LABELS
+            known = known if verdict else Shape.PYTHON
+            self._table.learn(node, known | Shape.PASSING if passing else known, verdict)
+            return
+        tracker.feed((event,))
+        passing = _depends_on_others(flow)
+        if passing or not isinstance(event, Payload) or _needs_python(flow):
+            self._table.learn(node, Shape.PYTHON | Shape.PASSING if passing else Shape.PYTHON, 0)
+            return
+        known = Shape.KNOWN
+        if flow.verdict_ms is not labelled:
+            known |= Shape.LABELS
+        if passive.name is not name:
+            known |= Shape.NAMED
+        if flow.settled:
+            known |= Shape.DONE
+        if passive.services:
+            known |= Shape.TOLD
+        if passive.tls is not None:
+            known |= Shape.TLS
+            known |= Shape.READ_INITIATOR if passive.tls.read[0] else 0
+            known |= Shape.READ_RESPONDER if passive.tls.read[1] else 0
+        elif not passive.done:
+            if self._reader.ignores_next(passive, 0):
+                known |= Shape.QUIET_INITIATOR
+            if self._reader.ignores_next(passive, 1):
+                known |= Shape.QUIET_RESPONDER
+        self._table.learn(node, known, 0)
+
+    def _number(self, record: FlowRecord, flow: Followed) -> int:
+        """The number of a record's verdict; 0 where it is the flow's alone."""
+        if record.flow_id != flow.flow or record.hops or record.verdict.name != flow.passive.name:
+            return 0
+        evidence = tuple(one._replace(data=b"") for one in record.verdict.evidence)
+        hellos = [at for at, one in enumerate(evidence) if one.signature == "tls/client-hello"]
+        if len(hellos) > 1:
+            return 0
+        for at in hellos:
+            evidence = (*evidence[:at], evidence[at]._replace(detail=HELLO), *evidence[at + 1 :])
+        named = proto(record.key.transport, record.key.initiator_address)
+        return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as its table
+    def _kept(self, verdict: Verdict, named: str) -> int:
+        return self._table.add_verdict(verdict_template(verdict, named))
+
+    # -- flows that depend on others ----------------------------------------------------------------------------
+
+    def _foretold(self, announcement: Announcement) -> None:
+        """A flow is announced: those to its host are for Python, which knows when they may come."""
+        self._watch(_packed(announcement.responder_address))
+
+    def _watch(self, address: bytes) -> None:
+        if address in self._watched:
+            return
+        self._watched.add(address)
+        done = 0
+        flows: list[list[FlowEvent]] = []
+        while not done:
+            done, events, *_ = self._table.watch(address)
+            for event in events:
+                if isinstance(event, Opened):
+                    flows.append([])
+                flows[-1].append(event)
+        flows.sort(key=lambda events: events[0].time_ns)  # the latest counts, where several go to one place
+        for events in flows:
+            self._tracker.feed(events)
+
+
+def _depends_on_others(flow: Followed) -> bool:
+    """Whether other flows, or what the cache knows, decide what it is."""
+    return bool(flow.beside or flow.from_cache is not None or flow.asked)
+
+
+def _needs_python(flow: Followed) -> bool:
+    """Whether more than its path decides what a flow is: codecs' state, what Skype's ports are known to be."""
+    passive = flow.passive
+    if not {"skype", "ftp", "dtls"}.isdisjoint(passive.services):  # changes what is made of others; has no codec in C
+        return True
+    return any(getattr(passive, slot) for slot in _OTHER_SLOTS)
+
+
+_OTHER_SLOTS: Final = tuple(slot for slot in PassiveFlow.__slots__ if slot not in _LEARNED_SLOTS)
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
