@@ -73,6 +73,8 @@ class ShapedClass:
     """The least part of the line that it gets when it has something to send, 0 to 1; all of them at most 1."""
     ceiling: float = 1.0
     """The most that it may take of the line while others leave it free, 0 to 1."""
+    rate_kbit: int | None = None
+    """The least part as a bandwidth; it then stands in place of `share`."""
 
     @property
     def mark(self) -> int:
