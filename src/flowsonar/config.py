@@ -28,21 +28,23 @@ class ScopeSettings:
 class BudgetSettings:
     """How much may be asked."""
 
-    rate: float = 200.0
+    rate: float = 400.0
     """Connections and datagrams a second, all together."""
-    burst: int = 400
-    per_host_rate: float = 50.0
+    burst: int = 800
+    per_host_rate: float = 100.0
     """Connections and datagrams a second to one address."""
-    per_host_burst: int = 100
-    per_prefix_rate: float = 100.0
+    per_host_burst: int = 200
+    per_prefix_rate: float = 200.0
     """The same for one /24 or /64."""
-    per_prefix_burst: int = 200
+    per_prefix_burst: int = 400
     per_host_parallel: int = 8
     """Conversations with one address that begin at a time; at most four times as many stand, most of them waiting."""
     parallel: int = 512
     """Conversations at a time, all together."""
     max_probes: int = 5
-    """Connections per endpoint; twice as many UDP datagrams."""
+    """Connections per endpoint that stand or were answered; twice as many UDP datagrams."""
+    max_unanswered: int = 40
+    """Connections per endpoint that brought no byte, beside those; to UDP endpoints that say nothing, datagrams."""
     control: bool = True
     """Find hosts where everything answers, by connections to high ports that nobody is known to listen on."""
     timeout_s: float = 3.0

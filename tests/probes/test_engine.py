@@ -10,9 +10,11 @@ import pytest
 from flowsonar.config import Settings
 from flowsonar.model import Endpoint, Outcome, Transport
 from flowsonar.probes import engine
-from flowsonar.probes.dialogue import Close, Closed, Connect, Ended, Send, Wait
-from flowsonar.probes.engine import Channel, Gate, Routes, socket_address
+from flowsonar.probes.dialogue import Attend, Attended, Beside, Close, Closed, Connect, Ended, Part, Send, Wait
+from flowsonar.probes.engine import Channel
+from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import Reactor
+from flowsonar.probes.routes import Routes
 
 TARGET = Endpoint(Transport.TCP, "127.0.0.1", 1)
 
@@ -122,31 +124,85 @@ def test_who_is_cancelled_is_not_told():
     assert ended == ["closed"]
 
 
-@pytest.mark.parametrize(
-    ("address", "family", "host"),
-    [
-        ("10.0.0.1", socket.AF_INET, "10.0.0.1"),
-        ("::ffff:10.0.0.1", socket.AF_INET, "10.0.0.1"),
-        ("fd00::1", socket.AF_INET6, "fd00::1"),
-        ("fe80::1%lo", socket.AF_INET6, "fe80::1"),
-        ("fe80::1%nosuch", socket.AF_INET6, "fe80::1"),
-    ],
-)
-def test_addresses_as_the_kernel_wants_them(address, family, host):
-    found, target = socket_address(address, 80)
-    assert (found, target[0], target[1]) == (family, host, 80)
-    if address.endswith("%lo"):
-        assert target[3] == socket.if_nametoindex("lo")
+def held_beside(first, second):
+    """What a conversation hears that holds two others beside it."""
+    heard = []
+
+    def talk():
+        yield Beside(first)
+        yield Beside(second)
+        heard.append((yield Attend(30.0)))
+        heard.append((yield Part()))
+
+    async def go():
+        over = asyncio.get_running_loop().create_future()
+        server = socket.create_server(("127.0.0.1", 0))
+        with server, channel(Endpoint(Transport.TCP, *server.getsockname())) as one:
+            one.start(talk(), lambda _answer, problem: over.set_result(problem))
+            problem = await over
+            return problem, len(one._reactor)
+
+    problem, left = asyncio.run(go())
+    assert left == 0
+    return heard, problem
 
 
-def test_the_route_to_a_host_is_looked_up_once_a_second(monkeypatch):
-    routes = Routes()
-    assert routes.local_address(socket.AF_INET, ("127.0.0.1", 80), 10.0) == "127.0.0.1"
+def test_conversations_beside_are_attended_to_and_parted_from():
+    ended = []
 
-    def none_left(*_args, **_kwargs):
-        raise OSError("no socket is needed")
+    def short():
+        yield Connect("one", 1.0)
+        yield Wait(0.0)
+        ended.append("short")
 
-    monkeypatch.setattr(engine.socket, "socket", none_left)
-    assert routes.local_address(socket.AF_INET, ("127.0.0.1", 81), 10.9) == "127.0.0.1"
-    with pytest.raises(OSError, match="no socket"):
-        routes.local_address(socket.AF_INET, ("127.0.0.1", 80), 11.5)
+    def long():
+        try:
+            yield Connect("two", 1.0)
+            yield Wait(60.0)
+        finally:
+            ended.append("long")
+
+    heard, problem = held_beside(short(), long())
+    assert problem is None
+    assert [type(event) for event in heard] == [Attended, Closed]
+    assert ended == ["short", "long"]
+
+
+def test_what_breaks_a_conversation_beside_breaks_the_whole():
+    def broken():
+        yield Connect("one", 1.0)
+        raise ValueError("broken signature")
+
+    def long():
+        yield Connect("two", 1.0)
+        yield Wait(60.0)
+
+    heard, problem = held_beside(broken(), long())
+    assert isinstance(problem, ValueError)
+    assert [type(event) for event in heard] == [Attended]
+
+
+def test_a_connection_that_can_be_read_is_attended_to():
+    def talk():
+        yield Connect("one", 1.0)
+        event = yield Attend(30.0)
+        heard.append(event.readable)
+        heard.append((yield Wait(0.0)).data)
+
+    async def greet(_reader, writer):
+        writer.write(b"hello")
+        writer.close()
+        await writer.wait_closed()
+
+    heard = []
+
+    async def go():
+        over = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        async with server:
+            with channel(Endpoint(Transport.TCP, *server.sockets[0].getsockname())) as one:
+                one.start(talk(), lambda _answer, problem: over.set_result(problem))
+                return await over
+
+    assert asyncio.run(go()) is None
+    assert heard == [True, b"hello"]

@@ -6,7 +6,7 @@ from flowsonar import limits
 from flowsonar.model import Outcome
 from flowsonar.probes.dialogue import Ended
 from flowsonar.probes.exchange import Exchange, packed
-from flowsonar.probes.planner import Heard, Seen, TlsState
+from flowsonar.probes.moves import Heard, Seen, TlsState
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.signatures.templates import Message
 from tests.probes.world import SIGNATURES, Script, matcher, question

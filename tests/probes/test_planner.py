@@ -5,14 +5,14 @@ import random
 import pytest
 
 from flowsonar.model import Confidence, Layer, Side
-from flowsonar.probes.planner import Ask, Heard, Listen, Planner, Secure, Seen, Stop, TlsState, clamp
+from flowsonar.probes.moves import Ask, Heard, Listen, Secure, Seen, Spread, Stop, TlsState
+from flowsonar.probes.planner import Planner
 from tests.probes.world import SIGNATURES, question
 
 PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
 HELLO = bytes.fromhex("1603010200010001fc0303")
 NOISE = random.Random(5).randbytes(600)
 GET, FEAT = SIGNATURES.probe("http/get"), SIGNATURES.probe("ftp/features")
-DNS, SKYPE = SIGNATURES.probe("dns/root"), SIGNATURES.probe("skype/udp")
 
 
 def seen(**values) -> Seen:
@@ -27,6 +27,8 @@ def name(move) -> str:
             return "listen" + (f" in {over}" if over else "")
         case Secure():
             return "secure"
+        case Spread(number=number, over=over):
+            return f"{number} at a time" + (f" in {over}" if over else "")
         case Stop(why=why):
             return f"stop: {why}"
 
@@ -98,7 +100,6 @@ def test_prior_knowledge_goes_before_the_general_order_but_after_what_the_flow_s
             seen(spent=1, open=True, said=True, echoes=True, candidates=["echo"], tried=[(GET, None)]),
             "echo/random fresh",
         ),
-        (seen(spent=4, silences=3, tried=[(GET, None)], listened_s={None: 0.1}), "http/get fresh"),
         (seen(spent=5, silences=4, open=True, said=True, tried=[(GET, None)]), "listen"),
         (
             seen(spent=5, silences=4, open=True, said=True, patient=True, tried=[(GET, None)]),
@@ -129,64 +130,6 @@ def test_skype_comes_early_only_where_the_flow_looks_random(shown, first):
     assert name(PLANNER.next(question("10.0.0.9:4000/udp", initiator_bytes=shown), seen())) == first
 
 
-@pytest.mark.parametrize(
-    ("rtt_s", "low", "high"), [(0.0001, 0.015, 0.016), (0.01, 0.025, 0.026), (0.08, 0.09, 0.1), (2.0, 1.0, 1.0)]
-)
-def test_listening_fits_the_path(rtt_s, low, high):
-    move = PLANNER.next(question(), seen(rtt_s=rtt_s))
-    assert isinstance(move, Listen)
-    assert low <= move.seconds <= high
-
-
-def inside(handshake_s, **hints):
-    state = seen(rtt_s=0.08, open=True, over=Layer.TLS, tls=TlsState.OPEN, spent=1, handshake_s=handshake_s)
-    return PLANNER.next(question(**hints), state)
-
-
-def test_inside_tls_a_server_that_thinks_long_is_listened_to_for_longer():
-    quick, slow = inside(0.16, initiator_bytes=HELLO, alpn=("x",)), inside(0.36, initiator_bytes=HELLO, alpn=("x",))
-    assert quick.seconds == pytest.approx(0.11)
-    assert slow.seconds == pytest.approx(0.31)
-
-
-def test_inside_tls_a_client_without_alpn_hints_at_a_server_that_speaks_first():
-    assert inside(0.16, initiator_bytes=HELLO).seconds > inside(0.16).seconds + 0.1
-
-
-def test_a_server_that_the_flow_saw_speak_first_is_waited_for():
-    move = PLANNER.next(question(first_speaker=Side.RESPONDER), seen())
-    assert isinstance(move, Listen)
-    assert move.seconds > 0.4
-
-
-def test_waits_for_replies_grow_with_the_path_and_never_beyond_the_time_left():
-    asked = question(first_speaker=Side.INITIATOR)
-    near, far = PLANNER.next(asked, seen(rtt_s=0.001)), PLANNER.next(asked, seen(rtt_s=0.1))
-    late = PLANNER.next(asked, seen(rtt_s=0.1, elapsed_s=2.9))
-    assert near.seconds < far.seconds < 0.5
-    assert late.seconds == pytest.approx(0.1)
-
-
-def test_a_datagram_is_repeated_once_after_a_while():
-    state = seen(
-        spent=3, silences=3, elapsed_s=0.5, tried=[(probe, None) for probe in SIGNATURES.probes(DNS.transport)]
-    )
-    move = PLANNER.next(question("10.0.0.9:53/udp"), state)
-    assert isinstance(move, Listen)
-    state.elapsed_s = 1.2
-    assert isinstance(PLANNER.next(question("10.0.0.9:53/udp"), state), Ask)
-    state.patient = True
-    assert isinstance(PLANNER.next(question("10.0.0.9:53/udp"), state), Stop)
-
-
-def test_a_probe_that_needs_a_second_look_is_put_again():
-    assert name(PLANNER.next(question("10.0.0.9:53/udp"), seen(spent=1, again=SKYPE, heard=11))) == "skype/udp"
-    assert (
-        name(PLANNER.next(question("10.0.0.9:53/udp"), seen(spent=5, again=SKYPE, heard=11)))
-        == "stop: out of datagrams"
-    )
-
-
 def test_dialogues_that_cannot_be_afforded_are_not_begun():
     tried = [(probe, None) for probe in SIGNATURES.probes(GET.transport) if probe.id != "skype/tcp"]
     state = seen(spent=3, heard=10, last=Heard.STRANGE, tls=TlsState.FAILED, tried=tried, listened_s={None: 0.1})
@@ -195,5 +138,56 @@ def test_dialogues_that_cannot_be_afforded_are_not_begun():
     assert name(PLANNER.next(question(), state)) == "skype/tcp fresh"
 
 
-def test_clamp():
-    assert [clamp(value, 1, 3) for value in (0, 2, 9)] == [1, 2, 3]
+ASKED = {"tried": [(GET, None)], "text_ignored": True, "listened_s": {None: 0.1}, "unanswered_left": 9}
+SILENT = {"silences": 1, "last": Heard.SILENT, **ASKED}
+CLOSED = {"closes": 1, "last": Heard.CLOSED, **ASKED}
+
+
+@pytest.mark.parametrize(
+    ("state", "move"),
+    [
+        (seen(spent=1, open=True, said=True, **SILENT), "3 at a time"),
+        (seen(unanswered=1, **CLOSED), "secure"),
+        (seen(unanswered=2, tls=TlsState.FAILED, **CLOSED), "3 at a time"),
+        (seen(unanswered=2, tls=TlsState.FAILED, spread={None}, **CLOSED), "dns/root-tcp fresh"),
+        (seen(unanswered=2, tls=TlsState.FAILED, **{**CLOSED, "unanswered_left": 0}), "dns/root-tcp fresh"),
+        (seen(unanswered=2, tls=TlsState.FAILED, candidates=["redis"], **CLOSED), "redis/ping fresh"),
+        (seen(spent=5, unanswered=2, tls=TlsState.FAILED, **CLOSED), "stop: out of connections"),
+    ],
+)
+def test_who_says_nothing_to_the_first_question_is_asked_several_at_a_time(state, move):
+    assert name(PLANNER.next(question(), state)) == move
+
+
+def beside(state, over=None):
+    return name(PLANNER.beside(question(), state, over) or Stop("done"))
+
+
+def test_side_by_side_tls_comes_first_where_it_is_not_known_yet():
+    state = seen(spent=1, **SILENT)
+    assert beside(state) == "secure"
+    state.securing = True
+    assert beside(state) == "dns/root-tcp fresh"
+
+
+def test_who_hangs_up_on_every_question_is_listened_to_once():
+    state = seen(tls=TlsState.FAILED, **CLOSED)
+    assert beside(state) == "listen"
+    state.waited.add(None)
+    assert beside(state) == "dns/root-tcp fresh"
+    assert beside(seen(tls=TlsState.FAILED, closes=1, **SILENT)) == "dns/root-tcp fresh"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"spent": 5},
+        {"unanswered_left": 0},
+        {"candidates": ["redis"]},
+        {"best": Confidence.LIKELY},
+        {"echoes": True},
+        {"elapsed_s": 2.99},
+    ],
+)
+def test_side_by_side_ends_with_the_bounds_and_with_the_first_finding(values):
+    assert beside(seen(**{"tls": TlsState.FAILED, **SILENT, **values})) == "stop: done"

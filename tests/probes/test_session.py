@@ -112,18 +112,50 @@ def test_who_hangs_up_on_text_is_asked_for_tls_next():
 
 
 def test_who_hangs_up_on_everything_is_closed():
-    script = Script([[CLOSED]] * 9)
+    script = Script([[CLOSED]] * 60)
     answer = play(script, question())
     assert answer.outcome is Outcome.CLOSED
-    assert answer.connections <= 5
+    assert 5 < answer.connections <= 45
     assert answer.evidence == ()
 
 
-def test_a_silent_port_is_given_up_in_time_and_the_last_question_waits_longest():
-    script = Script([["silent"] * 9] * 9)
+@pytest.mark.parametrize("most", [0, 2])
+def test_connections_without_a_byte_count_by_themselves(most):
+    settings = Settings(budget=BudgetSettings(max_probes=3, max_unanswered=most))
+    assert play(Script([[CLOSED]] * 60), question(), settings).connections <= 3 + most
+    assert play(Script([["silent"] * 9] * 60), question(), settings).connections <= 3 + most
+
+
+def test_a_service_that_knows_only_its_own_question_is_found_by_it():
+    known = lambda sent: b"\x00\x08ab\x80\x00\x00\x01" if sent[:2] == b"\x00\x06" else CLOSED  # noqa: E731
+    script = Script([["silent", CLOSED], *[[known]] * 20])
+    answer = play(script, question())
+    assert labels(answer) == [("dns", "confirmed")]
+    assert script.lines[-1] == "<< close" or "<<" not in script.lines[-1]
+
+
+def test_a_server_that_greets_only_who_does_not_ask_is_found_in_the_end():
+    def moves():
+        yield ["silent", CLOSED]
+        yield [CLOSED]
+        yield [b"SSH-2.0-shy\r\n"]
+
+    answer = play(Script([*moves(), *[[CLOSED]] * 40]), question())
+    assert labels(answer) == [("ssh", "confirmed")]
+
+
+def test_the_standing_connection_is_listened_to_while_others_are_asked():
+    script = Script([["silent", "silent", b"HTTP/1.1 200 OK\r\n"], *[["silent"] * 3] * 60])
+    answer = play(script, question())
+    assert labels(answer) == [("http", "confirmed")]
+    assert answer.evidence[0].probe == "http/get"
+
+
+def test_a_silent_port_is_given_up_in_time():
+    script = Script([["silent"] * 9] * 60)
     answer = play(script, question())
     assert answer.outcome is Outcome.SILENT
-    assert answer.connections <= 5
+    assert answer.connections <= 45
     assert 2.8 < script.now_s - 100 <= 3.0
     assert answer.took_ms == pytest.approx((script.now_s - 100) * 1000)
 
@@ -166,14 +198,13 @@ def test_refused_later_keeps_what_was_heard_before():
 
 
 def test_an_unknown_reply_is_a_result_with_its_bytes():
-    script = Script([["silent", b"\x01\x02strange\r\n"]] * 9)
+    script = Script([["silent", b"\x01\x02strange\r\n", CLOSED], *[["silent"] * 2] * 60])
     answer = play(script, question())
     assert answer.outcome is Outcome.ANSWERED
     assert labels(answer) == []
     evidence = answer.evidence[0]
     assert (evidence.confidence, evidence.data) == (Confidence.UNKNOWN, b"\x01\x02strange\r\n")
     assert "strange" in evidence.detail
-    assert answer.connections <= 5
 
 
 # -- echo -------------------------------------------------------------------------------------------------------

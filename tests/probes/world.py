@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from flowsonar.config import Settings
 from flowsonar.model import Answer, Confidence, Endpoint, Hints, Layer, Outcome, Question, TrafficClass, Transport
 from flowsonar.probes.dialogue import (
+    Attend,
+    Attended,
+    Begun,
+    Beside,
     Close,
     Closed,
     Command,
@@ -17,9 +21,11 @@ from flowsonar.probes.dialogue import (
     Connected,
     Ended,
     Event,
+    Part,
     Received,
     Send,
     Sent,
+    Talk,
     TimedOut,
     Wait,
 )
@@ -187,7 +193,10 @@ Peer = Callable[[Command, float], Event]
 
 @dataclass
 class Script:
-    """The other side, as a list: what each connection does, in order. Strings name what the wait brings."""
+    """The other side, as a list: what each connection does, in order. Strings name what the wait brings.
+
+    Conversations beside another one are held one after the other, whole, when that one attends to them.
+    """
 
     connections: list[list[object]]
     rtt_s: float | None = 0.001
@@ -198,6 +207,7 @@ class Script:
         self.lines: list[str] = []
         self._moves: list[object] = []
         self._opened = 0
+        self._beside: list[Talk[object]] = []
 
     def do(self, command: Command) -> Event:
         match command:
@@ -219,6 +229,29 @@ class Script:
             case Close():
                 self.lines.append("<< close")
                 return Closed(self.now_s)
+            case Beside(talk=talk):
+                self._beside.append(talk)
+                return Begun(self.now_s)
+            case Attend(seconds=seconds):
+                return self._attend(seconds)
+            case Part():
+                for talk in self._beside:
+                    talk.close()
+                self._beside.clear()
+                return Closed(self.now_s)
+
+    def _attend(self, seconds: float) -> Event:
+        if not self._beside:
+            self.now_s += seconds
+            return Attended(self.now_s)
+        talk, standing = self._beside.pop(0), self._moves
+        try:
+            command = next(talk)
+            while True:
+                command = talk.send(self.do(command))
+        except StopIteration:
+            self._moves = standing
+        return Attended(self.now_s, readable=bool(standing) and standing[0] != "silent")
 
     def _wait(self, seconds: float) -> Event:
         move = self._moves.pop(0) if self._moves else "silent"

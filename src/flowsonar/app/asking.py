@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
 from flowsonar.model import Answer, Endpoint, FlowKey, Outcome, Question
 from flowsonar.probes import AuditEntry, Prober, Scope
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "of_flows"]
+
+FLOW_UNANSWERED: Final = 12
+"""Connections without a byte that an endpoint of a flow may cost: many flows wait, and most show what they are."""
+
+
+def of_flows(settings: Settings) -> Settings:
+    """The settings where flows say whom to ask, and not somebody who wants to know of this endpoint."""
+    most = min(settings.budget.max_unanswered, FLOW_UNANSWERED)
+    return replace(settings, budget=replace(settings.budget, max_unanswered=most))
 
 
 def _no_audit(_entry: AuditEntry) -> None:

@@ -126,9 +126,9 @@ class Reading:
         """Like `batches`, but asks the endpoints that are still there. Flows are reported once their answers came."""
         import asyncio
 
-        from flowsonar.app.asking import Asking
+        from flowsonar.app.asking import Asking, of_flows
 
-        asking = Asking(self.settings, self._parts)
+        asking = Asking(of_flows(self.settings), self._parts)
         self._wake = asking.nudge
         try:
             for name, capture in self._opened():

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from flowsonar import limits
-from flowsonar.app.asking import Asking
+from flowsonar.app.asking import Asking, of_flows
 from flowsonar.app.connections import ConnectionSource
 from flowsonar.app.packets import PacketSource
 from flowsonar.app.parts import Parts
@@ -190,7 +190,7 @@ class Watching:
             raise
         asks = not self.settings.passive
         if asks:
-            self._asking = Asking(self.settings, parts, audit=self._audit, wake=self._wake.set)
+            self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set)
         self._open_store()
         if self._asking is not None and self._store is not None:
             self._asking.remember(self._store.lately())

@@ -70,13 +70,17 @@ def probe(
         float | None, Option("--timeout", metavar="S", min=0.05, help="Give an endpoint up after this long (3).")
     ] = None,
     max_probes: Annotated[
-        int | None, Option("--max-probes", metavar="N", min=1, help="Connections or datagrams per endpoint (5).")
+        int | None, Option("--max-probes", metavar="N", min=1, help="Connections per endpoint that answers (5).")
+    ] = None,
+    max_unanswered: Annotated[
+        int | None,
+        Option("--max-unanswered", metavar="N", min=0, help="Further ones that bring no byte (40)."),
     ] = None,
     rate: Annotated[
-        float | None, Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (200).")
+        float | None, Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (400).")
     ] = None,
     per_host: Annotated[
-        float | None, Option("--per-host", metavar="N", min=0.1, help="The same to one address (50).")
+        float | None, Option("--per-host", metavar="N", min=0.1, help="The same to one address (100).")
     ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     store: StoreOption = None,
@@ -99,7 +103,9 @@ def probe(
         dry_run=dry_run,
         verbose=verbose,
     )
-    settings = _with_budget(settings, timeout=timeout, max_probes=max_probes, rate=rate, per_host=per_host)
+    settings = _with_budget(
+        settings, timeout=timeout, max_probes=max_probes, max_unanswered=max_unanswered, rate=rate, per_host=per_host
+    )
     if resume and output is None:
         raise ConfigError("--resume goes on with a file of records: name it with --output FILE")
     if dry_run and (label or output is not None):
@@ -116,6 +122,7 @@ def _with_budget(
     *,
     timeout: float | None,
     max_probes: int | None,
+    max_unanswered: int | None,
     rate: float | None,
     per_host: float | None,
 ) -> Settings:
@@ -125,6 +132,8 @@ def _with_budget(
         budget = replace(budget, timeout_s=timeout)
     if max_probes is not None:
         budget = replace(budget, max_probes=max_probes)
+    if max_unanswered is not None:
+        budget = replace(budget, max_unanswered=max_unanswered)
     if rate is not None:
         budget = replace(budget, rate=rate, burst=max(1, int(rate)))
     if per_host is not None:

@@ -15,6 +15,10 @@ from flowsonar.model import Layer, Outcome
 from flowsonar.probes.special.tls import TlsClient
 
 __all__ = [
+    "Attend",
+    "Attended",
+    "Begun",
+    "Beside",
     "Close",
     "Closed",
     "Command",
@@ -23,6 +27,7 @@ __all__ = [
     "Ended",
     "Event",
     "Line",
+    "Part",
     "Received",
     "Send",
     "Sent",
@@ -66,7 +71,29 @@ class Close:
     """End the connection. -> Closed."""
 
 
-Command = Connect | Send | Wait | Close
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Hold another conversation with the same endpoint, on a connection of its own. -> Begun.
+
+    It ends with this one, or by `Part`.
+    """
+
+    talk: Generator[Command, Event, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """Wait until something can be read here, or a conversation beside this one has ended. -> Attended."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """End the conversations beside this one. -> Closed."""
+
+
+Command = Connect | Send | Wait | Close | Beside | Attend | Part
 
 
 # -- events -----------------------------------------------------------------------------------------------------
@@ -81,12 +108,16 @@ class Connected(NamedTuple):
     """How long the handshake took; None for UDP."""
     local_address: str
     local_port: int
+    held_s: float = 0.0
+    """How long our own budget held it back."""
 
 
 class Sent(NamedTuple):
     """The bytes are with the kernel."""
 
     at_s: float
+    held_s: float = 0.0
+    """How long our own budget held them back."""
 
 
 class Received(NamedTuple):
@@ -120,7 +151,21 @@ class Closed(NamedTuple):
     at_s: float
 
 
-Event = Connected | Sent | Received | TimedOut | Ended | Closed
+class Begun(NamedTuple):
+    """A conversation beside this one is under way, or over already."""
+
+    at_s: float
+
+
+class Attended(NamedTuple):
+    """Something happened, or the time is over."""
+
+    at_s: float
+    readable: bool = False
+    """Bytes, or the end of the connection, can be read here."""
+
+
+Event = Connected | Sent | Received | TimedOut | Ended | Closed | Begun | Attended
 
 _T = TypeVar("_T")
 Talk = Generator[Command, Event, _T]
@@ -130,15 +175,17 @@ Talk = Generator[Command, Event, _T]
 class Line:
     """One standing connection. Its methods are parts of a conversation: use them with `yield from`."""
 
-    __slots__ = ("end", "heard", "local_address", "local_port", "now_s", "rtt_s", "said", "tls")
+    __slots__ = ("counted", "end", "heard", "held_s", "local_address", "local_port", "now_s", "rtt_s", "said", "tls")
 
     def __init__(self, connected: Connected) -> None:
         self.now_s = connected.at_s
         self.rtt_s = connected.rtt_s
+        self.held_s = 0.0  # how long the last message was held back
         self.local_address = connected.local_address
         self.local_port = connected.local_port
         self.said = False  # whether we spoke on it, and whether anything came; inside TLS once that was begun
         self.heard = False
+        self.counted = False  # among the connections that brought no byte
         self.end: Ended | None = None  # set once it ended
         self.tls: TlsClient | None = None  # set once TLS was begun on it
 
@@ -146,6 +193,11 @@ class Line:
     def over(self) -> Layer | None:
         """What messages on this line travel in."""
         return Layer.TLS if self.tls is not None else None
+
+    @property
+    def unanswered(self) -> bool:
+        """No byte came on it; inside TLS that came through, none of what runs there."""
+        return not self.heard and (self.tls is None or self.tls.done or not self.tls.received)
 
     def secure(self, client: TlsClient, probe: str, *, first_s: float, within_s: float) -> Talk[bytes]:
         """Do a TLS handshake; `client.done` says whether it came through. Returns the raw bytes that came, cut.
@@ -200,6 +252,7 @@ class Line:
             data = self.tls.outgoing()
         event = yield Send(data, probe, amplifies)
         self.now_s = event.at_s
+        self.held_s = event.held_s if isinstance(event, Sent) else 0.0
         if isinstance(event, Ended):
             self.end = event
         return self.end is None

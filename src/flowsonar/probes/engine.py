@@ -5,22 +5,24 @@ A dialogue is stepped by what happens to its socket, without a task or a future 
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import ipaddress
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from flowsonar import limits
 from flowsonar.errors import FlowsonarError
-from flowsonar.model import Answer, Endpoint, Outcome, Transport
+from flowsonar.model import Endpoint, Outcome, Transport
 from flowsonar.probes.audit import CONTROL, AuditAction
 from flowsonar.probes.dialogue import (
+    Attend,
+    Attended,
+    Begun,
+    Beside,
     Close,
     Closed,
     Command,
@@ -28,6 +30,7 @@ from flowsonar.probes.dialogue import (
     Connected,
     Ended,
     Event,
+    Part,
     Received,
     Send,
     Sent,
@@ -37,9 +40,12 @@ from flowsonar.probes.dialogue import (
 )
 from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import IDLE, Reactor
+from flowsonar.probes.routes import Routes, socket_address
 
-__all__ = ["Channel", "Gate", "Routes", "socket_address"]
+__all__ = ["Channel"]
 
+_HELD_S: Final = 10.0
+"""The longest wait for one token; where the budget is shorter than that, the conversation ends."""
 _BIND_TRIES: Final = 3
 """A local port may be in use towards the same endpoint: another one is taken."""
 
@@ -59,51 +65,24 @@ _WRITABLE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 _OVER: Final = select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-
-_ROUTE_S: Final = 1.0
-"""How long our address towards a host is taken for granted: routes change seldom."""
-_ROUTES: Final = 4096
-"""Hosts whose route is remembered; then all are forgotten."""
+T = TypeVar("T")
 
 _NONBLOCKING: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
-_IDLE, _CONNECTING, _READING, _WRITING, _PAUSED = range(5)
+_IDLE, _CONNECTING, _READING, _WRITING, _PAUSED, _ATTENDING = range(6)
 """What a channel waits for."""
-
-
-class Routes:
-    """Our own address towards each host, as the routing table has it."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str | int, ...], tuple[float, str]] = {}  # host and zone: when, our address
-
-    def local_address(self, family: int, target: SocketAddress, now_s: float) -> str:
-        """Our address towards the target, from the routing table: connecting a datagram socket sends nothing.
-
-        Raises OSError where there is no route.
-        """
-        key = (target[0], *target[3:])
-        known = self._known.get(key)
-        if known is not None and now_s - known[0] < _ROUTE_S:
-            return known[1]
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-            probe.connect(target)
-            local = str(probe.getsockname()[0]).partition("%")[0]
-        if len(self._known) >= _ROUTES:
-            self._known.clear()
-        self._known[key] = (now_s, local)
-        return local
 
 
 class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
-    __slots__ = ("_connect_s", "_deadline_s", "_descriptor", "_done", "_endpoint", "_gate", "_host", "_local", "_over",
-                 "_paid", "_prepaid", "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state",
-                 "_talk", "_udp", "_view", "due_s", "stood")  # fmt: skip
+    __slots__ = ("_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
+                 "_local", "_news", "_over", "_paid", "_prepaid", "_problem", "_reactor", "_readable", "_resumes",
+                 "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view", "due_s", "stood")  # fmt: skip
 
-    def __init__(self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str) -> None:
+    def __init__(
+        self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str, *, prepaid: bool = True
+    ) -> None:
         self._gate = gate
         self._reactor = reactor
         self._routes = routes
@@ -113,17 +92,20 @@ class Channel:
         self._socket: socket.socket | None = None
         self._descriptor = -1
         self._local = ("", 0)
-        self._prepaid = True  # the token of the first packet was taken when the conversation was let start
+        self._prepaid = prepaid  # the token of the first packet was taken when the conversation was let start
         self._paid = False  # the token of the command that waits was taken
-        self._deadline_s = 0.0
+        self._held_s = 0.0  # how long the command was held back for its token
         self._state = _IDLE
         self._readable = self._over = False
         self._said = 0  # messages on this socket
         self._connect_s = 0.0
         self._view = memoryview(b"")  # what is still to be written
         self._resumes: Command | None = None  # the command that waits for its token
-        self._talk: Talk[Answer] | None = None
-        self._done: Callable[[Answer | None, Exception | None], None] | None = None
+        self._talk: Talk[Any] | None = None
+        self._done: Callable[[Any, Exception | None], None] | None = None
+        self._beside: list[Channel] = []  # conversations with the same endpoint that this one began
+        self._news = False  # one of them has ended
+        self._problem: Exception | None = None  # what broke one of them
         self.due_s = IDLE
         self.stood: Callable[[], object] | None = None
         """Called once, when the first connection stands."""
@@ -133,15 +115,15 @@ class Channel:
         """Whether a connection stands, or stood when it was looked at last."""
         return self._socket is not None and self._state != _CONNECTING
 
-    def start(self, talk: Talk[Answer], done: Callable[[Answer | None, Exception | None], None]) -> None:
+    def start(self, talk: Talk[T], done: Callable[[T | None, Exception | None], None]) -> None:
         """Hold the whole conversation; `done` gets its answer, or the exception that broke it, and is called once."""
-        self._deadline_s = time.monotonic() + self._gate.timeout_s
         self._talk, self._done = talk, done
         self._advance(None)
 
     def cancel(self) -> None:
         """End it here and now; `done` is not called."""
         self._state, self.due_s = _IDLE, IDLE
+        self._part()
         self.close()
         talk, self._talk, self._done = self._talk, None, None
         if talk is not None:
@@ -168,6 +150,9 @@ class Channel:
                 event = self._read()
                 if event is not None:
                     self._go_on(event)
+        elif self._state == _ATTENDING:
+            if self._readable:
+                self._go_on(Attended(time.monotonic(), readable=True))
         elif mask & _WRITABLE:
             if self._state == _CONNECTING:
                 self._go_on(self._stands(failed=bool(mask & (select.EPOLLERR | select.EPOLLHUP))))
@@ -182,6 +167,8 @@ class Channel:
         state = self._state
         if state == _READING:  # the socket is read once more: we may be late ourselves
             self._go_on(self._read() or TimedOut(now_s, self._unacknowledged()))
+        elif state == _ATTENDING:
+            self._go_on(Attended(now_s, self._readable))
         elif state == _CONNECTING:
             self.close()
             self._go_on(Ended(now_s, Outcome.SILENT, "no answer to the connection request"))
@@ -204,7 +191,7 @@ class Channel:
         talk = self._talk
         if talk is None:
             return
-        answer: Answer | None = None
+        answer: object = None
         problem: Exception | None = None
         try:
             command = next(talk) if event is None else talk.send(event)
@@ -218,6 +205,7 @@ class Channel:
         except Exception as error:  # noqa: BLE001 - one broken conversation must not end the others
             problem = error
         done, self._talk, self._done = self._done, None, None
+        self._part()
         talk.close()
         self.close()
         if done is not None:
@@ -232,9 +220,53 @@ class Channel:
             return self._send(command)  # type: ignore[arg-type]
         if kind is Connect:
             return self._connect(command)  # type: ignore[arg-type]
-        assert kind is Close
-        self.close()
+        if kind is Attend:
+            return self._attend(command.seconds)  # type: ignore[union-attr]
+        if kind is Beside:
+            self._begin(command.talk)  # type: ignore[union-attr]
+            return Begun(time.monotonic())
+        if self._problem is not None:  # what is broken beside is broken here
+            raise self._problem
+        if kind is Part:
+            self._part()
+        else:
+            assert kind is Close
+            self.close()
         return Closed(time.monotonic())
+
+    # -- conversations beside -----------------------------------------------------------------------------------
+
+    def _begin(self, talk: Talk[object]) -> None:
+        """Hold another conversation with the endpoint, on a connection of its own."""
+        channel = Channel(self._gate, self._reactor, self._routes, self._endpoint, self._host, prepaid=False)
+        self._beside.append(channel)
+        channel.start(talk, partial(self._ended_beside, channel))
+
+    def _ended_beside(self, channel: Channel, _result: object, problem: Exception | None) -> None:
+        self._beside.remove(channel)
+        self._news = True
+        self._problem = self._problem or problem
+        if self._state == _ATTENDING:
+            self._news = False
+            self._go_on(Attended(time.monotonic(), self._readable))
+
+    def _part(self) -> None:
+        beside, self._beside = self._beside, []
+        for channel in beside:
+            channel.cancel()
+        self._news = False
+
+    def _attend(self, seconds: float) -> Event | None:
+        if self._problem is not None:
+            raise self._problem
+        now_s = time.monotonic()
+        readable = self._socket is not None and self._readable
+        if readable or self._news or seconds <= 0:
+            self._news = False
+            return Attended(now_s, readable)
+        self._state = _ATTENDING
+        self._reactor.at(now_s + seconds, self)
+        return None
 
     # -- connecting ---------------------------------------------------------------------------------------------
 
@@ -279,7 +311,7 @@ class Channel:
         if udp:
             opened.connect(target)
             self._reactor.add(self._descriptor, self)
-            return Connected(time.monotonic(), None, *self._local)
+            return Connected(time.monotonic(), None, *self._local)  # nothing has left yet
         gate.record(endpoint, AuditAction.CONNECT, command.probe)
         gate.counts["controls" if command.probe == CONTROL else "connections"] += 1
         self._connect_s = now_s
@@ -304,7 +336,8 @@ class Channel:
         if self.stood is not None:
             told, self.stood = self.stood, None
             told()
-        return Connected(now_s, _rtt_s(opened) or now_s - self._connect_s, *self._local)
+        held_s, self._held_s = self._held_s, 0.0
+        return Connected(now_s, _rtt_s(opened) or now_s - self._connect_s, *self._local, held_s)
 
     # -- talking ------------------------------------------------------------------------------------------------
 
@@ -348,7 +381,8 @@ class Channel:
                 return None
             except OSError as problem:
                 return self._broken(problem)
-        return Sent(time.monotonic())
+        held_s, self._held_s = self._held_s, 0.0
+        return Sent(time.monotonic(), held_s)
 
     def _wait(self, seconds: float) -> Event | None:
         if self._socket is None:
@@ -394,11 +428,12 @@ class Channel:
             return True
         now_s = time.monotonic()
         budget = self._gate.budget
-        if budget.delay_s(self._host, now_s) > max(0.0, self._deadline_s - now_s):
+        if budget.delay_s(self._host, now_s) > _HELD_S:
             return Ended(now_s, Outcome.NOT_PERMITTED, "the budget for this host is used up")
         delay_s = budget.take(self._host, now_s)
         if delay_s <= 0:
             return True
+        self._held_s = delay_s
         self._resumes = command
         self._state = _PAUSED
         self._reactor.at(now_s + delay_s, self)
@@ -443,18 +478,3 @@ def _rtt_s(opened: socket.socket) -> float:
         return float(_TCPI_RTT.unpack(info)[0]) / 1e6 if len(info) == _TCPI_RTT.size else 0.0
     except OSError:
         return 0.0
-
-
-@lru_cache(maxsize=4096)
-def socket_address(address: str, port: int) -> tuple[int, SocketAddress]:
-    """Family and address for the kernel; an IPv4-mapped address is asked as what it is, IPv4."""
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return socket.AF_INET, (address, port)
-    if parsed.ipv4_mapped is not None:
-        return socket.AF_INET, (str(parsed.ipv4_mapped), port)
-    zone = 0
-    if parsed.scope_id:
-        with contextlib.suppress(OSError):
-            zone = int(parsed.scope_id) if parsed.scope_id.isdigit() else socket.if_nametoindex(parsed.scope_id)
-    return socket.AF_INET6, (address.partition("%")[0], port, 0, zone)

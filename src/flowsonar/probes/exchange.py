@@ -13,7 +13,7 @@ from typing import Final
 from flowsonar import limits
 from flowsonar.model import Layer, Outcome, Question, Transport
 from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received, Talk, TimedOut
-from flowsonar.probes.planner import Heard, Seen, TlsState, clamp
+from flowsonar.probes.moves import Heard, Seen, TlsState, clamp
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import TlsClient, looks_like_tls
 from flowsonar.signatures.language import ProbeSpec
@@ -61,19 +61,20 @@ class Exchange:
         *,
         timeout_s: float,
         now_s: float,
+        began_s: float | None = None,
         purpose: str | None = None,
     ) -> None:
         self._question = question
         self._endpoint = question.endpoint
         self._judge = judge
         self._timeout_s = timeout_s
-        self._tls_name: str | None = None  # the SNI and ALPN that the last handshake came through with
-        self._tls_alpn: tuple[str, ...] = ()
         self._purpose = purpose  # what the audit log says its connections are for, where it is not the probe
         self.seen = seen
-        self.started_s = now_s
+        self.started_s = now_s if began_s is None else began_s  # when the endpoint's time began
         self.now_s = now_s
         self.line: Line | None = None
+        self._opening = False  # a connection is counted that does not stand yet
+        self.asked: Asked | None = None  # the last question on the present line
         self.failed: Failed | None = None  # set once nothing more can be done
         self.garbled = ""  # what broke the format that was agreed
         self.connections = 0
@@ -88,7 +89,7 @@ class Exchange:
     @property
     def left_s(self) -> float:
         """What is left of the time for this endpoint."""
-        return max(0.0, self.started_s + self._timeout_s - self.now_s)
+        return max(0.0, self.started_s + self._timeout_s + self.seen.held_s - self.now_s)
 
     def standing(self, over: Layer | None) -> Line | None:
         """The connection, where it stands and runs inside `over`."""
@@ -108,31 +109,55 @@ class Exchange:
     def open(self, over: Layer | None, probe: str) -> Talk[Line | None]:
         """A new connection or socket, with TLS on it where `over` says so; None when there is none."""
         seen = self.seen
-        self.line = None
+        self.leave()
+        self.line = self.asked = None
+        self._opening = not self.udp
+        seen.spent += self._opening
         event = yield Connect(self._purpose or probe, self.left_s)
         self.now_s = event.at_s
         if isinstance(event, Ended):
             self.failed = Failed(event.outcome, event.detail)
-            if not self.udp and event.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
-                self._connected()
+            if event.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+                self.leave()
+            else:
+                self.connections += self._opening
+            self._opening = False
             return None
         assert isinstance(event, Connected)
         self.line = Line(event)
-        if not self.udp:
-            self._connected()
+        self._held(event.held_s)
+        self.connections += self._opening
+        self._opening = False
         if event.rtt_s is not None:
             seen.rtt_s = event.rtt_s
         if over is Layer.TLS:
-            yield from self.secure(self.line, self._tls_name, self._tls_alpn)
+            yield from self.secure(self.line, seen.tls_name, seen.tls_alpn)
         return self.standing(over)
 
-    def _connected(self) -> None:
-        self.seen.spent += 1
-        self.connections += 1
+    def _held(self, seconds: float) -> None:
+        """Our own budget held us back: the endpoint's time stands still meanwhile."""
+        seen = self.seen
+        if seconds > 0.0:
+            seen.held_s += max(0.0, self.now_s - max(self.now_s - seconds, seen.held_until_s))
+            seen.held_until_s = self.now_s
+
+    def leave(self) -> None:
+        """The present connection is not needed any more: one that brought no byte counts by itself."""
+        line, seen = self.line, self.seen
+        if self._opening:  # it never stood
+            self._opening = False
+            seen.spent -= 1
+        if line is None or self.udp or line.counted or not line.unanswered or not seen.unanswered_left:
+            return
+        line.counted = True
+        seen.spent -= 1
+        seen.unanswered += 1
+        seen.unanswered_left -= 1
 
     def secure(self, line: Line, name: str | None, alpn: tuple[str, ...]) -> Talk[TlsClient]:
         """TLS on a standing connection; `done` of the result says whether it came through."""
         client = TlsClient(name, alpn)
+        self.seen.securing = True
         plain_before = not line.said
         began_s, rtt_s, hints = line.now_s, line.rtt_s or 0.0, self._question.hints
         floor_s = HELLO_FLOOR_S if self.seen.tls is TlsState.UNKNOWN else 3 * HELLO_FLOOR_S
@@ -148,7 +173,7 @@ class Exchange:
         seen = self.seen
         seen.heard += client.received
         if client.done:
-            self._tls_name, self._tls_alpn = name, alpn
+            self.seen.tls_name, self.seen.tls_alpn = name, alpn
             facts = client.facts()
             seen.tls, seen.alpn, seen.last = TlsState.OPEN, facts.alpn, Heard.KNOWN
             seen.handshake_s = self.now_s - began_s
@@ -177,6 +202,7 @@ class Exchange:
         """Send one message."""
         yield from line.say(data, probe.id, amplifies=probe.amplifies)
         self.now_s = line.now_s
+        self._held(line.held_s)
         if line.end is not None and line.end.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
             self.failed = Failed(line.end.outcome, line.end.detail)
             return
@@ -188,6 +214,7 @@ class Exchange:
     def hear(self, line: Line, asked: Asked, seconds: float) -> Talk[Reply]:
         """Wait up to `seconds` for one reply, and judge it."""
         self._judge.ask(asked)
+        self.asked = asked
         first = line.said and not line.heard
         until_s = line.now_s + seconds
         if self.udp:
@@ -209,7 +236,7 @@ class Exchange:
             match event:
                 case TimedOut(unacknowledged=True) if not data and not extended:
                     extended = True
-                    until_s = longest_s = min(line.now_s + UNACKNOWLEDGED_S, self.started_s + self._timeout_s)
+                    until_s = longest_s = line.now_s + min(UNACKNOWLEDGED_S, self.left_s)
                 case TimedOut():
                     return bytes(data), False
                 case Ended():
@@ -218,7 +245,7 @@ class Exchange:
                 case Received():
                     self.seen.heard += len(event.data)
                     if not data:
-                        longest_s = min(line.now_s + REPLY_LONGEST_S, self.started_s + self._timeout_s)
+                        longest_s = line.now_s + min(REPLY_LONGEST_S, self.left_s)
                     data += event.data[: limits.REPLY_BYTES - len(data)]
                     if len(data) >= judge_at:
                         judge_at = 2 * len(data)
@@ -268,6 +295,9 @@ class Exchange:
     def _quiet(self, *, closed: bool, asked: bool = True) -> None:
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT
         self.seen.silences += asked and not closed
+        if closed and self.line is not None and self.line.unanswered:
+            self.seen.closes += 1
+            self.leave()
 
     def _ended(self, event: Ended) -> None:
         if (self.udp and not self.seen.heard) or event.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):

@@ -24,7 +24,6 @@ class Gate:
         self._scope = Scope(settings.scope)
         self.budget = Budget(settings.budget, time.monotonic())
         self.own = OwnTraffic()
-        self.timeout_s = settings.budget.timeout_s
         self.counts = dict.fromkeys(("connections", "controls", "datagrams", "bytes_sent"), 0)
 
     def forbids(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:

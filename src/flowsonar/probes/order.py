@@ -24,6 +24,9 @@ WEIGHTS: Final = (0, 40, 28, 20, 14, 10, 7, 5, 3, 1)
 """What a service counts, by the least rarity of its probes (1 to 9)."""
 LINE_IGNORED: Final = 8
 """Who ignored one line of text will ignore the next: such a question is worth this many times less."""
+SHOWN_ALREADY: Final = 8
+"""A service that an earlier question would have shown is worth this many times less: not every program of it
+answers everything."""
 RANDOM_SHOWN: Final = 6
 """A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
 RANDOM_STREAM: Final = 100
@@ -139,7 +142,7 @@ class Order:
             if not _fits(probe, self._services[probe.service], setting, strong=False):
                 continue
             covered = self._covers[probe.id]
-            worth = float((covered & left & ~greets).bit_count())
+            worth = (covered & left & ~greets).bit_count() + (covered & ~left & ~greets).bit_count() / SHOWN_ALREADY
             worth += sum(extra for mask, extra in near if mask & covered & left)
             if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
                 worth /= LINE_IGNORED

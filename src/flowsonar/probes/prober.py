@@ -18,13 +18,15 @@ from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question, Transport
 from flowsonar.probes.audit import CONTROL, AuditAction, AuditEntry
 from flowsonar.probes.control import Controls, Host, taken
-from flowsonar.probes.engine import Channel, Gate, Routes
+from flowsonar.probes.engine import Channel
 from flowsonar.probes.experience import Experience
+from flowsonar.probes.gate import Gate
+from flowsonar.probes.moves import clamp
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
-from flowsonar.probes.planner import clamp
 from flowsonar.probes.preview import preview
 from flowsonar.probes.reactor import Reactor
+from flowsonar.probes.routes import Routes
 from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session, planner_for
 from flowsonar.probes.special.tls import prepare
@@ -104,7 +106,9 @@ class Prober:
         self._experience = Experience()
         self._thrift = Thrift(signatures.probe)
         self._controls = Controls()
-        self._control_settings = replace(settings, budget=replace(settings.budget, max_probes=2, timeout_s=_CONTROL_S))
+        self._control_settings = replace(
+            settings, budget=replace(settings.budget, max_probes=2, max_unanswered=0, timeout_s=_CONTROL_S)
+        )
         self._control_planner = planner_for(signatures, self._control_settings)
         self._controlling: dict[str, Channel] = {}  # by host, while its control connection is under way
         self._held: dict[str, list[tuple[_Talk, Answer]]] = {}  # answers that wait for it

@@ -9,7 +9,7 @@ from typing import Final
 from flowsonar import limits
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
 from flowsonar.probes.greeting import split_greeting
-from flowsonar.probes.planner import Catalogue
+from flowsonar.probes.order import Catalogue
 from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
 from flowsonar.protocols.http import body_to_come
 from flowsonar.signatures.conditions import is_echo
@@ -201,9 +201,16 @@ class Judge:
             return True
         if is_echo(reply.data, reply.message):
             self._echoes()
-        if len(self._strange) < _STRANGE_REPLIES:
-            self._strange.append((asked, reply))
+        self._keep_strange(asked, reply)
         return False
+
+    def _keep_strange(self, asked: Asked, reply: Reply) -> None:
+        """Keep a reply that nobody knows; rather those to two questions than two to the same."""
+        kept = self._strange
+        if len(kept) == _STRANGE_REPLIES and kept[-1][1].message == kept[0][1].message != reply.message:
+            kept.pop()
+        if len(kept) < _STRANGE_REPLIES:
+            kept.append((asked, reply))
 
     def datagram(self, data: bytes) -> bool:
         """Judge a datagram: it may answer any of the questions put so far."""

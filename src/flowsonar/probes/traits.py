@@ -6,6 +6,8 @@ from flowsonar.signatures.language import ProbeSpec, SentField
 
 __all__ = ["is_http2", "is_line", "is_random", "is_text"]
 
+_SPACE = b"\t\r\n"
+
 
 def _first_bytes(probe: ProbeSpec) -> bytes:
     for step in probe.steps:
@@ -16,9 +18,11 @@ def _first_bytes(probe: ProbeSpec) -> bytes:
 
 
 def is_text(probe: ProbeSpec) -> bool:
-    """It begins with a line of text."""
-    first = _first_bytes(probe)[:4]
-    return len(first) == 4 and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in first)
+    """It is made of lines of text: four letters before a number are none, nor is a line that a zero ends."""
+    first = next((step.send for step in probe.steps if step.send is not None), None)
+    parts = [part for part in first.parts if isinstance(part, bytes)] if first is not None else []
+    said = b"".join(parts)
+    return len(_first_bytes(probe)) >= 4 and b"\n" in said and all(32 <= byte < 127 or byte in _SPACE for byte in said)
 
 
 def is_line(probe: ProbeSpec) -> bool:

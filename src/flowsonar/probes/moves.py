@@ -1,0 +1,148 @@
+"""What a conversation has brought so far, and the moves it may make next: the planner's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from flowsonar.model import Confidence, Layer
+from flowsonar.signatures.language import ProbeSpec
+
+__all__ = ["Ask", "Heard", "Listen", "Move", "Secure", "Seen", "Spread", "Stop", "TlsState", "clamp"]
+
+
+class Heard(StrEnum):
+    """What the last question, or listening, brought."""
+
+    NOTHING = "nothing"
+    """No question yet."""
+    SILENT = "silent"
+    CLOSED = "closed"
+    """The connection ended without a byte."""
+    STRANGE = "strange"
+    """Bytes that no signature knows."""
+    KNOWN = "known"
+
+
+class TlsState(StrEnum):
+    """What is known of TLS on this endpoint."""
+
+    UNKNOWN = "unknown"
+    SUGGESTED = "suggested"
+    """The flow or a reply told it."""
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What this conversation has brought so far. The session keeps it; the planner only reads it."""
+
+    spent: int = 0
+    """Connections that stand or brought a byte; datagrams sent."""
+    unanswered: int = 0
+    """Connections that brought no byte and are over: they count by themselves."""
+    unanswered_left: int = 0
+    """How many more of them may be had; further ones count as spent."""
+    closes: int = 0
+    """Connections that the other side ended without a byte."""
+    elapsed_s: float = 0.0
+    """Without the time that our own budget held it back."""
+    held_s: float = 0.0
+    """That time: the conversations side by side wait for the same budget, so it counts once."""
+    held_until_s: float = 0.0
+    rtt_s: float | None = None
+    open: bool = False
+    """A connection stands."""
+    said: bool = False
+    """Something was said on it."""
+    over: Layer | None = None
+    """What the standing connection runs inside."""
+    alpn: str | None = None
+    tls: TlsState = TlsState.UNKNOWN
+    securing: bool = False
+    """A first handshake was begun, perhaps beside other questions."""
+    tls_name: str | None = None
+    """The SNI that the last handshake came through with."""
+    tls_alpn: tuple[str, ...] = ()
+    """The ALPN names, likewise."""
+    handshake_s: float = 0.0
+    """How long TLS took to come through."""
+    alpn_offered: bool = False
+    """TLS was opened with ALPN names."""
+    listened_s: dict[Layer | None, float] = field(default_factory=dict)
+    """How long the first listening took, per layer."""
+    tried: list[tuple[ProbeSpec, Layer | None]] = field(default_factory=list)
+    candidates: list[str] = field(default_factory=list)
+    """Services that replies speak for, best first."""
+    best: Confidence = Confidence.UNKNOWN
+    """The best that a pattern which is not soft has shown."""
+    best_service: str | None = None
+    last: Heard = Heard.NOTHING
+    text_ignored: bool = False
+    """A question of one or more text lines got no byte back."""
+    text_ended: bool = False
+    """And the connection was ended: a service that speaks in text would have said why."""
+    heard: int = 0
+    """Bytes that came in all."""
+    silences: int = 0
+    """Questions that got neither byte nor close."""
+    again: ProbeSpec | None = None
+    """A probe whose answer only counts when it comes twice."""
+    echoes: bool = False
+    """It sends our own bytes back: whatever it seems to answer, we said."""
+    patient: bool = False
+    """The last, long wait was done."""
+    waited: set[Layer | None] = field(default_factory=set)
+    """Layers in which a connection was listened to for long."""
+    spread: set[Layer | None] = field(default_factory=set)
+    """Layers in which questions were put side by side."""
+    amplifying: bool = True
+    """Datagrams with large answers may be sent there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Say nothing for up to `seconds`."""
+
+    seconds: float
+    over: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Open a connection and do a TLS handshake on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put a probe; wait up to `seconds` for each of its replies."""
+
+    probe: ProbeSpec
+    seconds: float
+    over: Layer | None = None
+    fresh: bool = False
+    """On a new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Put questions side by side, on `number` connections at a time, while the standing one is listened to."""
+
+    number: int
+    over: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing more is to be asked."""
+
+    why: str
+
+
+Move = Listen | Secure | Ask | Spread | Stop
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """`value`, but not below `low` nor above `high`."""
+    return max(low, min(high, value))

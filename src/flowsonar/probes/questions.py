@@ -1,0 +1,246 @@
+"""Putting a question: opening TLS, or going through a probe's steps on the connections of one exchange.
+
+Without sockets: every method that talks is a part of a conversation (see `dialogue`), used with `yield from`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from flowsonar.model import Confidence, Hints, Layer, Transport
+from flowsonar.probes.dialogue import Line, Talk
+from flowsonar.probes.exchange import Exchange
+from flowsonar.probes.moves import Ask, Seen, TlsState
+from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
+from flowsonar.probes.steps import Steps
+from flowsonar.signatures.language import Connection, ProbeSpec, Signature, Step
+from flowsonar.signatures.matcher import Matcher, Reply
+from flowsonar.signatures.templates import Message, render
+
+__all__ = ["Questions"]
+
+_ALPN: Final = ("h2", "http/1.1")
+"""Offered to servers that ask for a name (RFC 7301): HTTP/2 and HTTP/1.1."""
+_NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
+"""Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
+UPGRADE_S: Final = 1.0
+"""Longest wait for each answer on the way to STARTTLS."""
+_HELLOS: Final = 3
+"""ClientHellos put one after the other: without what the server did not like."""
+_SAME_REQUEST: Final = 12
+"""Constant bytes at a message's start that make two questions the same for whoever answers: `GET / HTTP/1`."""
+
+
+class Questions:
+    """Puts them on one exchange."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        judge: Judge,
+        seen: Seen,
+        hints: Hints,
+        *,
+        services: Mapping[str, Signature],
+        matcher: Matcher,
+        pick: random.Random,
+        max_probes: int,
+    ) -> None:
+        self.exchange = exchange
+        self._judge = judge
+        self._seen = seen
+        self._hints = hints
+        self._services = services
+        self._matcher = matcher
+        self._pick = pick
+        self._max_probes = max_probes
+
+    # -- TLS ----------------------------------------------------------------------------------------------------
+
+    def secure(self) -> Talk[None]:
+        """Open TLS; once more without what the server says it does not like."""
+        hints, exchange, seen = self._hints, self.exchange, self._seen
+        name, alpn = hints.server_name, _offered(hints.alpn)
+        seen.securing = True
+        if not alpn and not looks_like_tls(hints.initiator_bytes):
+            alpn = self._names()  # no ClientHello was seen: what the server picks tells what it is
+        if seen.tls is TlsState.OPEN:  # it hung up inside: perhaps for want of ALPN
+            alpn = _ALPN
+            seen.tried = [(probe, over) for probe, over in seen.tried if over is None]
+        for _ in range(_HELLOS):
+            line = yield from exchange.open(None, "tls")
+            if line is None:
+                return
+            seen.alpn_offered = seen.alpn_offered or "h2" in alpn
+            client = yield from exchange.secure(line, name, alpn)
+            if client.alert == NO_APPLICATION_PROTOCOL:
+                alpn = () if set(_ALPN) <= set(alpn) else _ALPN
+            elif client.alert == UNRECOGNIZED_NAME and name:
+                name = None
+            else:
+                return
+            if client.done or seen.spent >= self._max_probes:
+                return
+
+    def _names(self) -> tuple[str, ...]:
+        """ALPN names of all services that speak inside TLS."""
+        return tuple(
+            dict.fromkeys(
+                name
+                for service in self._services.values()
+                if Layer.TLS in service.inside
+                for name in service.alpn
+                if name not in _NOT_OFFERED
+            )
+        )
+
+    def upgrade(self) -> Talk[None]:
+        """Begin TLS where the service that was found says that one may: the certificate names the server."""
+        signature = self._judge.announced()
+        if signature is None or not signature.starttls or self.exchange.failed is not None:
+            return
+        probe = ProbeSpec(
+            service=signature.service, name="starttls", transport=Transport.TCP, steps=(), starttls=True, rarity=9
+        )
+        if self.exchange.standing(None) is not None:  # go on where the conversation is
+            steps = Steps(probe, self._services, self._pick)
+            for step in signature.starttls[:-1]:
+                before = next((reply for reply in self._judge.replies if self._holds(step, reply)), None)
+                if before is None:
+                    break
+                steps.skip(before)
+            steps.first = False
+            yield from self._go_through(Ask(probe, UPGRADE_S), steps, whole=True)
+        if self._seen.tls is not TlsState.OPEN and self._seen.spent < self._max_probes:
+            steps = Steps(probe, self._services, self._pick)
+            yield from self._go_through(Ask(probe, UPGRADE_S, fresh=True), steps, whole=True)
+
+    # -- probes -------------------------------------------------------------------------------------------------
+
+    def ask(self, move: Ask) -> Talk[None]:
+        """Put a probe: go through its steps as far as their expectations hold."""
+        seen = self._seen
+        if seen.again is None and (move.probe, move.over) in seen.tried:
+            seen.patient = True
+        seen.again = None
+        seen.tried.append((move.probe, move.over))
+        steps = Steps(move.probe, self._services, self._pick)
+        if not self._refuted(steps):
+            yield from self._go_through(move, steps)
+
+    def _go_through(self, move: Ask, steps: Steps, *, whole: bool = False) -> Talk[None]:
+        """Make the steps; `whole`: to the end, though the service is known."""
+        probe, exchange = move.probe, self.exchange
+        while (step := steps.step) is not None:
+            line = yield from self._line_for(move, steps, step)
+            if line is None:
+                return
+            asked = self._message(steps, step, line)
+            if asked.message.data:
+                yield from exchange.say(line, asked.message.data, probe)
+            if step.expect is None and steps.is_last_before_tls:
+                steps.skip(Reply(probe=probe.id, step=0, data=b"", transport=Transport.TCP, sent={}, message=b""))
+                yield from exchange.secure(line, self._hints.server_name, ())
+                return
+            seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, exchange.left_s)
+            began_s, seconds = line.now_s, steps.patience_s(step, seconds)
+            reply = yield from exchange.hear(line, asked, seconds)
+            steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
+            held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
+            if held is None or exchange.failed is not None:
+                return
+            steps.heard(reply, held)
+            if steps.turns_to_tls:
+                client = yield from exchange.secure(line, self._hints.server_name, ())
+                if not client.done:
+                    return
+            if self._judge.best is Confidence.CONFIRMED and not whole and not self._judge.is_format_of(probe.service):
+                yield from self._tidy(steps, line)
+                return
+        if probe.confidence is not None and any(step.expect for step in probe.steps):
+            self._judge.went_through(probe, steps.groups, steps.previous[-1], move.over)
+
+    def _tidy(self, steps: Steps, line: Line) -> Talk[None]:
+        """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""
+        left = steps.steps[steps.number :]
+        if steps.probe.starttls or any(step.expect or step.connection is Connection.NEW for step in left):
+            return
+        while (step := steps.step) is not None and line.end is None:
+            asked = self._message(steps, step, line)
+            if asked.message.data:
+                yield from self.exchange.say(line, asked.message.data, steps.probe)
+            steps.number += 1
+
+    def _line_for(self, move: Ask, steps: Steps, step: Step) -> Talk[Line | None]:
+        """The connection a step is to be made on: the standing one, or a new one where it must be or none stands."""
+        exchange = self.exchange
+        fresh = move.fresh if steps.first else step.connection is Connection.NEW
+        over = exchange.line.over if steps.secured and exchange.line else move.over
+        line = exchange.standing(over)
+        if line is not None and not fresh:
+            return line
+        if not steps.first and step.connection is Connection.SAME:
+            return None  # the dialogue's connection is gone
+        exchange.leave()
+        if self._seen.spent >= self._max_probes and not (exchange.udp and steps.first):
+            return None
+        line = yield from exchange.open(over, move.probe.id)
+        return line
+
+    def _message(self, steps: Steps, step: Step, line: Line) -> Asked:
+        facts = self.exchange.facts(line)
+        if step.send is not None and step.again is None:
+            steps.compute()
+            message = render(step.send, facts, steps.known, self._pick)
+            steps.known.update({name: value for name, value in message.sent.items() if "." not in name})
+        else:
+            again = step.again is not None and step.again < len(steps.messages)
+            data = steps.messages[step.again or 0] if again else b""
+            message = Message(data, {**facts.sent(), **steps.known})
+        steps.messages.append(message.data)
+        return Asked(
+            steps.probe.id,
+            steps.number,
+            message,
+            previous=tuple(steps.previous),
+            over=line.over,
+            probe=steps.probe,
+            expect=step.expect,
+        )
+
+    def _refuted(self, steps: Steps) -> bool:
+        """Whether the first of several steps was answered before, and not as this service would answer.
+
+        Where it was answered as expected, the dialogue goes on with its second step.
+        """
+        step = steps.steps[0]
+        before = self._same_request(step) if len(steps.steps) > 1 else []
+        for reply in before:
+            if self._holds(step, reply):
+                steps.skip(reply)
+                return False
+        return bool(before) and not any(self._holds(step, replace(reply, closed=True)) for reply in before)
+
+    def _holds(self, step: Step, reply: Reply) -> bool:
+        return step.expect is not None and self._matcher.holds(step.expect, reply) is not None
+
+    def _same_request(self, step: Step) -> list[Reply]:
+        """Earlier replies to what a dialogue's first step would ask for."""
+        if step.send is None or step.expect is None or not step.send.parts:
+            return []
+        start = step.send.parts[0]
+        if not isinstance(start, bytes) or len(start) < _SAME_REQUEST:
+            return []
+        start = start[:_SAME_REQUEST]
+        return [reply for reply in self._judge.replies if reply.over is None and reply.message.startswith(start)]
+
+
+def _offered(alpn: tuple[str, ...]) -> tuple[str, ...]:
+    """The flow's own offer; without h2 where HTTP/1.1 will do, which names its server in one round trip less."""
+    if "http/1.1" in alpn:
+        return tuple(name for name in alpn if name != "h2")
+    return alpn

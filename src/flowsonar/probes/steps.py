@@ -1,0 +1,76 @@
+"""How far a probe's steps have come, and what was said and heard on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from flowsonar.probes.special.computed import computed
+from flowsonar.signatures.language import ProbeSpec, Signature, Step
+from flowsonar.signatures.matcher import Reply
+
+__all__ = ["Steps"]
+
+
+class Steps:
+    """One probe being put. `starttls`: the signature's steps to TLS come first where the probe wants them."""
+
+    def __init__(self, probe: ProbeSpec, services: Mapping[str, Signature], pick: random.Random) -> None:
+        before = services[probe.service].starttls if probe.starttls else ()
+        self.probe = probe
+        self.steps: tuple[Step, ...] = (*before, *probe.steps)
+        self.number = 0
+        self.first = True  # no step was made on a connection yet
+        self.known: dict[str, bytes] = {}
+        self.groups: dict[str, str] = {}
+        self.messages: list[bytes] = []
+        self.previous: list[bytes] = []
+        self.slowest_s = 0.0
+        self._before = len(before)
+        self._computed = computed(probe.special, pick)
+
+    def compute(self) -> None:
+        """Values that take arithmetic, for the next message."""
+        if self._computed is not None:
+            self.known.update(self._computed.values(self.previous))
+
+    def patience_s(self, step: Step, seconds: float) -> float:
+        """How long to wait for a step's reply."""
+        expect = step.expect
+        if self._computed is None or expect is None or expect.closed is None:
+            return seconds
+        return self._computed.patience_s(closes=expect.closed, slowest_s=self.slowest_s, seconds=seconds)
+
+    @property
+    def step(self) -> Step | None:
+        """The next one; None when all were made."""
+        return self.steps[self.number] if self.number < len(self.steps) else None
+
+    @property
+    def is_last_before_tls(self) -> bool:
+        """The handshake begins as soon as the next step is said, where nothing is expected of it."""
+        return 0 < self._before == self.number + 1
+
+    @property
+    def turns_to_tls(self) -> bool:
+        """The last step was the one after which the handshake begins."""
+        return 0 < self._before == self.number
+
+    @property
+    def secured(self) -> bool:
+        """Further steps are made inside TLS."""
+        return 0 < self._before <= self.number
+
+    def heard(self, reply: Reply, held: dict[str, str]) -> None:
+        """A step's reply was as expected."""
+        self.groups.update(held)
+        self.known.update({name: value.encode("latin-1", "replace") for name, value in held.items()})
+        self.previous.append(reply.data)
+        self.number += 1
+        self.first = False
+
+    def skip(self, reply: Reply) -> None:
+        """The first step was answered before."""
+        self.messages.append(reply.message)
+        self.previous.append(reply.data)
+        self.number += 1
