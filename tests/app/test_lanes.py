@@ -2,6 +2,7 @@
 
 import random
 import struct
+from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +55,7 @@ def _same(captures: list[Path], parts: Parts) -> dict[str, int]:
             assert one == other
     assert again["lane_flows"] >= counters["lane_flows"]
     assert counters["flows"] == sum(b'"reason":"active"' not in line for line in fast)
-    return counters
+    return {**counters, "taught_flows": again["lane_flows"]}
 
 
 # -- captures made here -----------------------------------------------------------------------------------------
@@ -112,6 +113,7 @@ def _address(chance: random.Random) -> str:
     return f"10.0.{chance.randrange(4)}.{chance.randrange(1, 200)}"
 
 
+@cache
 def _sayings() -> list[bytes]:
     found = [example.data for signature in load_signatures().services.values() for example in signature.examples]
     return [
@@ -167,6 +169,66 @@ def test_flows_that_say_anything(tmp_path: Path, parts: Parts, seed: int) -> Non
             net.now_us += chance.randrange(200_000_000)
     counters = _same([net.write(tmp_path / "any.pcap")], parts)
     assert counters["lane_flows"] > 100
+
+
+class _Counter:
+    """One side of media or a tunnel that counts, as a rule."""
+
+    def __init__(self, chance: random.Random, kind: str) -> None:
+        self._chance, self._kind = chance, kind
+        self.source, self.other = chance.randbytes(4), b"\0\0\0\0"
+        self._number = chance.randrange(1 << 16)
+
+    def datagram(self) -> bytes:
+        chance = self._chance
+        source, step = self.source, 1
+        match chance.randrange(12):
+            case 0:
+                source = chance.randbytes(4)
+            case 1:
+                step = chance.choice([0, 2, 8, 9, 64, 65, -1])
+            case 2:
+                return chance.randbytes(chance.randrange(40))
+        self._number += step
+        number = self._number
+        if self._kind == "wireguard":
+            return b"\x04\0\0\0" + source + struct.pack("<Q", number) + bytes(16) * chance.randrange(3)
+        if self._kind == "esp":
+            return source + struct.pack("!I", number) + bytes(chance.choice([7, 8, 16, 40]))
+        if chance.randrange(5) == 0:
+            about = chance.choice([self.other, source, b""])
+            report = about + bytes(20) if about else b""
+            size = chance.choice([len(report) // 4 + 1, 1, 7])
+            head = struct.pack(
+                "!BBH", 0x80 | (1 if report else chance.randrange(3)), chance.choice([201, 201, 200, 205]), size
+            )
+            return head + source + report + b"\x81\xca\0\x02" * chance.randrange(2) + bytes(chance.randrange(9))
+        kind = chance.choice([0, 8, 8, 8, 96, 96, 111, 127, 60])
+        head = struct.pack(
+            "!BBHI", chance.choice([0x80, 0x80, 0x90, 0x81]), kind, number & 0xFFFF, number * 160 & 0xFFFFFFFF
+        )
+        return head + source + bytes(chance.choice([0, 2, 4, 20, 160]))
+
+
+@needs_native()
+@pytest.mark.parametrize("kind", ["media", "wireguard", "esp"])
+def test_datagrams_that_count(tmp_path: Path, parts: Parts, kind: str) -> None:
+    chance, net = random.Random(kind), Net()
+    stun = b"\0\x01\0\0\x21\x12\xa4\x42" + bytes(range(12))
+    for number in range(400):
+        sides = _Counter(chance, kind), _Counter(chance, kind)
+        sides[0].other, sides[1].other = sides[1].source, sides[0].source
+        port = chance.choice([4500, 5353, 1000, 20000, 30000]) if kind != "esp" else 4500
+        ends = (_address(chance), 10000 + number), (_address(chance), port)
+        if chance.randrange(4) == 0:
+            net.udp(*ends, stun)
+        if chance.randrange(8) == 0:
+            net.udp(*ends, chance.choice(_sayings()[:300])[:1400] or b"x")
+        for _ in range(chance.randrange(1, 12)):
+            who = chance.randrange(2) if number % 3 else 0
+            net.udp(ends[who], ends[1 - who], sides[who].datagram())
+    counters = _same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["taught_flows"] > 80
 
 
 @needs_native()

@@ -203,17 +203,8 @@ static bool like_quic(const uint8_t *data, size_t size) {
     return size >= 19 && (data[0] & 0xc9) == 0x09 && (data[9] == 'Q' || data[9] == 'T');
 }
 
-static bool is_media_port(uint16_t port) {
-    return port >= 1024 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
-}
-
-/* Whether it may be media, a tunnel or DTLS, which codecs read: RTP's version, numbers that count, a record. */
-static bool like_sequence(const struct flow *flow, const uint8_t *data, size_t size) {
-    if (size >= 8 && (data[0] & 0xc0) == 0x80 && is_media_port(flow->key.low_port) && is_media_port(flow->key.high_port))
-        return true;
-    if (size >= 32 && be32(data) == 0x04000000 && !be32(data + 12)) return true;
-    if (size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe) return true; /* DTLS */
-    return size >= 24 && has_port(flow, 4500) && be32(data) >= 256;
+static bool like_dtls(const uint8_t *data, size_t size) {
+    return size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe;
 }
 
 static enum classify_result classify_datagram(struct table *t, uint32_t slot, const struct seen *seen,
@@ -223,7 +214,8 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none;
-    if (like_quic(seen->data, seen->size) || like_sequence(flow, seen->data, seen->size)) return CLASSIFY_PYTHON;
+    if (like_quic(seen->data, seen->size) || like_dtls(seen->data, seen->size)) return CLASSIFY_PYTHON;
+    if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
         !classify_names_port(flow->key.high_port))
         what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));

@@ -31,6 +31,10 @@ enum classify_result classify_tls(struct table *table, uint32_t slot, const stru
 /* Whether something was gathered of a direction whose first message is not read: its end is for Python. */
 bool classify_tls_waits(const struct table *table, uint32_t slot, uint16_t flags);
 
+/* classify_sequence.c: of a flow of datagrams that count, how this one follows; false where there is no room. */
+enum { CLASSIFY_KEY_SEQUENCE = 1 << 7 }; /* in a key's first byte */
+bool classify_sequence(const struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
+
 /* Whether the end of a flow is for Python: its bytes are of nothing known, and may be of a host's that runs Skype. */
 bool classify_doubtful(const struct table *table, uint32_t slot);
 

@@ -26,7 +26,7 @@ __all__ = ["Shape", "Teacher"]
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
-        "rank", "said", "query", "tls",
+        "rank", "said", "query", "tls", "sequence",
     }
 )  # fmt: skip
 """State of a passive flow that its path tells. All else that is set makes it one for Python."""
