@@ -18,7 +18,7 @@ ListenPort={port}
 Hostname=lab
 """
 _NRPE = """server_port={port}
-allowed_hosts=0.0.0.0/0,::/0
+allowed_hosts=0.0.0.0/1,128.0.0.0/1,::/0
 nrpe_user=nagios
 nrpe_group=nagios
 pid_file={folder}/pid
