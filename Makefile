@@ -7,7 +7,7 @@ SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick bench agreement fuzz sanitize clean
+.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick bench agreement replies fuzz sanitize clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (
 
 agreement: $(VENV)/.ready ## passive labels beside nDPI's own for its captures, protocol by protocol
 	$(BIN)/python -m bench.agreement --shared $(SHARED)
+
+replies: $(VENV)/.ready ## first server replies of nDPI's captures: nothing `confirmed` as another protocol (lists the exceptions)
+	$(BIN)/python -m bench.replies --shared $(SHARED) --all
 
 fuzz: $(VENV)/.ready ## the C core under libFuzzer with sanitizers, for FUZZ_SECONDS (needs clang)
 	sh fuzz/run.sh $(FUZZ_SECONDS)

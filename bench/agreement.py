@@ -74,15 +74,23 @@ class Judge:
         """Whether any service of ours has this name."""
         return bool(self._services.get(_plain(theirs)))
 
+    def stands_for(self, theirs: str, service: str) -> bool:
+        """Whether nDPI's name means this service of ours."""
+        return service in self._services.get(_plain(theirs), ())
+
     def agrees(self, theirs: str, record: FlowRecord) -> bool:
         """Same protocol, or the carrier or content that nDPI's one name hides."""
-        wanted = self._services.get(_plain(theirs), set())
         verdict = record.verdict
-        return verdict.service in wanted or (verdict.over is not None and verdict.over.value in wanted)
+        names = (verdict.service, verdict.over.value if verdict.over is not None else None)
+        return any(name is not None and self.stands_for(theirs, name) for name in names)
+
+    def reason(self, capture: str, theirs: str, ours: str) -> str:
+        """The reason for which our other label is as good; empty where none is known."""
+        return self._reasons.why(capture, theirs, ours)
 
     def why(self, capture: str, theirs: str, record: FlowRecord) -> str:
-        """The reason for which our other label is as good; empty where none is known."""
-        return self._reasons.why(capture, theirs, record.verdict.service or "unknown")
+        """The same for a flow's record."""
+        return self.reason(capture, theirs, record.verdict.service or "unknown")
 
 
 class Agreement:
