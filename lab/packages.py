@@ -96,8 +96,12 @@ def _apt(wanted: list[str]) -> None:
 
 
 def absent(packages: Iterable[str]) -> list[str]:
-    """Debian packages that are not installed; none where there is no dpkg to ask."""
-    return [package for package in packages if not _installed(package)]
+    """Debian packages that are not installed; none where there is no dpkg to ask.
+
+    `busybox | busybox-static` is one of them, whichever there is (they displace each other); the first is named.
+    """
+    choices = ([one.strip() for one in package.split("|")] for package in packages)
+    return [choice[0] for choice in choices if not any(map(_installed, choice))]
 
 
 def _installed(package: str) -> bool:

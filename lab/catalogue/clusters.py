@@ -60,8 +60,9 @@ def _nbd(site: Site) -> None:
         image.truncate(1 << 20)
     path = folder / "nbd.conf"
     path.write_text(_NBD.format(port=port, folder=folder))
-    # without -d it goes to the background, with -d it ends after each client
-    site.run("sh", "-c", 'while :; do nbd-server -d -C "$0"; done', path, name="nbd-server")
+    # with -d it ends after each client, without it goes to the background: it is ended from here
+    waits = 'trap "kill $(cat "$1")" EXIT; trap exit TERM; while sleep 1; do :; done'
+    site.run("sh", "-c", f'nbd-server -C "$0" -p "$1"; sleep 1; {waits}', path, folder / "pid", name="nbd-server")
     endpoint(site, "nbd", "nbd", port, says(bytes.fromhex("00000003")))
 
 

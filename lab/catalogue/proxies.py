@@ -117,6 +117,6 @@ PROGRAMS: tuple[Entry, ...] = (
     Entry(name="tinyproxy", start=_tinyproxy, packages=("tinyproxy",)),
     Entry(name="privoxy", start=_privoxy, packages=("privoxy",)),
     Entry(name="varnish", start=_varnish, packages=("varnish",)),
-    Entry(name="stunnel", start=_stunnel, packages=("stunnel4", "busybox")),
-    Entry(name="hitch", start=_hitch, packages=("hitch", "busybox")),
+    Entry(name="stunnel", start=_stunnel, packages=("stunnel4", "busybox | busybox-static")),
+    Entry(name="hitch", start=_hitch, packages=("hitch", "busybox | busybox-static")),
 )

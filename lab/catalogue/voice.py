@@ -11,7 +11,7 @@ __all__ = ["PROGRAMS"]
 
 def _coturn(site: Site) -> None:
     port, folder = site.ports.one(), site.folder("coturn")
-    listen = ["-L", site.address4, "-L", site.address6, "-p", str(port), "--relay-ip", site.address4]
+    listen = ["-S", "-L", site.address4, "-L", site.address6, "-p", str(port), "--relay-ip", site.address4]
     users = ["--lt-cred-mech", "--user", "lab:lab", "--realm", "lab.example", "--no-cli", "--no-tls", "--no-dtls"]
     site.run("turnserver", "-n", *listen, *users, "--db", folder / "db", "--pidfile", folder / "pid", "-l", "stdout")
     version = version_of(["turnserver", "--version"], r"([0-9]+\.[0-9]+\.[0-9]+)")
@@ -36,7 +36,7 @@ def _coturn(site: Site) -> None:
         )
     )
     other = site.ports.one()
-    listen[5] = str(other)
+    listen = ["-L", site.address4, "-L", site.address6, "-p", str(other), "--relay-ip", site.address4]
     site.run("turnserver", "-n", *listen, *users, "--db", folder / "db2", "--pidfile", folder / "pid2", "-l", "stdout")
     site.offer(
         Service(

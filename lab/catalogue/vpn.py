@@ -66,7 +66,7 @@ def _openvpn(name: str, *, tcp: bool = False, silent: bool = False) -> Callable[
             return [f"--{kind[0]}", kind[1], direction] if kind else []
 
         # as a server for many clients: the one for a single peer takes one connection and closes its port
-        many = ["--mode", "server", "--dev", "null", "--dev-type", "tun"]
+        many = ["--mode", "server", "--dev", "tun"]
         server = [*many, "--proto", "tcp-server" if tcp else "udp", "--port", str(port), "--tls-server"]
         site.run("openvpn", *server, "--dh", "none", *keys, *auth("0"), name=name)
 

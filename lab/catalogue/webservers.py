@@ -246,7 +246,7 @@ PROGRAMS: tuple[Entry, ...] = (
             None,
             _NO_VERSION,
         ),
-        packages=("busybox",),
+        packages=("busybox | busybox-static",),
     ),
     Entry(
         name="webrick",

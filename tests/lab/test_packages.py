@@ -34,3 +34,9 @@ def test_a_package_that_is_not_installed_is_absent() -> None:
 
 def test_unpacked_packages_have_a_folder_each() -> None:
     assert unpacked("a") != unpacked("b")
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="not Debian")
+def test_of_packages_that_displace_each_other_one_will_do() -> None:
+    assert absent(["no-such-package | dpkg"]) == []
+    assert absent(["no-such-package | nor-this-one"]) == ["no-such-package"]

@@ -174,16 +174,16 @@ def test_a_greeting_is_known_as_one_when_we_spoke_before_it_came(real, data, ser
 
 
 @pytest.mark.parametrize(
-    ("data", "service"),
+    ("data", "service", "confidence"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "http"),
-        (b"-ERR unknown command `GET`, with args beginning with: `/` \r\n", "redis"),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "http", Confidence.CONFIRMED),
+        (b"-ERR unknown command `GET`, with args beginning with: `/` \r\n", "redis", Confidence.LIKELY),
     ],
 )
-def test_an_answer_is_no_greeting(real, data, service):
+def test_an_answer_is_no_greeting(real, data, service, confidence):
     one = greeted(real, data)
     assert {item.service for item in one.evidence} == {service}
-    assert one.best is Confidence.CONFIRMED
+    assert one.best is confidence
 
 
 @pytest.mark.parametrize(
