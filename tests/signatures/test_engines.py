@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsonar.signatures import load_signatures
+from flowsonar.signatures import cachefile, load_signatures
 from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, available, compile_regex, to_hyperscan
 
 pytestmark = pytest.mark.skipif("hyperscan" not in available(), reason="needs hyperscan")
@@ -163,3 +163,15 @@ def test_hostile_replies_end(length: int) -> None:
     for engine in (HyperscanEngine(patterns), Re2Engine(patterns)):
         assert found(engine, patterns, data) == set()
     assert re.escape("a") == "a"
+
+
+def test_who_waits_for_many_expressions_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    cachefile.tell_of_making(told.append)
+    many = [f"^word{number}$" for number in range(100)]
+    HyperscanEngine(many, tmp_path)
+    assert len(told) == 1
+    HyperscanEngine([*many[1:], "^other$"], tmp_path)
+    cachefile.tell_of_making(told.append)
+    HyperscanEngine(many, tmp_path)
+    assert len(told) == 1, "nothing was to be compiled"

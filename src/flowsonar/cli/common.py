@@ -162,8 +162,10 @@ def settings_from(
     verbose: int = 0,
 ) -> Settings:
     """Settings of the file, with the options over them. Raises ConfigError naming file and key, or the option."""
-    from flowsonar.config import Settings
-    from flowsonar.probes.scope import Scope
+    from flowsonar.config import ScopeSettings, Settings
+    from flowsonar.signatures import cachefile
+
+    cachefile.tell_of_making(warn)
 
     logging.basicConfig(
         level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)],
@@ -187,7 +189,10 @@ def settings_from(
         passive=passive or settings.passive,
         dry_run=dry_run or settings.dry_run,
     )
-    Scope(settings.scope)  # a wrong network is told before anything begins
+    if settings.scope != ScopeSettings():
+        from flowsonar.probes.scope import Scope
+
+        Scope(settings.scope)  # a wrong network is told before anything begins
     return settings
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from flowsonar.errors import OutputError
+from flowsonar.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:  # imported when used: JSON lines need no tables
     from flowsonar.outputs.columns import ColumnsOutput
@@ -44,6 +45,10 @@ def open_output(form: Format, *, live: bool, file: Path | None = None) -> TableO
         except OSError as error:
             raise OutputError(f"{file}: cannot be written ({error.strerror}): check where it goes") from error
     name = "standard output" if file is None else str(file)
+    if form in (Format.ARROW, Format.PARQUET) and (sys.stdout if stream is None else stream).isatty():
+        if stream is not None:
+            stream.close()
+        raise ConfigError(f"{form} is not for a terminal: name a file with --output, or pipe it into a program")
     if form is Format.TABLE:
         from flowsonar.outputs.table import TableOutput
 

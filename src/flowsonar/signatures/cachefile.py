@@ -10,15 +10,31 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["cache_directory", "load", "save"]
+__all__ = ["cache_directory", "load", "making", "save", "tell_of_making"]
 
 _DIGEST_BYTES = 32
 _KEPT = 32
 """Files that stay: a set of signatures takes some five, and folders of one's own make further sets."""
 _MAX_BYTES = 256 << 20
 """Larger files are not ours: the database of 134 services takes a few MiB."""
+
+
+_told: list[Callable[[str], None]] = []
+"""At most one: a process has one user."""
+
+
+def tell_of_making(tell: Callable[[str], None]) -> None:
+    """Have `tell` called with a line for people when something is made anew that takes seconds; once a process."""
+    _told[:] = [tell]
+
+
+def making(what: str) -> None:
+    """Something that takes seconds is about to be made."""
+    if _told:
+        _told.pop()(f"{what}: some seconds, this once (the result is kept in {cache_directory()})")
 
 
 def cache_directory() -> Path:

@@ -30,6 +30,8 @@ Regex = Any
 SET_BYTES: Final = 256 << 20
 """Memory RE2 may use for a set's automaton; it is a bound, not what it takes."""
 
+_MANY: Final = 100
+"""Expressions that take noticeably long to compile."""
 _SPACE = r"\t\n\f\r\x20"
 
 
@@ -97,6 +99,8 @@ class HyperscanEngine:
         name = f"hyperscan-{hashlib.sha256(given.encode()).hexdigest()[:32]}"
         database = self._load(cache, name, len(expressions)) if cache is not None else None
         if database is None:
+            if len(expressions) >= _MANY:
+                cachefile.making("compiling the patterns of the services")
             sources = [to_hyperscan(expression).encode("ascii") for expression in expressions]
             database, notes = self._build(sources, flags)
             if cache is not None and database is not None:
