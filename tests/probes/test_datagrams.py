@@ -28,7 +28,7 @@ def test_a_datagram_is_repeated_once_after_a_while():
 def test_a_probe_that_needs_a_second_look_is_put_again():
     asked = question("10.0.0.9:53/udp")
     assert PLANNER.next(asked, seen(spent=1, again=SKYPE, heard=11)).probe is SKYPE
-    assert PLANNER.next(asked, seen(spent=5, again=SKYPE, heard=11)) == Stop("out of datagrams")
+    assert PLANNER.next(asked, seen(spent=5, again=SKYPE, repeats=3, heard=11)) == Stop("out of datagrams")
 
 
 def test_the_first_datagrams_are_waited_for_and_the_others_follow_within_milliseconds():

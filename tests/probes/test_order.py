@@ -6,7 +6,7 @@ from flowsonar.model import Layer, Transport
 from flowsonar.probes.order import Order, Setting
 from flowsonar.signatures import load_signatures
 from flowsonar.signatures.catalogue import SignatureSet
-from flowsonar.signatures.language import Example
+from flowsonar.signatures.language import Example, Reaction
 from tests.probes.world import SIGNATURES, TCP, UDP, probe, reply, signature
 
 ORDER = Order(SIGNATURES)
@@ -43,6 +43,29 @@ def test_servers_that_greet_are_not_asked_unless_something_points_to_them():
 )
 def test_what_fits(setting, service, expected):
     assert names(ORDER.of(service, setting, strong=True)) == expected
+
+
+def test_what_was_met_speaks_for_services_that_do_so_and_against_those_that_do_not():
+    closes, silent = (Reaction.CLOSES,), (Reaction.SILENT,)
+    order = Order(
+        SignatureSet(
+            [
+                signature("common", probes=(probe("common", "own", "abc", rarity=5),)),
+                signature("quiet", probes=(probe("quiet", "own", "d", rarity=7),), foreign=(("http/get", silent),)),
+                signature("abrupt", probes=(probe("abrupt", "own", "e", rarity=7),), foreign=(("http/get", closes),)),
+                signature("either", probes=(probe("either", "own", "f", rarity=8),),
+                          foreign=(("http/get", (*closes, *silent)),)),
+            ]
+        )
+    )  # fmt: skip
+    assert order.telling == {"http/get"}
+
+    def first(*met):
+        return names(order.general(Setting(TCP, met=met), ()))
+
+    assert first() == ["common/own", "quiet/own", "abrupt/own", "either/own"]
+    assert first(("http/get", Reaction.CLOSES)) == ["abrupt/own", "common/own", "either/own", "quiet/own"]
+    assert first(("http/get", Reaction.SILENT)) == ["quiet/own", "common/own", "either/own", "abrupt/own"]
 
 
 @pytest.fixture

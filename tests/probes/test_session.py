@@ -287,6 +287,26 @@ def test_a_late_datagram_answers_the_question_it_belongs_to():
     assert answer.datagrams == 2
 
 
+def test_a_dialogue_that_was_answered_late_is_held_again():
+    two = ProbeSpec(
+        service="tunnel", name="open", transport=UDP, rarity=1, confidence=Confidence.CONFIRMED,
+        steps=(
+            Step(send=parse_template("HELLO"), expect=Condition(pattern="^WELCOME")),
+            Step(send=parse_template("WHO"), expect=Condition(pattern="^ME")),
+        ),
+    )  # fmt: skip
+    others = [
+        signature(name, probes=(ProbeSpec(service=name, name="ask", transport=UDP, rarity=2,
+                                          steps=(Step(send=parse_template(name)),)),))
+        for name in ("one", "two")
+    ]  # fmt: skip
+    tunnel = signature("tunnel", probes=(two,), replies=(reply("tunnel", "opened", "^WELCOME", Confidence.GUESS),))
+    script = Script([["silent", b"WELCOME", b"WELCOME", b"ME"]], rtt_s=None)
+    answer = play(script, question("10.0.0.9:1701/udp"), catalogue=SignatureSet([tunnel, *others]))
+    assert labels(answer)[-1] == ("tunnel", "confirmed"), script.lines
+    assert sum("tunnel/open" in line for line in script.lines) == 4
+
+
 def test_a_lost_datagram_is_sent_once_more():
     script = Script([["silent"] * 5], rtt_s=None)
     answer = play(script, question("10.0.0.9:53/udp"))

@@ -39,9 +39,10 @@ REPLY = "[[reply]]\nname = 'said'\nconfidence = 'likely'\n"
             "[[payload]]\nname = 'p'\npattern = '^x'\nconfidence = 'guess'\nversion = '{v}'\n",
             r"version: \{v\} is no group",
         ),
+        ("[foreign]\n'http/got' = 'closes'\n", r"sample\.toml:6: 'http/got': there is no such probe"),
         ("[starttls]\nsteps = [{ send = 'TLS {who}' }]\n", r"sample\.toml:6: send: \{who\} is not known here"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_names_that_nothing_gives(tmp_path: Path, body: str, error: str) -> None:
     with pytest.raises(SignatureError, match=error) as caught:

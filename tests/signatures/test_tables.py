@@ -4,7 +4,7 @@ import pytest
 
 from flowsonar.errors import SignatureError
 from flowsonar.model import Confidence, Layer, Side, TrafficClass, Transport
-from flowsonar.signatures.language import Connection, FieldOrder, Rest, SentField, Signature, Speaker
+from flowsonar.signatures.language import Connection, FieldOrder, Reaction, Rest, SentField, Signature, Speaker
 from flowsonar.signatures.parsing import pattern_problem
 from flowsonar.signatures.source import File
 from flowsonar.signatures.tables import read_signature
@@ -19,6 +19,9 @@ inside = ["tls"]
 
 [constants]
 magic = '{hex:cafe}'
+
+[foreign]
+"http/get" = ["closes", "silent"]
 
 [starttls]
 steps = [{ expect = { pattern = '^220' } }, { send = 'AUTH\r\n', expect = { pattern = '^234' } }]
@@ -143,6 +146,7 @@ def test_everything_the_language_has() -> None:
     assert (between.between, between.size) == ((1, 9), 2)
     assert (capture.capture, capture.size) == ("token", 4)
     assert one.product.cpe == "a:v:p"
+    assert sig.foreign == (("http/get", (Reaction.CLOSES, Reaction.SILENT)),)
     assert (two.connections, two.over, two.starttls) == (2, Layer.TLS, True)
     assert two.steps[0].within_ms == 500
     assert (two.steps[1].connection, two.steps[1].again) == (Connection.NEW, 0)
@@ -209,6 +213,7 @@ PROBE = "[[probe]]\nname = 'p'\n"
         ("[[example]]\nside = 'responder'", "needs bytes"),
         ("[[example]]\nafter = 'listen'\nside = 'responder'\nbytes = 'x'", "a reply .* or a payload"),
         ("[starttls]", "starttls needs steps"),
+        ('[foreign]\n"http/get" = ["sings"]', "f.toml:6: http/get = 'sings': must be one of closes, silent"),
         ("ports.tcp = [70000]", "f.toml:5: tcp: numbers from 1 to 65535"),
         ("ports.tpc = [7]", "unknown key 'tpc': did you mean 'tcp'"),
         ("inside = ['ssl']", "must be one of tls"),

@@ -18,6 +18,8 @@ __all__ = ["Datagrams"]
 
 DATAGRAMS: Final = 2
 """Datagrams that may be sent to an endpoint that answered, for each connection that one may have."""
+REPEATS: Final = 3
+"""Times that a probe is put again because its answer came late in a dialogue, or only counts when it comes twice."""
 RETRY_AFTER_S: Final = 1.2
 """A datagram may be lost: the best one is sent once more this long after the beginning."""
 
@@ -28,7 +30,6 @@ class Datagrams:
     def __init__(self, ranking: Ranking, waits: Waits, *, max_probes: int, max_unanswered: int) -> None:
         self._ranking = ranking
         self._waits = waits
-        self._max_probes = max_probes
         self._most = DATAGRAMS * max_probes
         self._most_unanswered = max(self._most, max_unanswered)
 
@@ -36,7 +37,7 @@ class Datagrams:
         """The next move."""
         most = self._most if seen.heard else self._most_unanswered
         if seen.again is not None:
-            if seen.spent < self._max_probes:
+            if seen.repeats < REPEATS and seen.spent < self._most_unanswered:
                 return Ask(seen.again, self._waits.reply_s(seen, strong=True))
             return Stop("out of datagrams")
         for probe, strong in self._ranking.ranked(question, seen, None, prior):

@@ -16,7 +16,7 @@ from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received,
 from flowsonar.probes.moves import Heard, Seen, TlsState, clamp
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import TlsClient, looks_like_tls
-from flowsonar.signatures.language import ProbeSpec
+from flowsonar.signatures.language import ProbeSpec, Reaction
 from flowsonar.signatures.matcher import Reply
 from flowsonar.signatures.templates import ConnectionFacts, Message
 
@@ -192,7 +192,7 @@ class Exchange:
             known = self._judge.reply(asked, raw, Transport.TCP, closed=True)
             seen.last = Heard.KNOWN if known else Heard.STRANGE
         else:
-            self._quiet(closed="in time" not in client.problem)
+            self._quiet(closed="in time" not in client.problem, probe="tls/hello" if plain_before else None)
         if seen.tls is not TlsState.OPEN:
             seen.tls = TlsState.FAILED
             self._judge.unhold()
@@ -279,7 +279,8 @@ class Exchange:
         """What the reply means for the next move."""
         seen = self.seen
         if not reply.data:
-            self._quiet(closed=reply.closed, asked=bool(asked.message.data))
+            probe = asked.probe_id if asked.message.data and not asked.step and asked.over is None else None
+            self._quiet(closed=reply.closed, asked=bool(asked.message.data), probe=probe)
             if asked.message.data and _is_text(asked.message.data):
                 seen.text_ignored = True
                 seen.text_ended = seen.text_ended or reply.closed
@@ -292,7 +293,9 @@ class Exchange:
         else:
             seen.last = Heard.KNOWN if self._judge.settle(asked, reply, first=first) else Heard.STRANGE
 
-    def _quiet(self, *, closed: bool, asked: bool = True) -> None:
+    def _quiet(self, *, closed: bool, asked: bool = True, probe: str | None = None) -> None:
+        if probe is not None:
+            self.seen.met[probe] = Reaction.CLOSES if closed else Reaction.SILENT
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT
         self.seen.silences += asked and not closed
         if closed and self.line is not None and self.line.unanswered:

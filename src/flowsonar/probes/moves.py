@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from flowsonar.model import Confidence, Layer
-from flowsonar.signatures.language import ProbeSpec
+from flowsonar.signatures.language import ProbeSpec, Reaction
 
 __all__ = ["Ask", "Heard", "Listen", "Move", "Secure", "Seen", "Spread", "Stop", "TlsState", "clamp"]
 
@@ -83,12 +83,16 @@ class Seen:
     """A question of one or more text lines got no byte back."""
     text_ended: bool = False
     """And the connection was ended: a service that speaks in text would have said why."""
+    met: dict[str, Reaction] = field(default_factory=dict)
+    """Probes in plain that brought no byte, and what happened instead."""
     heard: int = 0
     """Bytes that came in all."""
     silences: int = 0
     """Questions that got neither byte nor close."""
     again: ProbeSpec | None = None
-    """A probe whose answer only counts when it comes twice."""
+    """A probe to be put once more: its answer only counts when it comes twice, or came when others were asked."""
+    repeats: int = 0
+    """How often that was done."""
     echoes: bool = False
     """It sends our own bytes back: whatever it seems to answer, we said."""
     patient: bool = False

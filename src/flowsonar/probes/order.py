@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from flowsonar.model import Layer, Transport
 from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
-from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
+from flowsonar.signatures.language import ProbeSpec, Reaction, Signature, Speaker
 
 __all__ = ["Catalogue", "Order", "Setting"]
 
@@ -31,6 +31,10 @@ RANDOM_SHOWN: Final = 6
 """A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
 RANDOM_STREAM: Final = 100
 """The same over TCP for BitTorrent's encryption: streams that begin at random are its or nobody's that answers."""
+AS_DECLARED: Final = 3
+"""A service whose programs do with earlier questions what was met is worth this many times as much."""
+OTHERWISE: Final = 8
+"""And one whose programs do something else so many times less."""
 _TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
 PRIOR: Final = (160, 80, 40, 20)
 """Added for services that were found nearby, most likely first."""
@@ -69,6 +73,8 @@ class Setting(NamedTuple):
     """Text was answered by the end of the connection."""
     random: bool | None = None
     """The flow's bytes look random; None where none are known."""
+    met: tuple[tuple[str, Reaction], ...] = ()
+    """What came of questions that brought no byte."""
 
 
 class Order:
@@ -92,6 +98,8 @@ class Order:
                     if transports.get(foreign) is transport:
                         self._covers[foreign] |= self._masks[transport, name]
                 at += weight
+        self.telling = frozenset(probe for signature in self._services.values() for probe, _ in signature.foreign)
+        """Probes that some programs are known to leave unanswered in a way of their own."""
         self._usable: dict[tuple[str, Setting, bool], tuple[ProbeSpec, ...]] = {}
         self._ranked: dict[tuple[Setting, int, tuple[str, ...]], tuple[ProbeSpec, ...]] = {}
 
@@ -137,15 +145,18 @@ class Order:
             (self._masks.get((setting.transport, service), 0), worth)
             for service, worth in zip(prior, PRIOR, strict=False)
         ]
+        fitting, other = self._declared(setting)
         ranked: list[tuple[float, int, ProbeSpec]] = []
         for index, probe in enumerate(self._probes):
             if not _fits(probe, self._services[probe.service], setting, strong=False):
                 continue
             covered = self._covers[probe.id]
-            worth = (covered & left & ~greets).bit_count() + (covered & ~left & ~greets).bit_count() / SHOWN_ALREADY
+            plain = covered & ~greets & ~fitting
+            worth = _count(plain & left, other) + _count(plain & ~left, other) / SHOWN_ALREADY
             worth += sum(extra for mask, extra in near if mask & covered & left)
             if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
                 worth /= LINE_IGNORED
+            worth += AS_DECLARED * (covered & fitting).bit_count()
             if setting.random is not None and is_random(probe):
                 shown = RANDOM_SHOWN if setting.transport is Transport.UDP else RANDOM_STREAM
                 if setting.transport is Transport.UDP or probe.special == "mse":
@@ -153,6 +164,22 @@ class Order:
             ranked.append((-worth / probe.connections, index, probe))
         ranked.sort(key=lambda entry: entry[:2])
         return tuple(probe for _, _, probe in ranked)
+
+    def _declared(self, setting: Setting) -> tuple[int, int]:
+        """Services whose programs do with the questions put so far what was met, and those that do something else."""
+        fitting = other = 0
+        for name, signature in self._services.items():
+            declared = dict(signature.foreign) if setting.met and setting.over is None else {}
+            said = [reaction in declared[probe] for probe, reaction in setting.met if probe in declared]
+            if said and all(said):
+                fitting |= self._masks[setting.transport, name]
+            elif said:
+                other |= self._masks[setting.transport, name]
+        return fitting, other
+
+
+def _count(mask: int, other: int) -> float:
+    return (mask & ~other).bit_count() + (mask & other).bit_count() / OTHERWISE
 
 
 def _weight(signature: Signature, transport: Transport) -> int:

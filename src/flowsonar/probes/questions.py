@@ -126,6 +126,7 @@ class Questions:
         seen = self._seen
         if seen.again is None and (move.probe, move.over) in seen.tried:
             seen.patient = True
+        seen.repeats += seen.again is not None
         seen.again = None
         seen.tried.append((move.probe, move.over))
         steps = Steps(move.probe, self._services, self._pick)

@@ -91,4 +91,5 @@ class Ranking:
             seen.text_ignored,
             seen.text_ended,
             looks_random(shown) if shown else None,
+            tuple((probe, reaction) for probe, reaction in seen.met.items() if probe in self._order.telling),
         )

@@ -227,6 +227,7 @@ class Judge:
                     return True
             if matches:
                 self._accept(matches, reply)
+                self._late(matches[0].service)
                 return True
         if self._asked and len(self._strange) < _STRANGE_REPLIES:
             asked = self._asked[-1]
@@ -234,6 +235,13 @@ class Judge:
                 self._echoes()
             self._strange.append((asked, self.as_reply(asked, data, Transport.UDP, closed=False)))
         return False
+
+    def _late(self, service: str) -> None:
+        """Let a dialogue be held again whose first answer came when others were asked already."""
+        if self._asked[-1].probe is not None and self._asked[-1].probe.service == service:
+            return
+        cut = (one.probe for one in self._asked if one.probe is not None and len(one.probe.steps) > one.step + 1)
+        self._again = next((probe for probe in cut if probe.service == service), None)
 
     def _from_behind_nat(self, asked: Asked, reply: Reply) -> bool:
         """A reply that mirrors an address which is not ours: it counts, as likely, when it comes twice.

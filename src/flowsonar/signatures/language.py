@@ -24,6 +24,7 @@ __all__ = [
     "ProbeSpec",
     "Product",
     "ProductPattern",
+    "Reaction",
     "ReplyPattern",
     "Rest",
     "SentField",
@@ -40,6 +41,13 @@ class Speaker(StrEnum):
     CLIENT = "client"
     SERVER = "server"
     EITHER = "either"
+
+
+class Reaction(StrEnum):
+    """What a program does, without a word, with a question of another service."""
+
+    CLOSES = "closes"
+    SILENT = "silent"
 
 
 class Connection(StrEnum):
@@ -360,6 +368,8 @@ class Signature:
     """The dialogue that turns a plain connection into TLS: after its last step the handshake begins."""
     announced: str | None = None
     """Regular expression: a reply that matches says that `starttls` may be begun."""
+    foreign: tuple[tuple[str, tuple[Reaction, ...]], ...] = ()
+    """What its programs do with probes of other services that they do not answer."""
     constants: tuple[tuple[str, bytes], ...] = field(default=())
     """Named byte strings for codecs that need them (Skype's hello constants)."""
     path: str = ""

@@ -33,6 +33,7 @@ def check_references(services: Mapping[str, Signature], files: Iterable[File], b
         checked = _Checked(signature, by_path[signature.path], probes, replaced)
         checked.parent(services)
         checked.after()
+        checked.foreign()
         checked.starttls()
         for index, probe in enumerate(signature.probes):
             checked.probe(index, probe)
@@ -80,6 +81,12 @@ class _Checked:
                     continue
                 what = f"after = {name!r}: there is no such probe; write its name, service/name, or listen"
                 self._fail(section, index, ["after"], what)
+
+    def foreign(self) -> None:
+        """Probes of other services that its programs leave unanswered."""
+        for name, _ in self._signature.foreign:
+            if name not in self._probes and name.partition("/")[0] not in self._replaced:
+                self._fail("foreign", 0, [name], f"{name!r}: there is no such probe; write service/name")
 
     def starttls(self) -> None:
         """The steps that turn to TLS."""

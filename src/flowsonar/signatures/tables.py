@@ -16,6 +16,7 @@ from flowsonar.signatures.language import (
     ProbeSpec,
     Product,
     ProductPattern,
+    Reaction,
     ReplyPattern,
     Rest,
     Signature,
@@ -82,6 +83,7 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
         inside=tuple(_layer(top, "inside", name) for name in top.texts("inside")),
         starttls=starttls,
         announced=announced,
+        foreign=_foreign(top),
         probes=tuple(_probe(reader, table, bool(starttls)) for table in top.tables("probe")),
         replies=tuple(_reply(reader, table) for table in top.tables("reply")),
         payloads=tuple(_payload(reader, table, ports) for table in top.tables("payload")),
@@ -93,6 +95,20 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
     _check_names(top, signature)
     top.done()
     return signature
+
+
+def _foreign(top: Table) -> tuple[tuple[str, tuple[Reaction, ...]], ...]:
+    section = top.section("foreign")
+    if section is None:
+        return ()
+    found: list[tuple[str, tuple[Reaction, ...]]] = []
+    for probe in section.keys():  # noqa: SIM118 - not a mapping: keys() also notes that all keys are known
+        reactions = section.texts(probe)
+        for reaction in reactions:
+            if reaction not in list(Reaction):
+                section.fail(f"{probe} = {reaction!r}: must be one of {', '.join(Reaction)}", probe)
+        found.append((probe, tuple(map(Reaction, reactions))))
+    return tuple(found)
 
 
 def _check_names(top: Table, signature: Signature) -> None:
