@@ -7,7 +7,7 @@ SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick bench agreement replies fuzz sanitize clean
+.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick lab-hidden lab-hidden-quick bench agreement replies fuzz sanitize clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,12 @@ lab-services: $(VENV)/.ready ## every program of the catalogue, beside nmap -sV 
 
 lab-services-quick: $(VENV)/.ready ## a dozen of them without nmap, as CI runs it
 	$(BIN)/python -m lab.catalogue --quick
+
+lab-hidden: $(VENV)/.ready ## encrypted BitTorrent of real clients, beside ndpiReader, NFStream and tshark (root; installs what is missing)
+	$(BIN)/python -m lab.hidden
+
+lab-hidden-quick: $(VENV)/.ready ## a few of its pairs, as CI runs it
+	$(BIN)/python -m lab.hidden --quick
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)

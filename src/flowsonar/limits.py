@@ -77,3 +77,7 @@ HOUSEKEEPING_S: Final = 0.25
 
 DATA_PORT_WAIT_MS: Final = 1000
 """How long a port that may be FTP's for one data connection is left alone: by then the server has closed it."""
+
+SILENCE_WAIT_MS: Final = 600
+"""How long a connection on which nobody has spoken is left alone: clients that work in turns of half a second
+(libtorrent, aria2) begin within it, and what they say tells what to ask. Nothing flows meanwhile."""

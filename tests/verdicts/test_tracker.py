@@ -160,12 +160,27 @@ def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., 
     tracker.feed([stands(at=20 * MS, handshake_ns=20 * MS)])
     assert not tracker.questions
     due = tracker.next_due_ns
-    assert due == 20 * MS + 35 * MS
+    assert due == (20 + limits.SILENCE_WAIT_MS) * MS
     tracker.due(due - 1)
     assert not tracker.questions
     tracker.due(due)
     assert [question.endpoint for question in tracker.questions] == [endpoint()]
     assert tracker.questions[0].hints.rtt_ms == 20.0
+
+
+def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(at=20 * MS)])
+    due = tracker.next_due_ns
+    assert due is not None
+    tracker.due(due)
+    hints = tracker.questions[0].hints
+    assert hints.initiator_bytes == b""
+    tracker.feed([payload(RANDOM, at=due + MS)])
+    assert hints.initiator_bytes == RANDOM[: limits.EVIDENCE_BYTES]
+    assert hints.first_speaker is Side.INITIATOR
+    tracker.feed([payload(b"later", direction=1, at=due + 2 * MS)])
+    assert hints.responder_bytes == b""  # the planner must not see the question change under it for ever
 
 
 @pytest.mark.parametrize("reason", list(CloseReason))

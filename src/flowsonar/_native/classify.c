@@ -207,6 +207,11 @@ static bool like_dtls(const uint8_t *data, size_t size) {
     return size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe;
 }
 
+/* uTP's version, type and extension: what passive/utp.py reads is among it. */
+static bool like_utp(const uint8_t *data, size_t size) {
+    return size >= 20 && (data[0] & 15) == 1 && data[0] < 0x50 && data[1] <= 3;
+}
+
 static enum classify_result classify_datagram(struct table *t, uint32_t slot, const struct seen *seen,
                                               struct classified *what) {
     struct lanes *l = t->lanes;
@@ -215,6 +220,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none;
     if (like_quic(seen->data, seen->size) || like_dtls(seen->data, seen->size)) return CLASSIFY_PYTHON;
+    if (like_utp(seen->data, seen->size)) return CLASSIFY_PYTHON;
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
         !classify_names_port(flow->key.high_port))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowsonar import limits
 from flowsonar.flows.events import Opened
 from flowsonar.model import TRANSPORTS, Announcement, Confidence, Direction, Evidence, Hints, Side, Transport
+from flowsonar.passive.suspects import suspects
 
 if TYPE_CHECKING:
     from flowsonar.passive.counted import CountedFlow
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flowsonar.passive.skype_tcp import SkypeStream
     from flowsonar.passive.skype_udp import SkypeDatagrams
     from flowsonar.passive.tls import TlsFlow
+    from flowsonar.passive.utp import UtpFlow
 
 __all__ = ["NOTHING", "Findings", "PassiveFlow"]
 
@@ -101,8 +103,8 @@ class PassiveFlow:
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
-        self.sequence: RtpFlow | CountedFlow | None = None
-        """Datagrams that count: media, or a tunnel."""
+        self.sequence: RtpFlow | CountedFlow | UtpFlow | None = None
+        """Datagrams that count: media, a tunnel, or uTP."""
 
     @property
     def transport(self) -> Transport:
@@ -172,5 +174,12 @@ class PassiveFlow:
             side=side,
             initiator_bytes=self.firsts[0][: limits.EVIDENCE_BYTES],
             responder_bytes=self.firsts[1][: limits.EVIDENCE_BYTES],
-            candidates=tuple(sorted(self.services, key=lambda service: -self.services[service])),
+            candidates=self._candidates(),
         )
+
+    def _candidates(self) -> tuple[str, ...]:
+        """Services to ask for first: what the bytes speak for, then what bytes that say nothing may be."""
+        found = tuple(sorted(self.services, key=lambda service: -self.services[service]))
+        if self.transport is not Transport.TCP or self.likely:
+            return found
+        return (*found, *suspects(self.firsts, midstream=self.opened.midstream))

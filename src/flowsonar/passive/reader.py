@@ -25,7 +25,8 @@ from flowsonar.passive.sip import announced, could_announce
 from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoint, starts_like_login
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
-from flowsonar.protocols import dns, http, http2, rtp, skype
+from flowsonar.passive.utp import UtpFlow
+from flowsonar.protocols import dns, http, http2, rtp, skype, utp
 from flowsonar.protocols.tls import is_sslv2_hello
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
@@ -437,15 +438,17 @@ class PassiveReader:
         return Findings(found, done=done) if found or done else NOTHING
 
     def _sequence(self, flow: PassiveFlow, event: Payload) -> Findings | None:
-        """Read datagrams that count, as media and tunnels do; None where they do not, or not yet."""
-        if flow.sequence is None:
+        """Read datagrams that count, as media, tunnels and uTP do; None where they do not, or not yet."""
+        if flow.sequence is None or (isinstance(flow.sequence, UtpFlow) and not flow.sequence.told.rank):
             ports = _ports(flow.opened)
             if rtp.is_like(event.data) and min(ports) >= _LEAST_MEDIA_PORT and _NO_MEDIA.isdisjoint(ports):
                 flow.sequence = RtpFlow()
             elif counts(flow.opened, event.data):
                 flow.sequence = CountedFlow(event.data)
-            else:
-                return None
+            elif flow.sequence is None:
+                if not utp.is_like(event.data):
+                    return None
+                flow.sequence = UtpFlow()
         if isinstance(flow.sequence, RtpFlow):
             after_stun = any(flow.services.get(service, 0) >= _LIKELY for service in _PRELUDES)
             found = flow.sequence.feed(event, after_stun=after_stun)

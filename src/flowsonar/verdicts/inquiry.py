@@ -1,7 +1,8 @@
 """Whom to ask about a flow, and when. No sockets or clocks: flows and `now` go in, questions come out.
 
 - what the flow's own bytes confirm is not asked;
-- what they leave open is asked after a grace that gives the flow time to show itself (`_grace_ns`);
+- what they leave open is asked after a grace that gives the flow time to show itself (`_grace_ns`); a connection on
+  which nobody has spoken gets longer (`limits.SILENCE_WAIT_MS`), and what it says later still reaches the question;
 - TCP: the responder, once the connection stands (a scan that passes by is not repeated); the other side only where
   the flow was picked up in the middle and roles are a guess;
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
@@ -58,6 +59,7 @@ class Inquiry:
         self._live = live
         self._mixed_ns = mixed_ns
         self._waiting: dict[Endpoint, list[int]] = {}  # flows that wait for an endpoint's answer
+        self._blind: dict[Endpoint, Hints] = {}  # hints of questions that were put before the flow said anything
         self._due: list[tuple[int, int]] = []  # heap of (time_ns, flow): when a grace is over
         self.asking = True
         self.questions: list[Question] = []
@@ -84,7 +86,8 @@ class Inquiry:
         if flow.quiet != 3:  # data came within the SYN
             self.heard(flow, now_ns)
         elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
-            heapq.heappush(self._due, (now_ns + self._grace_ns(flow), flow.flow))
+            least_ns = limits.SILENCE_WAIT_MS * _MS if self._live else 0
+            heapq.heappush(self._due, (now_ns + max(least_ns, self._grace_ns(flow)), flow.flow))
 
     def heard(self, flow: Followed, now_ns: int) -> None:
         """After a payload: ask now, or give the other side time for its word, or not at all."""
@@ -100,6 +103,16 @@ class Inquiry:
                 self.consider(flow, now_ns)
         else:
             heapq.heappush(self._due, (now_ns + self._grace_ns(flow), flow.flow))
+
+    def tells(self, flow: Followed) -> None:
+        """After a payload of a flow whose endpoint is being asked: the question learns what it was put without."""
+        assert flow.waiting is not None
+        hints = self._blind.pop(flow.waiting, None)
+        if hints is not None:
+            told = _hints(flow, flow.waiting)
+            hints.first_speaker, hints.candidates, hints.alpn = told.first_speaker, told.candidates, told.alpn
+            hints.initiator_bytes, hints.responder_bytes = told.initiator_bytes, told.responder_bytes
+            hints.server_name = told.server_name
 
     def _grace_ns(self, flow: Followed) -> int:
         """How long a flow may take to show itself before its endpoint is asked, from now.
@@ -163,6 +176,7 @@ class Inquiry:
 
     def answered(self, endpoint: Endpoint) -> list[int]:
         """Flows that waited for the endpoint's answer; they do no more."""
+        self._blind.pop(endpoint, None)
         return self._waiting.pop(endpoint, [])
 
     def _ask(self, flow: Followed, endpoint: Endpoint) -> None:
@@ -178,7 +192,10 @@ class Inquiry:
         self._waiting[endpoint] = [flow.flow]
         flow.waiting = endpoint
         self._counts["questions"] += 1
-        self.questions.append(Question(endpoint=endpoint, hints=_hints(flow, endpoint), weight=flow.weight))
+        hints = _hints(flow, endpoint)
+        if flow.quiet == 3:
+            self._blind[endpoint] = hints
+        self.questions.append(Question(endpoint=endpoint, hints=hints, weight=flow.weight))
 
 
 def is_opaque(verdict: Verdict) -> bool:

@@ -257,7 +257,9 @@ class Tracker:
                     self.releases.append(flow.flow)
         elif flow.beside:
             self._add(flow, (), now_ns)
-        if self._ask and flow.waiting is None and flow.established:
+        if flow.waiting is not None:
+            self._inquiry.tells(flow)
+        elif self._ask and flow.established:
             self._inquiry.heard(flow, now_ns)
 
     def _closed(self, event: Closed) -> None:
