@@ -8,6 +8,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick lab-hidden lab-hidden-quick bench agreement replies fuzz sanitize clean
+.PHONY: lab-kernel lab-shaping
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,12 @@ lab-hidden: $(VENV)/.ready ## encrypted BitTorrent of real clients, beside ndpiR
 
 lab-hidden-quick: $(VENV)/.ready ## a few of its pairs, as CI runs it
 	$(BIN)/python -m lab.hidden --quick
+
+lab-kernel: $(VENV)/.ready ## CAKE, ctinfo and fq_codel on Debian's own kernel in an emulator (root; installs what is missing)
+	$(BIN)/python -m lab.kernel
+
+lab-shaping: $(VENV)/.ready ## a call beside BitTorrent and a download on a slow line, with flowsonar and without (root; likewise)
+	$(BIN)/python -m lab.shaping
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)

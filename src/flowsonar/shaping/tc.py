@@ -198,7 +198,8 @@ def _htb(place: Place, classes: Classes) -> list[Command]:
     ]
     for one in classes:
         ceiling = max(8, int(kbit * one.ceiling))
-        rate = f"rate {max(8, int(kbit * one.share))}kbit ceil {ceiling}kbit"
+        least = kbit * one.share if one.rate_kbit is None else min(one.rate_kbit, ceiling)
+        rate = f"rate {max(8, int(least))}kbit ceil {ceiling}kbit"
         served = f"prio {min(one.number - 1, 7)} quantum {_FRAME}"
         parent = f"parent {MAJOR:x}:1 classid {one.classid}"
         commands.append(Command("tc", f"class add dev {device} {parent} htb {rate} {limits} {served}"))
