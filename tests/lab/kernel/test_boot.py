@@ -3,7 +3,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from lab.kernel.boot import archive, newest
 from lab.programs import LabError
 
