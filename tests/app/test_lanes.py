@@ -339,6 +339,51 @@ def test_recorded_captures(parts: Parts, part: int) -> None:
     _same(captures[part::16], parts)
 
 
+def _disturbed(capture: Path, chance: random.Random) -> bytes:
+    """A pcap with packets left out, repeated, in another order, cut and changed."""
+    data = capture.read_bytes()
+    order = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}[data[:4]]
+    packets, at = [], 24
+    while at + 16 <= len(data):
+        captured = struct.unpack_from(order + "I", data, at + 8)[0]
+        packets.append(data[at : at + 16 + captured])
+        at += 16 + captured
+    out: list[bytes] = []
+    for packet in packets[:4000]:
+        changed = bytearray(packet)
+        match chance.randrange(24):
+            case 0:
+                continue
+            case 1:
+                out.append(packet)
+            case 2:
+                keep = chance.randrange(len(packet) - 15)
+                changed = changed[: 16 + keep]
+                struct.pack_into(order + "I", changed, 8, keep)
+            case 3 | 4 if len(packet) > 80:
+                for _ in range(chance.randrange(1, 4)):
+                    changed[chance.randrange(58, len(packet))] ^= 1 << chance.randrange(8)
+        out.append(bytes(changed))
+        if chance.randrange(12) == 0 and len(out) > 1:
+            out[-1], out[-2] = out[-2], out[-1]
+    return data[:24] + b"".join(out)
+
+
+@needs_native()
+@needs_corpus()
+@pytest.mark.parametrize("what", ["quic", "gquic", "rtp", "tls", "sip", "dns", "http"])
+def test_recorded_captures_disturbed(tmp_path: Path, parts: Parts, what: str) -> None:
+    chance = random.Random(what)
+    names = sorted((CORPUS / "ndpi" / "pcap").glob(f"*{what}*.pcap"))
+    known = [one for one in names if one.read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")]
+    captures = []
+    for capture in chance.sample(known, min(12, len(known))):
+        for turn in range(2):
+            captures.append(tmp_path / f"{turn}-{capture.name}")
+            captures[-1].write_bytes(_disturbed(capture, chance))
+    _same(captures, parts)
+
+
 def test_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: Parts) -> None:
     monkeypatch.setenv("FLOWSONAR_LANES", "skip")
     assert not lanes_wanted()

@@ -44,11 +44,14 @@ static bool starts(const uint8_t *data, size_t size, const char *text) {
     return size >= length && memcmp(data, text, length) == 0;
 }
 
-/* Whether a side's first bytes begin with the other's. */
 static bool is_echo(const struct seen *seen, const struct stored *other) {
     if (!other) return false;
     size_t size = other->size < FIRST_BYTES ? other->size : FIRST_BYTES;
     return size >= ECHO_BYTES && seen->size >= size && memcmp(seen->data, other->data, size) == 0;
+}
+
+bool classify_is_echo(const struct lanes *l, const struct lane *lane, const struct seen *seen) {
+    return is_echo(seen, first_of(l, lane, 1 - seen->direction));
 }
 
 /* -- rules --------------------------------------------------------------------------------------------------------- */
@@ -190,26 +193,27 @@ static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane,
     return seen->data[2] & 0x80 ? DNS_RESPONSE : DNS_QUERY;
 }
 
-/* Whether it may begin like QUIC, of any version, or like Google's: what passive/quic.py reads is among it. */
-static bool like_quic(const uint8_t *data, size_t size) {
-    if (size < 7) return false;
-    if (data[0] & 0x80) {
-        if (!(data[1] | data[2] | data[3] | data[4])) return true; /* version negotiation */
-        uint32_t version = be32(data + 1);
-        bool reserved = (version & 0x0f0f0f0f) == 0x0a0a0a0a, draft = version >> 8 == 0xff0000;
-        bool known = version == 1 || version == 0x6b3343cf || version >> 8 == 0xfaceb0;
-        return data[0] & 0x40 && (reserved || draft || known || data[1] == 'Q' || data[1] == 'T');
-    }
-    return size >= 19 && (data[0] & 0xc9) == 0x09 && (data[9] == 'Q' || data[9] == 'T');
-}
-
 static bool like_dtls(const uint8_t *data, size_t size) {
     return size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe;
 }
 
-/* uTP's version, type and extension: what passive/utp.py reads is among it. */
-static bool like_utp(const uint8_t *data, size_t size) {
-    return size >= 20 && (data[0] & 15) == 1 && data[0] < 0x50 && data[1] <= 3;
+/* Whether it may be uTP, by its head and the chain of its extensions: passive/utp.py reads it. */
+static bool like_utp(const struct seen *seen) {
+    enum { VERSION = 1, DATA = 0, SYN = 4, EXTENSIONS = 3, EXTENSION_MAX = 3 };
+    const uint8_t *data = seen->data;
+    if (seen->size < 20 || (data[0] & 15) != VERSION || data[0] >> 4 > SYN || data[1] > EXTENSION_MAX) return false;
+    uint8_t kind = data[0] >> 4, extension = data[1];
+    size_t end = 20;
+    for (int i = 0; i < EXTENSIONS && extension; i++) {
+        if (extension > EXTENSION_MAX || end + 2 > seen->size) return false;
+        uint8_t size = data[end + 1];
+        if (!size || size % 4 || size > 64) return false;
+        extension = data[end];
+        end += 2u + size;
+    }
+    if (extension || end > seen->wire_length) return false;
+    bool carries = seen->wire_length > end;
+    return kind == DATA ? carries : !(carries && (kind == 2 || kind == 3 || kind == SYN));
 }
 
 static enum classify_result classify_datagram(struct table *t, uint32_t slot, const struct seen *seen,
@@ -218,10 +222,11 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct lane *lane = &l->flows[slot];
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
-    bool first = !lane->counts[seen->direction], none;
-    if (like_quic(seen->data, seen->size) || like_dtls(seen->data, seen->size)) return CLASSIFY_PYTHON;
-    if (like_utp(seen->data, seen->size)) return CLASSIFY_PYTHON;
+    bool first = !lane->counts[seen->direction], none, is_quic;
+    if (like_dtls(seen->data, seen->size) || like_utp(seen)) return CLASSIFY_PYTHON;
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
+    enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
+    if (result != CLASSIFIED || is_quic) return result;
     if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
         !classify_names_port(flow->key.high_port))
         what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));
@@ -265,7 +270,7 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     what->key_size = 2;
     what->name = what->hello = NULL;
     what->name_size = what->hello_size = 0;
-    what->quiet = false;
+    what->quiet = what->in_sequence = false;
     if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return CLASSIFY_ENTANGLED;
     if (shapes_at(l->shapes, lane->node)->flags >> (seen->direction ? 7 : 6) & 1) {
         what->key[0] |= KEY_QUIET;

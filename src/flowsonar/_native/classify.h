@@ -4,6 +4,8 @@
 
 #include "lane.h"
 
+struct lane;
+
 enum classify_result {
     CLASSIFIED,
     CLASSIFY_PYTHON,    /* only Python can read it */
@@ -15,7 +17,8 @@ struct classified {
     size_t key_size;
     const uint8_t *name, *hello; /* texts that go with the flow, where it has any */
     size_t name_size, hello_size;
-    bool quiet; /* Python would not look at it either */
+    bool quiet;       /* Python would not look at it either */
+    bool in_sequence; /* datagrams before it began to count, see classify_sequence */
 };
 
 enum classify_result classify(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
@@ -30,6 +33,15 @@ enum classify_result classify_tls(struct table *table, uint32_t slot, const stru
                                   struct classified *what);
 /* Whether something was gathered of a direction whose first message is not read: its end is for Python. */
 bool classify_tls_waits(const struct table *table, uint32_t slot, uint16_t flags);
+
+/* Whether a side's first bytes begin with the other's. */
+bool classify_is_echo(const struct lanes *lanes, const struct lane *lane, const struct seen *seen);
+
+/* classify_quic.c; `*is_quic`: the reader does not look further. */
+struct quic_readings *classify_quic_new(void);
+void classify_quic_free(struct quic_readings *readings);
+enum classify_result classify_quic(struct table *table, uint32_t slot, const struct seen *seen,
+                                   struct classified *what, bool *is_quic);
 
 /* classify_sequence.c: of a flow of datagrams that count, how this one follows; false where there is no room. */
 enum { CLASSIFY_KEY_SEQUENCE = 1 << 7 }; /* in a key's first byte */

@@ -173,6 +173,7 @@ bool classify_sequence(const struct table *t, uint32_t slot, const struct seen *
         feed(&s, key, &(struct datagram){stored->data, stored->size, stored->wire_length, stored->direction});
         piece = stored->next;
     }
+    what->in_sequence = s.kind != COUNTS_NOT;
     enum outcome outcome = feed(&s, key, &(struct datagram){seen->data, seen->size, seen->wire_length, seen->direction});
     if (s.kind == COUNTS_NOT) return true;
     what->key[0] |= CLASSIFY_KEY_SEQUENCE;

@@ -381,7 +381,8 @@ struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity,
     l->flows = memory_sparse(capacity * sizeof *l->flows);
     l->store = store_new(capacity);
     l->shapes = shapes_new(ROOTS, seed);
-    bool good = l->flows && l->store && l->shapes;
+    l->readings = classify_quic_new();
+    bool good = l->flows && l->store && l->shapes && l->readings;
     for (int i = 0; good && i < 2; i++) {
         memcpy(l->served[i], settings->served[i], sizeof l->served[i]);
         l->patterns[i] = patterns_new(&settings->tables[i]);
@@ -395,6 +396,7 @@ struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity,
 void lanes_free(struct lanes *l) {
     if (!l) return;
     for (int i = 0; i < 2; i++) patterns_free(l->patterns[i]);
+    classify_quic_free(l->readings);
     shapes_free(l->shapes);
     store_free(l->store);
     memory_free(l->flows, l->capacity * sizeof *l->flows);

@@ -50,6 +50,7 @@ struct lanes {
     uint8_t text[STORE_DATA_MAX]; /* of a hello */
     uint8_t gathered[4 * STORE_DATA_MAX];
     struct tls_hello hello;
+    struct quic_readings *readings;
     struct lane_counts counts;
     size_t row_count;
     struct row rows[ROWS];

@@ -173,7 +173,7 @@ static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
     const char *end = verdict->data + verdict->size;
     for (const char *from = verdict->data; from < end;) {
         const char *hole = from;
-        while (hole < end && (*hole < HOLE_LABELLED || *hole > HOLE_FLOW)) hole++;
+        while (hole < end && (*hole < HOLE_LABELLED || *hole > HOLE_REST)) hole++;
         at = put(at, from, (size_t)(hole - from));
         from = hole + 1;
         if (hole == end) break;
@@ -183,6 +183,7 @@ static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
             break;
         case HOLE_NAME: at = put_text(at, row->name, row->name_size); break;
         case HOLE_HELLO: at = put_text(at, row->hello, row->hello_size); break;
+        case HOLE_REST: at = put_escaped(at, row->hello, row->hello_size); break;
         default: at = put_flow(lines, at, row); break;
         }
     }

@@ -9,7 +9,7 @@
 #include "lane.h"
 
 /* Where a verdict's text has its holes: bytes that no JSON text has. */
-enum { HOLE_LABELLED = 1, HOLE_NAME, HOLE_HELLO, HOLE_FLOW };
+enum { HOLE_LABELLED = 1, HOLE_NAME, HOLE_HELLO, HOLE_FLOW, HOLE_REST };
 
 struct lines;
 

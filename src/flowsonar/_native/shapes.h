@@ -25,6 +25,8 @@ enum shape_flags {
     SHAPE_TLS = 1 << 8,     /* what comes next is read as TLS */
     SHAPE_READ_INITIATOR = 1 << 9, /* this direction's first message is read, or given up */
     SHAPE_READ_RESPONDER = 1 << 10,
+    SHAPE_IN_QUIC = 1 << 11, /* what comes next is read as QUIC */
+    SHAPE_SURE = 1 << 12,    /* some service is confirmed, so that nothing begins to be QUIC */
     SHAPE_PASSING = 1 << 15, /* true in this capture only: not kept for others */
 };
 

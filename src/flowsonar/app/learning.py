@@ -16,17 +16,18 @@ from typing import Final
 from flowsonar.app.lanes import LaneTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.model import Announcement, FlowRecord, Verdict
-from flowsonar.outputs.eve import HELLO, proto, verdict_template
+from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveFlow, PassiveReader
 from flowsonar.verdicts.followed import Followed
 from flowsonar.verdicts.tracker import Tracker
 
 __all__ = ["Shape", "Teacher"]
 
+_HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
-        "rank", "said", "query", "tls", "sequence",
+        "rank", "said", "query", "tls", "sequence", "quic",
     }
 )  # fmt: skip
 """State of a passive flow that its path tells. All else that is set makes it one for Python."""
@@ -46,6 +47,8 @@ class Shape(IntFlag):
     TLS = 256
     READ_INITIATOR = 512
     READ_RESPONDER = 1024
+    IN_QUIC = 2048
+    SURE = 4096
     PASSING = 32768
 
 
@@ -111,31 +114,39 @@ class Teacher:
             known |= Shape.LABELS
         if passive.name is not name:
             known |= Shape.NAMED
-        if flow.settled:
-            known |= Shape.DONE
+        self._table.learn(node, known | self._state(flow), 0)
+
+    def _state(self, flow: Followed) -> Shape:
+        """What the table has to know of a flow to read on."""
+        passive, tls = flow.passive, flow.passive.tls
+        state = Shape.DONE if flow.settled else Shape(0)
         if passive.services:
-            known |= Shape.TOLD
-        if passive.tls is not None:
-            known |= Shape.TLS
-            known |= Shape.READ_INITIATOR if passive.tls.read[0] else 0
-            known |= Shape.READ_RESPONDER if passive.tls.read[1] else 0
+            state |= Shape.TOLD
+        if passive.confirmed:
+            state |= Shape.SURE
+        if passive.quic is not None:
+            state |= Shape.IN_QUIC
+        if tls is not None:
+            state |= Shape.TLS
+            state |= Shape.READ_INITIATOR if tls.read[0] else 0
+            state |= Shape.READ_RESPONDER if tls.read[1] else 0
         elif not passive.done:
-            if self._reader.ignores_next(passive, 0):
-                known |= Shape.QUIET_INITIATOR
-            if self._reader.ignores_next(passive, 1):
-                known |= Shape.QUIET_RESPONDER
-        self._table.learn(node, known, 0)
+            state |= Shape.QUIET_INITIATOR if self._reader.ignores_next(passive, 0) else 0
+            state |= Shape.QUIET_RESPONDER if self._reader.ignores_next(passive, 1) else 0
+        return state
 
     def _number(self, record: FlowRecord, flow: Followed) -> int:
         """The number of a record's verdict; 0 where it is the flow's alone."""
         if record.flow_id != flow.flow or record.hops or record.verdict.name != flow.passive.name:
             return 0
         evidence = tuple(one._replace(data=b"") for one in record.verdict.evidence)
-        hellos = [at for at, one in enumerate(evidence) if one.signature == "tls/client-hello"]
-        if len(hellos) > 1:
+        hellos = [at for at, one in enumerate(evidence) if one.signature in _HELLOS]
+        if len(hellos) > 1 or any(hole in one.detail for one in evidence for hole in (HELLO, HELLO_REST)):
             return 0
         for at in hellos:
-            evidence = (*evidence[:at], evidence[at]._replace(detail=HELLO), *evidence[at + 1 :])
+            one = evidence[at]
+            detail = HELLO if one.signature == "tls/client-hello" else _head(one.detail) + HELLO_REST
+            evidence = (*evidence[:at], one._replace(detail=detail), *evidence[at + 1 :])
         named = proto(record.key.transport, record.key.initiator_address)
         return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
 
@@ -164,6 +175,11 @@ class Teacher:
         flows.sort(key=lambda events: events[0].time_ns)  # the latest counts, where several go to one place
         for events in flows:
             self._tracker.feed(events)
+
+
+def _head(detail: str) -> str:
+    """What kind of hello, of which version: what `_native/quic_reading.c` gives as its text follows."""
+    return ", ".join(detail.split(", ", 2)[:2])
 
 
 def _depends_on_others(flow: Followed) -> bool:

@@ -17,7 +17,7 @@ import orjson
 
 from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
 
-__all__ = ["HELLO", "encode", "endpoint_label", "proto", "state", "timestamp", "verdict_template"]
+__all__ = ["HELLO", "HELLO_REST", "encode", "endpoint_label", "proto", "state", "timestamp", "verdict_template"]
 
 _PROTO: Final = {transport: transport.value.upper() for transport in Transport}
 _ICMP: Final = Transport.ICMP  # Python 3.11 takes longer to look into an enumeration than for the rest of `proto`
@@ -109,13 +109,15 @@ def _hops_text(hops: tuple[str, ...]) -> str:
 
 HELLO: Final = "\x03"
 """The detail of evidence that each flow tells in other words."""
+HELLO_REST: Final = "\x05"
+"""The end of such a detail, where its beginning is the same for all."""
 
 
 def verdict_template(verdict: Verdict, named: str) -> bytes:
     """Write what `_flow_line` makes of a verdict, from `proto` (`named`) on, with holes for what is each flow's own.
 
     Holes are bytes that JSON has not: 1 for `verdict_ms`, 2 for `name`, 3 for the `detail` that is `HELLO`, 4 for the
-    object `flow`. The last brace is left out: `midstream` follows.
+    object `flow`, 5 for the end of a `detail` that is `HELLO_REST`. The last brace is left out: `midstream` follows.
     """
     fields = _verdict(verdict, None, data=False)
     fields["verdict_ms"], fields["name"] = "\x01", "\x02"
@@ -125,6 +127,7 @@ def verdict_template(verdict: Verdict, named: str) -> bytes:
     text = text.replace(b'"verdict_ms":"\\u0001"', b'"verdict_ms":\x01', 1)
     text = text.replace(b'"name":"\\u0002"', b'"name":\x02', 1)
     text = text.replace(b'"detail":"\\u0003"', b'"detail":\x03', 1)
+    text = text.replace(b"\\u0005", b"\x05", 1)
     service = quoted(verdict.service or "unknown").encode("ascii")
     return f'"proto":"{named}","app_proto":'.encode("ascii") + service + b',\x04,"flowsonar":' + text[:-1]
 
