@@ -73,6 +73,8 @@ class Settings:
     """Folders of signature files beside the ones that come with flowsonar; a file of the same service replaces."""
     recog: Path | None = None
     """A copy of rapid7/recog: its fingerprints name products and versions that the signatures leave open."""
+    policy: Path | None = None
+    """What labels mean for packets, for `shape`; None: what is built in."""
     passive: bool = False
     """Ask nothing."""
     dry_run: bool = False

@@ -29,6 +29,8 @@ __all__ = [
     "FlowRecord",
     "Hints",
     "Layer",
+    "MarkAction",
+    "MarkRecord",
     "Outcome",
     "Question",
     "RecordType",
@@ -188,6 +190,17 @@ class RecordType(StrEnum):
     """A label was decided or improved."""
     ENDPOINT = "endpoint"
     """The result of `flowsonar probe` for one endpoint."""
+    MARK = "mark"
+    """`flowsonar shape` has put a flow, or an endpoint's flows, into a class."""
+
+
+class MarkAction(StrEnum):
+    """What was done to a mark."""
+
+    MARKED = "marked"
+    REMARKED = "re-marked"
+    CLEARED = "cleared"
+    """A label was taken back, or does not move packets any more."""
 
 
 # -- packets on their way ---------------------------------------------------------------------------------------
@@ -412,3 +425,30 @@ class EndpointRecord:
     def type(self) -> RecordType:
         """Always `endpoint`."""
         return RecordType.ENDPOINT
+
+
+class MarkRecord(NamedTuple):
+    """A mark was put into the kernel: for one flow, or (`flow_id` 0) for all flows of an endpoint."""
+
+    time_ns: int
+    flow_id: int
+    key: FlowKey | Endpoint
+    verdict: Verdict
+    action: MarkAction
+    traffic_class: TrafficClass | None
+    """None: left as it is."""
+    before: TrafficClass | None
+    dscp: int | None
+    mark: int
+    """Our bits of the connection's mark; 0 where it was taken away."""
+    rule: str
+    """Which rule of the policy decided."""
+    waited_ms: float
+    """From the verdict to the mark."""
+    mark_ms: float | None = None
+    """From the flow's first packet to the mark; None for an endpoint."""
+
+    @property
+    def type(self) -> RecordType:
+        """Always `mark`."""
+        return RecordType.MARK

@@ -5,9 +5,10 @@ import pytest
 
 from flowsonar.errors import ConfigError
 from flowsonar.model import Confidence, TrafficClass
-from flowsonar.shaping.classes import DSCP, by_name
+from flowsonar.shaping.classes import DSCP, by_name, dscp_name
 from flowsonar.shaping.policy import Policy
 from flowsonar.shaping.policyfile import load_policy, parse_policy, write_policy
+from flowsonar.signatures import load_signatures
 
 EXAMPLE = """
 confidence = "confirmed"
@@ -158,3 +159,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_policy(tmp_path / "p.toml")
     (tmp_path / "p.toml").write_text(EXAMPLE)
     assert len(load_policy(tmp_path / "p.toml").rules) == 3
+
+
+def test_the_example_of_the_document_is_a_policy() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    example = document.split("```toml\n")[1].split("```")[0]
+    policy = parse_policy(example, "docs/policy.md", load_signatures().services)
+    assert len(policy.rules) == 2
+
+
+def test_the_document_tells_the_classes_as_they_are() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    for one in Policy().classes:
+        row = f"| `{one.name}` | {dscp_name(one.dscp)} | {one.share * 100:.0f} % | {one.ceiling * 100:.0f} % |"
+        assert row in document

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowsonar import limits
 from flowsonar.app.asking import Asking, of_flows
@@ -15,11 +16,14 @@ from flowsonar.app.packets import PacketSource
 from flowsonar.app.parts import Parts
 from flowsonar.app.sources import Source
 from flowsonar.config import Settings
-from flowsonar.errors import ConfigError, StoreError
+from flowsonar.errors import ConfigError, ShapingError, StoreError
 from flowsonar.model import FlowRecord
 from flowsonar.probes import AuditEntry
 from flowsonar.verdicts.store import Store
 from flowsonar.verdicts.tracker import Tracker
+
+if TYPE_CHECKING:
+    from flowsonar.app.shaping import Shaping
 
 __all__ = ["Watching"]
 
@@ -47,7 +51,9 @@ class Watching:
         write: str | Path | None = None,
         filter_expression: str | None = None,
         parts: Parts | None = None,
+        shaping: Shaping | None = None,
     ) -> None:
+        """`shaping` acts on the labels."""
         self.settings = settings or Settings()
         if not interfaces and (write is not None or filter_expression is not None):
             raise ConfigError("connection tracking has no packets to write or filter: name an interface")
@@ -59,6 +65,7 @@ class Watching:
         self.interfaces = self._source.interfaces
         self._duration_s = duration_s
         self._parts = parts
+        self._shaping = shaping
         self._wake = asyncio.Event()
         self._stopping = False
         self._check_ns = 0
@@ -66,6 +73,8 @@ class Watching:
         self._asking: Asking | None = None
         self._store: Store | None = None
         self._store_told = False
+        self.ending = False
+        """The batch that comes now is the last one."""
         self.problems: list[str] = []
         """What went wrong without ending the run: an interface that vanished, a store or file that is full."""
 
@@ -114,6 +123,7 @@ class Watching:
                 if not self._wake.is_set():
                     await self._sleep(deadline)
             await self._finish()
+            self.ending = True
             yield self._taken()
         finally:
             await self._close()
@@ -137,6 +147,11 @@ class Watching:
         tracker.due(now_ns)
         self._questions()
         self._instruct()
+        if self._shaping is not None:
+            self._shaping.turn(tracker.records, now_ns)
+            for problem in self._shaping.problems:
+                self._problem(problem)
+            self._shaping.problems.clear()
 
     def _answers(self, now_ns: int) -> None:
         assert self._tracker is not None
@@ -194,16 +209,21 @@ class Watching:
         self._open_store()
         if self._asking is not None and self._store is not None:
             self._asking.remember(self._store.lately())
+        shaping, cache = self._shaping, self._store
         self._tracker = Tracker(
             parts.new_reader(),
             parts.signatures,
-            cache=self._store,
+            cache=cache if shaping is None or cache is None else shaping.listening(cache),
             ask=asks,
             live=True,
             permits=self._asking.why_not if self._asking is not None else lambda _: None,
             own=self._asking.is_own if self._asking is not None else None,
+            decided=None if shaping is None else shaping.decided,
             interfaces=self.interfaces,
         )
+        if shaping is not None:
+            shaping.open(self._store, parts.signatures)
+            shaping.attach(self._tracker)
         loop = asyncio.get_running_loop()
         for descriptor in self._source.descriptors():
             loop.add_reader(descriptor, self._wake.set)
@@ -232,6 +252,11 @@ class Watching:
             loop.remove_reader(descriptor)
         for problem in self._source.close():
             self._problem(problem)
+        if self._shaping is not None:
+            try:
+                self._shaping.close()
+            except ShapingError as error:
+                self._problem(str(error))
         if self._asking is not None:
             await self._asking.close()
         if self._store is not None:

@@ -36,6 +36,22 @@ _SIGNATURES = Group(
     },
 )
 
+_POLICY = Group(
+    "What labels mean for packets: show, check.",
+    {
+        "show": Command(
+            "flowsonar.cli.policy:show",
+            "Print the policy as it is in force, the built-in rules too, as a file that reads the same.",
+            "flowsonar policy show > policy.toml",
+        ),
+        "check": Command(
+            "flowsonar.cli.policy:check",
+            "Check a policy, and explain what would happen to given flows and why.",
+            "flowsonar policy check policy.toml --flow 'service=http name=video.example from=10.0.0.5'",
+        ),
+    },
+)
+
 COMMANDS = Group(
     "Real-time traffic type detection by asking the endpoints. Run it on networks you are responsible for.",
     {
@@ -59,6 +75,12 @@ COMMANDS = Group(
             "Ask records that were kept as Parquet, through DuckDB: one table, `flows`, a row a record.",
             "flowsonar query flows.parquet 'select name, count(*) from flows group by 1'",
         ),
+        "shape": Command(
+            "flowsonar.cli.shape:shape",
+            "Watch, and treat each flow as its label deserves: marks, DSCP and queues, for both directions.",
+            "flowsonar shape -i wan0 --lan lan0 --up 5mbit --down 20mbit",
+        ),
+        "policy": _POLICY,
         "explain": Command(
             "flowsonar.cli.explain:explain",
             "Say why: the stored verdicts about an address with their evidence, bytes shown as hex and text.",

@@ -22,9 +22,13 @@ def explain(
     config: ConfigOption = None,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say why: the stored verdicts about an address with their evidence, bytes shown as hex and text."""
+    """Say why: the stored verdicts about an address with their evidence, bytes shown as hex and text.
+
+    Where `flowsonar shape` has marked its flows, also which rule did.
+    """
     from rich.console import Console
 
+    from flowsonar.shaping.journal import beside, marked, marks_of
     from flowsonar.verdicts.explain import explain as explained
     from flowsonar.verdicts.store import Store, default_path
 
@@ -38,12 +42,15 @@ def explain(
     opened = Store(path)
     try:
         found = opened.find(host, port, transport)
-        if not found:
+        marks = marks_of(beside(path), host, port, None if transport is None else transport.value)
+        if not found and not marks:
             warn(f"nothing is stored about {address}: watch its flows, or ask it with `flowsonar probe {address}`")
             return 1
         console = Console()
         for stored in found:
             console.print(explained(stored), soft_wrap=True)
+        for mark in marks:
+            console.print(marked(mark), soft_wrap=True, highlight=False, markup=False)
     finally:
         opened.close()
     return 0

@@ -6,9 +6,11 @@ A table `inet flowsonar` that does not say that we made it is somebody else's: i
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from flowsonar.errors import ShapingError
@@ -20,6 +22,9 @@ _TIMEOUT_S: Final = 20.0
 """A ruleset of some thousand rules takes `nft` less than a second; one that hangs must not hang us."""
 _PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 _NAME: Final = f"{FAMILY} {TABLE}"
+_TRACKS: Final = re.compile(r"\bct\b|\btype nat\b|\bmasquerade\b|\bsynproxy\b|\bflow add\b")
+_LEGACY: Final = (Path("/proc/net/ip_tables_names"), Path("/proc/net/ip6_tables_names"))
+"""Tables of the old iptables, which nft does not list."""
 
 
 class Firewall:
@@ -72,6 +77,17 @@ class Firewall:
         except (ValueError, KeyError, TypeError) as error:
             raise ShapingError("nft gave counters that are not understood") from error
 
+    def others_track(self) -> bool:
+        """Whether somebody else's rules need connections to be tracked. Raises ShapingError."""
+        if any(_lines(path) for path in _LEGACY):
+            return True
+        within = ours = False
+        for line in self._run("-t", "list", "ruleset").splitlines():
+            if line.startswith("table "):
+                ours = line.startswith(f"table {_NAME} ")
+            within = within or (not ours and _TRACKS.search(line) is not None)
+        return within
+
     def _run(self, *arguments: str, given: str = "") -> str:
         try:
             done = subprocess.run(
@@ -89,6 +105,13 @@ class Firewall:
         if done.returncode:
             raise ShapingError(_meaning(done.stderr))
         return done.stdout
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
 
 
 def _meaning(said: str) -> str:

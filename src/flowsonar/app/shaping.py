@@ -1,0 +1,398 @@
+"""What `flowsonar shape` does beside watching: keeps firewall and queues in step with verdicts and with the machine.
+
+Traffic comes before marks: whatever goes wrong is told, and the packets go on as they did before.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from flowsonar.errors import ShapingError
+from flowsonar.model import Endpoint, FlowKey, FlowRecord, MarkRecord, Outcome, RecordType, Verdict
+from flowsonar.shaping.applier import Applier
+from flowsonar.shaping.firewall import Firewall
+from flowsonar.shaping.journal import Journal
+from flowsonar.shaping.kernel import Kernel
+from flowsonar.shaping.marking import Marker
+from flowsonar.shaping.nftrules import ALIVE_S, Rules, render
+from flowsonar.shaping.nftsocket import ElementSocket
+from flowsonar.shaping.policy import Policy
+from flowsonar.shaping.queues import Line, QueuePlan, plan
+from flowsonar.verdicts.store import LIVES_S
+
+if TYPE_CHECKING:
+    from flowsonar.signatures import SignatureSet
+    from flowsonar.verdicts.store import Store
+    from flowsonar.verdicts.tracker import Tracker
+
+__all__ = ["ShapePlan", "Shaping", "alone", "clear", "plan_shaping"]
+
+_LOOK_S: Final = 1.0
+"""Machine and table are looked after this often."""
+_BEAT_S: Final = ALIVE_S / 3
+_AGAIN_S: Final = 10.0
+"""A table that could not be put back is tried again after this long."""
+_QUIET_S: Final = 0.0005
+"""A verdict goes to the kernel at once unless the one before came within this time: then with the turn's others."""
+_KNOWN: Final = 65_536
+"""Endpoints taken over from the verdict store at the start ..."""
+_KNOWN_AT_ONCE: Final = 512
+"""... so many in one turn."""
+_FULL, _ROOM = 0.95, 0.8
+"""Connection tracking is taken for full from here on, and for usable again below that."""
+_TRACKING: Final = Path("/proc/sys/net/netfilter")
+_INTERFACES: Final = Path("/sys/class/net")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapePlan:
+    """All that will be put into the kernel, before anything is."""
+
+    policy: Policy
+    rules: Rules
+    queues: QueuePlan | None
+
+    def text(self) -> str:
+        """The firewall's table and the queues' commands, to be read and reviewed."""
+        parts = ["# firewall: nft -f", render(self.rules)]
+        parts += ["# queues"] + ([self.queues.text()] if self.queues is not None else ["# left alone: marks only\n"])
+        return "\n".join(parts)
+
+
+def plan_shaping(policy: Policy, lines: Sequence[Line], *, kernel: Kernel | None) -> ShapePlan:
+    """Plan for the lines; without a kernel only marks. Raises ConfigError for lines that make no sense."""
+    queues = None if kernel is None else plan(kernel, lines, policy.classes)
+    rules = Rules(
+        treatments=policy.treatments(),
+        unknown=None if policy.unknown is None else policy.treatment(policy.unknown),
+        exempt=tuple(map(str, policy.exempt)),
+        outside=tuple(dict.fromkeys(line.wan for line in lines)),
+        inside=tuple(dict.fromkeys(name for line in lines for name in line.lan)),
+        mark_only=queues is None or not queues.places,
+    )
+    return ShapePlan(policy=policy, rules=rules, queues=queues)
+
+
+def alone() -> socket.socket | None:
+    """Hold what only one `flowsonar shape` in this network namespace can hold; None where another one has it.
+
+    The name lives in the namespace and goes with the process, however that ends.
+    """
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        held.bind("\0flowsonar-shape")
+    except OSError:
+        held.close()
+        return None
+    return held
+
+
+def clear() -> list[str]:
+    """Take away all that an earlier run has left; what that was. Raises ShapingError."""
+    held = alone()
+    if held is None:
+        raise ShapingError("flowsonar shape is running here: end it (it takes all away by itself), then clear")
+    with held:
+        done = []
+        if Firewall().remove():
+            done.append("the firewall's table is removed")
+        Applier.clear()
+        done.append("the queues are as they were before")
+        return done
+
+
+class Shaping:
+    """Given to `Watching`, which calls it; `records`, `problems` and `counters` tell what it does."""
+
+    def __init__(self, planned: ShapePlan, *, journal: Journal | None = None) -> None:
+        self.planned = planned
+        self.records: list[MarkRecord] = []
+        """Marks since the caller emptied it."""
+        self.problems: list[str] = []
+        self._journal = journal
+        self._held: socket.socket | None = None
+        self._firewall: Firewall | None = None
+        self._elements: ElementSocket | None = None
+        self._applier = Applier()
+        self._queued = False
+        self._marker: Marker | None = None
+        self._tracker: Tracker | None = None
+        self._store: Store | None = None
+        self._known: Iterator[tuple[Endpoint, str]] = iter(())
+        self._clock: Callable[[], float] = time.monotonic
+        self._flushed_s = self._look_s = self._beat_s = self._again_s = 0.0
+        self._present = False
+        self._withdrawn = False
+        self._indexes: dict[str, int | None] = {}
+
+    # -- beginning and end --------------------------------------------------------------------------------------
+
+    def open(self, store: Store | None, signatures: SignatureSet) -> None:
+        """Put table and queues there, in place of what an earlier run has left. Raises ShapingError, nothing left."""
+        self._held = alone()
+        if self._held is None:
+            raise ShapingError("another flowsonar shape is running here: end it first")
+        try:
+            self._firewall = Firewall()
+            self._firewall.install(self.planned.rules)
+            self._present = True
+            self._elements = ElementSocket()
+            if self.planned.queues is not None:
+                self._applier.apply(self.planned.queues)
+                self._queued = True
+            else:
+                self._applier.undo()
+        except BaseException:
+            with suppress(ShapingError):
+                self.close()
+            raise
+        self._marker = Marker(
+            self.planned.policy,
+            self._elements.apply,
+            peers=lambda service: service in signatures.services and signatures.services[service].peers,
+        )
+        self._indexes = {name: _index(name) for name in self._devices()}
+        self._store = store
+        if store is not None:
+            self._known = iter(reversed(store.lately(_KNOWN)))
+
+    def attach(self, tracker: Tracker) -> None:
+        """Whose flows are decided about."""
+        self._tracker = tracker
+
+    def listening(self, store: Store) -> ListeningCache:
+        """Give the store as the tracker sees it."""
+        return ListeningCache(store, self)
+
+    def close(self) -> None:
+        """Take all away. Raises ShapingError where something could not be; the rest is gone all the same."""
+        failures = []
+        if self._elements is not None:
+            self._elements.close()
+            self._elements = None
+        try:
+            if self._present and self._firewall is not None:
+                self._present = False
+                self._firewall.remove()
+        except ShapingError as error:
+            failures.append(error)
+        try:
+            if self._queued:
+                self._queued = False
+                self._applier.undo()
+        except ShapingError as error:
+            failures.append(error)
+        if self._journal is not None:
+            self._journal.close()
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        if failures:
+            raise failures[0]
+
+    # -- what the tracker tells ---------------------------------------------------------------------------------
+
+    def decided(self, number: int, key: FlowKey, verdict: Verdict) -> None:
+        """A flow's label was decided, or has changed."""
+        assert self._marker is not None
+        assert self._tracker is not None
+        flow = self._tracker.flow(number)
+        if flow is None or flow.hops:  # inside a tunnel the addresses are others than the packets'
+            return
+        now_ns = time.time_ns()
+        self._marker.decided(number, key, verdict, now_ns=now_ns, first_ns=flow.first_ns)
+        self._at_once(now_ns)
+
+    def learned(self, endpoint: Endpoint, now_s: float) -> None:
+        """The store knows more of an endpoint."""
+        assert self._store is not None
+        assert self._marker is not None
+        verdict = self._store.verdict(endpoint, now_s)
+        if verdict is not None:
+            lives_s = LIVES_S.get(verdict.confidence, 0.0)
+            self._marker.learned(endpoint, verdict, now_ns=int(now_s * 1e9), lives_s=lives_s)
+            self._at_once(int(now_s * 1e9))
+
+    def forgot(self, endpoint: Endpoint) -> None:
+        """The store does not believe any more what it knew of an endpoint."""
+        assert self._marker is not None
+        self._marker.forgot(endpoint)
+
+    # -- each turn ----------------------------------------------------------------------------------------------
+
+    def turn(self, records: Iterable[FlowRecord], now_ns: int) -> None:
+        """Bring to the kernel what this turn has decided; look after table and machine when it is time."""
+        assert self._marker is not None
+        for record in records:
+            if record.type is RecordType.FLOW and record.reason != "active":
+                self._marker.ended(record.flow_id)
+        for _ in range(_KNOWN_AT_ONCE):
+            found = next(self._known, None)
+            if found is None:
+                break
+            self.learned(found[0], now_ns / 1e9)
+        self._flush(now_ns)
+        if self._journal is not None and self._marker.records:
+            self._journal.keep(self._marker.records)
+            if self._journal.problem is not None:
+                self._problem(self._journal.problem)
+                self._journal = None
+        self.records += self._marker.records
+        self._marker.records.clear()
+        now_s = self._clock()
+        if now_s >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            self._look_after(now_s, now_ns)
+
+    def counters(self) -> dict[str, int]:
+        """What was marked so far."""
+        return {} if self._marker is None else dict(self._marker.counts)
+
+    def by_rule(self) -> dict[str, int]:
+        """Flows that were marked, by the rule that decided."""
+        return {} if self._marker is None else dict(self._marker.by_rule)
+
+    def flows(self) -> dict[str, int]:
+        """Marked flows that live, by class."""
+        return {} if self._marker is None else {name.value: count for name, count in self._marker.classes().items()}
+
+    # -- what goes wrong ----------------------------------------------------------------------------------------
+
+    def _at_once(self, now_ns: int) -> None:
+        if self._clock() - self._flushed_s > _QUIET_S:
+            self._flush(now_ns)
+
+    def _flush(self, now_ns: int) -> None:
+        assert self._marker is not None
+        self._flushed_s = self._clock()
+        if not self._present:
+            return
+        refused = self._marker.counts["marks_refused"]
+        try:
+            self._marker.flush(now_ns)
+        except ShapingError as error:
+            self._lost(error, now_ns)
+        if self._marker.counts["marks_refused"] > refused:
+            self._problem("the firewall's maps are full: some flows keep what they have")
+
+    def _lost(self, error: ShapingError, now_ns: int) -> None:
+        """The table does not take elements: put it there anew, now or later."""
+        assert self._marker is not None
+        assert self._firewall is not None
+        self._present = False
+        self._again_s = self._clock() + _AGAIN_S
+        try:
+            self._firewall.install(self.planned.rules)
+            self._marker.refill()
+            self._marker.flush(now_ns)
+        except ShapingError as second:
+            self._problem(f"{error}; it cannot be put back ({second}): traffic goes on unmarked, tried again")
+        else:
+            self._present = True
+            self._problem(f"{error}; it was put back")
+
+    def _look_after(self, now_s: float, now_ns: int) -> None:
+        assert self._marker is not None
+        self._tracking()
+        if not self._present and not self._withdrawn and now_s >= self._again_s:
+            self._lost(ShapingError("the firewall's table is not there"), now_ns)
+        if self._present and now_s >= self._beat_s:
+            self._beat_s = now_s + _BEAT_S
+            try:
+                self._marker.beat()
+            except ShapingError as error:
+                self._lost(error, now_ns)
+        self._interfaces()
+
+    def _tracking(self) -> None:
+        """A full table of connections drops packets: where only our rules need it, they go until there is room."""
+        assert self._firewall is not None
+        assert self._marker is not None
+        used = _tracked()
+        if used is None:
+            return
+        if used < _ROOM and self._withdrawn:
+            self._withdrawn, self._again_s = False, 0.0
+        if used < _FULL or self._withdrawn or not self._present:
+            return
+        advice = "raise net.netfilter.nf_conntrack_max (sysctl)"
+        try:
+            if self._firewall.others_track():
+                self._problem(f"connection tracking is nearly full: new connections may be dropped; {advice}")
+                return
+            self._firewall.remove()
+        except ShapingError as error:
+            self._problem(str(error))
+            return
+        self._present, self._withdrawn = False, True
+        self._problem(f"connection tracking is nearly full: nothing is marked until there is room again; {advice}")
+
+    def _interfaces(self) -> None:
+        """An interface that comes back has lost its queue."""
+        came = False
+        for name, before in self._indexes.items():
+            now = self._indexes[name] = _index(name)
+            if now is None and before is not None:
+                self._problem(f"interface {name} has gone, its queue with it: set up again when it comes back")
+            came = came or (now is not None and now != before)
+        if came and self.planned.queues is not None and None not in self._indexes.values():
+            try:
+                self._applier.apply(self.planned.queues)
+                self._problem("the queues were set up again: an interface has come back")
+            except ShapingError as error:
+                self._problem(str(error))
+
+    def _devices(self) -> Iterator[str]:
+        if self.planned.queues is not None:
+            yield from self.planned.rules.outside
+            yield from self.planned.rules.inside
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems[-16:]:
+            self.problems.append(text)
+
+
+class ListeningCache:
+    """The verdict store as the tracker sees it; what it learns is told on."""
+
+    def __init__(self, store: Store, shaping: Shaping) -> None:
+        self._store = store
+        self._shaping = shaping
+        self.verdict = store.verdict
+        self.may_ask = store.may_ask
+
+    def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
+        """An endpoint was identified."""
+        self._store.learned(endpoint, verdict, now_s)
+        self._shaping.learned(endpoint, now_s)
+
+    def failed(self, endpoint: Endpoint, outcome: Outcome | None, now_s: float, verdict: Verdict | None = None) -> None:
+        """Asking gave no label."""
+        self._store.failed(endpoint, outcome, now_s, verdict)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """A flow's own bytes contradict the cached verdict."""
+        self._store.forget(endpoint)
+        self._shaping.forgot(endpoint)
+
+
+def _index(name: str) -> int | None:
+    try:
+        return int((_INTERFACES / name / "ifindex").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _tracked() -> float | None:
+    """How full the table of connections is, 0 to 1; None where there is none."""
+    try:
+        count, most = (int((_TRACKING / f"nf_conntrack_{what}").read_text()) for what in ("count", "max"))
+    except (OSError, ValueError):
+        return None
+    return count / most if most else None
