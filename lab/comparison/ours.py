@@ -16,6 +16,9 @@ __all__ = ["probe_command", "probed", "read_command", "read_labels"]
 _MAIN = (sys.executable, "-m", "flowsonar")
 _RANKS = {"confirmed": 3, "likely": 2, "guess": 1}
 
+_FREE = ("--rate", "2000", "--per-host", "2000")
+"""All programs stand on one host: what protects a host would be measured, and nmap has nothing like it."""
+
 Key = tuple[str, str, int]
 """Transport, address, port."""
 
@@ -26,7 +29,7 @@ def probe_command(endpoints: Iterable[Key], store: Path, more: Sequence[str] = (
     for transport, address, port in endpoints:
         host = f"[{address}]" if ":" in address else address
         targets.append(f"{host}:{port}" + ("/udp" if transport == "udp" else ""))
-    return [*_MAIN, "probe", "--json", "--store", str(store), *more, *targets]
+    return [*_MAIN, "probe", "--json", "--store", str(store), *_FREE, *more, *targets]
 
 
 def probed(file: Path) -> dict[Key, Said]:

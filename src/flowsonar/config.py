@@ -43,7 +43,7 @@ class BudgetSettings:
     """Conversations at a time, all together."""
     max_probes: int = 5
     """Connections per endpoint that stand or were answered; twice as many UDP datagrams."""
-    max_unanswered: int = 40
+    max_unanswered: int = 60
     """Connections per endpoint that brought no byte, beside those; to UDP endpoints that say nothing, datagrams."""
     control: bool = True
     """Find hosts where everything answers, by connections to high ports that nobody is known to listen on."""

@@ -41,4 +41,4 @@ def test_the_first_datagrams_are_waited_for_and_the_others_follow_within_millise
 def test_who_answers_gets_fewer_than_who_says_nothing():
     asked = question("10.0.0.9:4000/udp")
     assert isinstance(PLENTY.next(asked, seen(spent=2, tried=[(DNS, None)])), Ask)
-    assert isinstance(PLENTY.next(asked, seen(spent=2, heard=3, tried=[(DNS, None)])), Stop)
+    assert isinstance(PLENTY.next(asked, seen(spent=2, heard=3, candidates=["skype"], tried=[(DNS, None)])), Stop)

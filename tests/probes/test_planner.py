@@ -146,9 +146,9 @@ CLOSED = {"closes": 1, "last": Heard.CLOSED, **ASKED}
 @pytest.mark.parametrize(
     ("state", "move"),
     [
-        (seen(spent=1, open=True, said=True, **SILENT), "3 at a time"),
+        (seen(spent=1, open=True, said=True, **SILENT), "4 at a time"),
         (seen(unanswered=1, **CLOSED), "secure"),
-        (seen(unanswered=2, tls=TlsState.FAILED, **CLOSED), "3 at a time"),
+        (seen(unanswered=2, tls=TlsState.FAILED, **CLOSED), "4 at a time"),
         (seen(unanswered=2, tls=TlsState.FAILED, spread={None}, **CLOSED), "dns/root-tcp fresh"),
         (seen(unanswered=2, tls=TlsState.FAILED, **{**CLOSED, "unanswered_left": 0}), "dns/root-tcp fresh"),
         (seen(unanswered=2, tls=TlsState.FAILED, candidates=["redis"], **CLOSED), "redis/ping fresh"),

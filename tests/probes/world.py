@@ -167,6 +167,11 @@ SIGNATURES = SignatureSet(
             replies=(reply("loud", "found", "^FOUND"),),
         ),
         signature(
+            "file",
+            probes=(probe("file", "read", "READ {name:4 as hex}", UDP, any_port=True, rarity=9),),
+            replies=(reply("file", "error", "^NONE", to=("file/read",)),),
+        ),
+        signature(
             "mail", ports=((TCP, (2525,)),), speaks_first=Speaker.SERVER,
             starttls=(Step(send=parse_template(r"STARTTLS\r\n"), expect=Condition(pattern="^READY")),),
             probes=(probe("mail", "inside", r"WHO\r\n", starttls=True, rarity=9),),

@@ -42,6 +42,7 @@ reply.fields = [
 ]
 confidence = "confirmed"
 amplifies = true
+any-port = true
 product = "x"
 cpe = "a:v:p"
 rarity = 9
@@ -146,6 +147,7 @@ def test_everything_the_language_has() -> None:
     assert (between.between, between.size) == ((1, 9), 2)
     assert (capture.capture, capture.size) == ("token", 4)
     assert one.product.cpe == "a:v:p"
+    assert one.any_port
     assert sig.foreign == (("http/get", (Reaction.CLOSES, Reaction.SILENT)),)
     assert (two.connections, two.over, two.starttls) == (2, Layer.TLS, True)
     assert two.steps[0].within_ms == 500
@@ -214,6 +216,7 @@ PROBE = "[[probe]]\nname = 'p'\n"
         ("[[example]]\nafter = 'listen'\nside = 'responder'\nbytes = 'x'", "a reply .* or a payload"),
         ("[starttls]", "starttls needs steps"),
         ('[foreign]\n"http/get" = ["sings"]', "f.toml:6: http/get = 'sings': must be one of closes, silent"),
+        ("[[probe]]\nname = 'p'\nsend = 'x'\nany-port = true", "f.toml:8: any-port: a connection has one port"),
         ("ports.tcp = [70000]", "f.toml:5: tcp: numbers from 1 to 65535"),
         ("ports.tpc = [7]", "unknown key 'tpc': did you mean 'tcp'"),
         ("inside = ['ssl']", "must be one of tls"),

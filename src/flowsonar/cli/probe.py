@@ -74,7 +74,7 @@ def probe(
     ] = None,
     max_unanswered: Annotated[
         int | None,
-        Option("--max-unanswered", metavar="N", min=0, help="Further ones that bring no byte (40)."),
+        Option("--max-unanswered", metavar="N", min=0, help="Further ones that bring no byte (60)."),
     ] = None,
     rate: Annotated[
         float | None, Option("--rate", metavar="N", min=0.1, help="Connections and datagrams a second (400).")

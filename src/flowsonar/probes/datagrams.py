@@ -17,7 +17,7 @@ from flowsonar.probes.waits import Waits
 __all__ = ["Datagrams"]
 
 DATAGRAMS: Final = 2
-"""Datagrams that may be sent to an endpoint that answered, for each connection that one may have."""
+"""Datagrams that may be sent to an endpoint that answered as a service does, for each connection that one may have."""
 REPEATS: Final = 3
 """Times that a probe is put again because its answer came late in a dialogue, or only counts when it comes twice."""
 RETRY_AFTER_S: Final = 1.2
@@ -35,7 +35,7 @@ class Datagrams:
 
     def next(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
         """The next move."""
-        most = self._most if seen.heard else self._most_unanswered
+        most = self._most if seen.candidates else self._most_unanswered
         if seen.again is not None:
             if seen.repeats < REPEATS and seen.spent < self._most_unanswered:
                 return Ask(seen.again, self._waits.reply_s(seen, strong=True))

@@ -47,6 +47,8 @@ class Connect:
     probe: str
     """For the audit log: what the connection is for."""
     within_s: float
+    any_port: bool = False
+    """UDP: hear datagrams from every port of the endpoint's address."""
 
 
 @dataclass(frozen=True, slots=True)

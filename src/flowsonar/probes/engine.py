@@ -40,12 +40,16 @@ from flowsonar.probes.dialogue import (
 )
 from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import IDLE, Reactor
-from flowsonar.probes.routes import Routes, socket_address
+from flowsonar.probes.routes import Routes, SocketAddress, socket_address
 
 __all__ = ["Channel"]
 
 _HELD_S: Final = 10.0
 """The longest wait for one token; where the budget is shorter than that, the conversation ends."""
+_OTHER_PORTS: Final = 4
+"""Ports of the asked address that answers may come from, besides the asked one, and be known as ours."""
+_STRANGERS: Final = 16
+"""Datagrams of other addresses that are dropped at a time."""
 _BIND_TRIES: Final = 3
 """A local port may be in use towards the same endpoint: another one is taken."""
 
@@ -77,8 +81,9 @@ class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
     __slots__ = ("_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
-                 "_local", "_news", "_over", "_paid", "_prepaid", "_problem", "_reactor", "_readable", "_resumes",
-                 "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view", "due_s", "stood")  # fmt: skip
+                 "_local", "_loose", "_news", "_others", "_over", "_paid", "_prepaid", "_problem", "_reactor",
+                 "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
+                 "due_s", "stood")  # fmt: skip
 
     def __init__(
         self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str, *, prepaid: bool = True
@@ -86,6 +91,8 @@ class Channel:
         self._gate = gate
         self._reactor = reactor
         self._routes = routes
+        self._loose: SocketAddress | None = None  # where datagrams go, where answers may come from other ports
+        self._others: set[Endpoint] = set()  # ports of the address that answers came from
         self._endpoint = endpoint
         self._host = host
         self._udp = endpoint.transport is Transport.UDP
@@ -136,7 +143,11 @@ class Channel:
             self._reactor.remove(self._descriptor)
             self._socket.close()
             self._socket = None
-            self._gate.own.release(*self._local, self._endpoint, time.monotonic())
+            now_s = time.monotonic()
+            self._gate.own.release(*self._local, self._endpoint, now_s)
+            for other in self._others:
+                self._gate.own.release(*self._local, other, now_s)
+            self._others.clear()
 
     # -- what happens -------------------------------------------------------------------------------------------
 
@@ -309,7 +320,9 @@ class Channel:
             raise OSError(errno.EADDRNOTAVAIL, "a socket must not be connected to itself")
         gate.own.register(*self._local, endpoint)
         if udp:
-            opened.connect(target)
+            self._loose = target if command.any_port else None
+            if self._loose is None:
+                opened.connect(target)
             self._reactor.add(self._descriptor, self)
             return Connected(time.monotonic(), None, *self._local)  # nothing has left yet
         gate.record(endpoint, AuditAction.CONNECT, command.probe)
@@ -375,7 +388,8 @@ class Channel:
         assert opened is not None
         while view:
             try:
-                view = view[opened.send(view) :]
+                sent = opened.send(view) if self._loose is None else opened.sendto(view, self._loose)
+                view = view[sent:]
             except (BlockingIOError, InterruptedError):
                 self._view = view
                 return None
@@ -404,7 +418,7 @@ class Channel:
         assert opened is not None
         while True:
             try:
-                data = opened.recv(limits.REPLY_BYTES)
+                data = opened.recv(limits.REPLY_BYTES) if self._loose is None else self._hear_any(opened)
             except (BlockingIOError, InterruptedError):
                 self._readable = False
                 return None
@@ -418,6 +432,20 @@ class Channel:
                 return Received(time.monotonic(), data)
             if not self._udp:
                 return Ended(time.monotonic(), Outcome.CLOSED)
+
+    def _hear_any(self, opened: socket.socket) -> bytes:
+        """A datagram from any port of the asked address; those of others are dropped unread."""
+        assert self._loose is not None
+        for _ in range(_STRANGERS):
+            data, source = opened.recvfrom(limits.REPLY_BYTES)
+            if source[0] != self._loose[0]:
+                continue
+            other = Endpoint(Transport.UDP, self._endpoint.address, source[1])
+            if other not in self._others and len(self._others) < _OTHER_PORTS:
+                self._others.add(other)
+                self._gate.own.register(*self._local, other)
+            return data
+        raise BlockingIOError
 
     # -- help ---------------------------------------------------------------------------------------------------
 

@@ -106,14 +106,14 @@ class Exchange:
             target_host=self._question.hints.server_name,
         )
 
-    def open(self, over: Layer | None, probe: str) -> Talk[Line | None]:
+    def open(self, over: Layer | None, probe: str, *, any_port: bool = False) -> Talk[Line | None]:
         """A new connection or socket, with TLS on it where `over` says so; None when there is none."""
         seen = self.seen
         self.leave()
         self.line = self.asked = None
         self._opening = not self.udp
         seen.spent += self._opening
-        event = yield Connect(self._purpose or probe, self.left_s)
+        event = yield Connect(self._purpose or probe, self.left_s, any_port)
         self.now_s = event.at_s
         if isinstance(event, Ended):
             self.failed = Failed(event.outcome, event.detail)

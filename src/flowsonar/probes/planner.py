@@ -28,7 +28,7 @@ RANDOM_BYTES: Final = 24
 """Fewer bytes from the middle of a flow tell nothing of how random they are."""
 CHILD_PROBES: Final = 2
 """Questions that are still put when a service is proven in whose format others are spoken (HTTP: Docker, etcd)."""
-SIDE_BY_SIDE: Final = 3
+SIDE_BY_SIDE: Final = 4
 """Connections on which questions are put at a time where the first one brought nothing: a server that serves few
 clients at a time still serves its own."""
 
@@ -206,7 +206,7 @@ class Planner:
             return Listen(self._waits.last_listen_s(seen), over)
         for probe, strong in self._ranking.ranked(question, seen, over, prior):
             if self._affords(seen, probe.connections):
-                return Ask(probe, self._waits.reply_s(seen, strong=strong), over, fresh=True)
+                return Ask(probe, self._waits.beside_s(seen, strong=strong), over, fresh=True)
         return None
 
 

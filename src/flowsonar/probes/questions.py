@@ -129,6 +129,10 @@ class Questions:
         seen.repeats += seen.again is not None
         seen.again = None
         seen.tried.append((move.probe, move.over))
+        yield from self.put(move)
+
+    def put(self, move: Ask) -> Talk[None]:
+        """The same where it is known already that it is asked."""
         steps = Steps(move.probe, self._services, self._pick)
         if not self._refuted(steps):
             yield from self._go_through(move, steps)
@@ -189,7 +193,7 @@ class Questions:
         exchange.leave()
         if self._seen.spent >= self._max_probes and not (exchange.udp and steps.first):
             return None
-        line = yield from exchange.open(over, move.probe.id)
+        line = yield from exchange.open(over, move.probe.id, any_port=move.probe.any_port)
         return line
 
     def _message(self, steps: Steps, step: Step, line: Line) -> Asked:

@@ -23,6 +23,8 @@ from flowsonar.signatures.templates import Message
 
 __all__ = ["Session", "planner_for"]
 
+APART_S: Final = 1.0
+"""How long the answer to a question on a socket of its own may take, while others are asked."""
 END_S: Final = 0.05
 """Kept of the time allowed, for timers that fire late: the answer is there when the time is over."""
 
@@ -70,6 +72,7 @@ class Session:
         self._purpose = purpose
         self._judge = Judge(matcher, signatures, own, note)
         self._began_s = now_s
+        self._apart = False  # a question was put on a socket of its own
         self._exchanges: list[Exchange] = []
         self._questions = self._on_its_own(now_s)
         self._exchange = self._questions.exchange
@@ -125,7 +128,7 @@ class Session:
             outcome=outcome,
             evidence=self.evidence,
             connections=sum(exchange.connections for exchange in self._exchanges),
-            datagrams=self._exchange.datagrams,
+            datagrams=sum(exchange.datagrams for exchange in self._exchanges),
             bytes_sent=sum(exchange.bytes_sent for exchange in self._exchanges),
             rtt_ms=None if rtt_s is None else rtt_s * 1000,
             took_ms=((self._exchange.now_s if now_s is None else now_s) - self._began_s) * 1000,
@@ -177,6 +180,12 @@ class Session:
         if exchange.udp:
             asked = self._judge.last_asked(None)
         began_s = line.now_s
+        if exchange.udp and self._apart:
+            event = yield Attend(move.seconds)
+            exchange.now_s = line.now_s = event.at_s
+            if not (isinstance(event, Attended) and event.readable):
+                return
+            move = Listen(0.0)
         yield from exchange.hear(line, asked or _nothing_asked(exchange, line), move.seconds)
         seen.listened_s.setdefault(move.over, exchange.now_s - began_s)
 
@@ -184,7 +193,17 @@ class Session:
         if not self._exchange.connections and not self._exchange.udp:
             yield from self._exchange.open(move.over, move.probe.id)
             return  # the round trip is known now: the planner says how long to wait
-        yield from self._questions.ask(move)
+        if move.probe.any_port and self._exchange.udp:
+            self._apart = True
+            self.seen.tried.append((move.probe, move.over))
+            began = yield Beside(self._ask_apart(Ask(move.probe, APART_S, fresh=True)))
+            self._exchange.now_s = began.at_s
+        else:
+            yield from self._questions.ask(move)
+
+    def _ask_apart(self, move: Ask) -> Talk[None]:
+        """Put a question whose answer may come from another port: on a socket of its own."""
+        yield from self._on_its_own(self._exchange.now_s).put(move)
 
     def _spread(self, move: Spread) -> Talk[None]:
         """Put questions side by side until one of them brings something; the standing connection is listened to."""

@@ -233,6 +233,8 @@ class ProbeSpec:
     """What a dialogue that went through to its end proves by itself; None: only the reply patterns decide."""
     amplifies: bool = False
     """The reply may be much larger than the request: UDP only inside the default scope."""
+    any_port: bool = False
+    """UDP: the answer may come from another port of the asked address (TFTP)."""
     special: str | None = None
     """Name of the module under `probes/special` that speaks it, where arithmetic is needed."""
     detail: str = ""

@@ -97,6 +97,13 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
     return signature
 
 
+def _any_port(table: Table) -> bool:
+    wanted = table.flag("any-port") or False
+    if wanted and table.choice("transport", Transport) is not Transport.UDP:
+        table.fail("any-port: a connection has one port; leave it out or set transport = 'udp'", "any-port")
+    return wanted
+
+
 def _foreign(top: Table) -> tuple[tuple[str, tuple[Reaction, ...]], ...]:
     section = top.section("foreign")
     if section is None:
@@ -310,6 +317,7 @@ def _probe(reader: _Reader, table: Table, has_starttls: bool) -> ProbeSpec:
         family={"ipv4": 4, "ipv6": 6}.get(family),
         confidence=confidence,
         amplifies=table.flag("amplifies") or False,
+        any_port=_any_port(table),
         special=special,
         detail=table.text("detail"),
         product=_product(table),
