@@ -20,10 +20,10 @@ PAYLOAD_BYTES: Final = 2048
 """Bytes reported of one payload packet: a full Ethernet segment fits."""
 
 FOLLOWED_PACKETS: Final = 4096
-"""Payload packets reported of a flow that is followed (FTP control), then it is released."""
+"""Payload packets reported of a flow that is followed (FTP control, calls), then it is released."""
 
 FOLLOWED_BYTES: Final = 512
-"""Longer segments of a followed flow are not reported: commands and replies are short lines."""
+"""Longer segments of a followed TCP flow are not reported: commands and replies are short lines."""
 
 FLOW_CAPACITY: Final = 1 << 18
 """Flows in the table before the oldest is evicted: 64 MiB of table at 256 bytes each."""

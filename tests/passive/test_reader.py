@@ -245,3 +245,43 @@ def test_any_payloads_in_any_order_never_break(protocol, midstream, payloads):
 def test_two_weak_sides_on_their_port_prove_no_more_than_one(reader):
     talk = Conversation(reader).send(b"weak question").answer(b"weak answer")
     assert talk.best == ("weak", "likely")
+
+
+STUN_ASKS = bytes.fromhex("0001 0000 2112a442 00112233445566778899aabb")
+STUN_ANSWERS = bytes.fromhex("0101 000c 2112a442 00112233445566778899aabb 0020 0008 0001 ec3f 5e12a443")
+
+
+def _media(number):
+    return (
+        b"\x80\x60" + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big") + b"\x0a\x0b\x0c\x0d" + bytes(160)
+    )
+
+
+def test_media_is_waited_for_after_stun(real):
+    talk = Conversation(real, protocol=17, server_port=30000)
+    for _ in range(8):
+        talk.send(STUN_ASKS).answer(STUN_ANSWERS)
+    assert talk.followed
+    assert talk.best == ("stun", "confirmed")
+    for number in range(3):
+        talk.send(_media(number))
+    assert talk.evidence[-1].service == "rtp"
+    assert talk.evidence[-1].confidence.value == "confirmed"
+    assert talk.done
+
+
+def test_media_that_does_not_come_is_not_waited_for_for_ever(real):
+    talk = Conversation(real, protocol=17, server_port=30000)
+    for _ in range(64):
+        talk.send(STUN_ASKS).answer(STUN_ANSWERS)
+    talk.send(STUN_ASKS)
+    assert talk.done
+    assert talk.best == ("stun", "confirmed")
+
+
+def test_what_media_looks_like_by_chance_is_not_believed(real):
+    talk = Conversation(real, protocol=17, server_port=30000)
+    for _ in range(4):
+        talk.send(STUN_ASKS).answer(STUN_ANSWERS)
+    talk.send(GET)
+    assert {one.service for one in talk.evidence} == {"stun"}

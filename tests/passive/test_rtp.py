@@ -67,3 +67,20 @@ def test_random_bytes_that_begin_like_it_are_not_it() -> None:
     for _ in range(1000):
         datagrams = [(n % 2, bytes([0x80 | pick.randrange(64)]) + pick.randbytes(60)) for n in range(10)]
         assert fed(RtpFlow(), datagrams) is Confidence.UNKNOWN
+
+
+def test_a_control_packet_with_its_source_s_name_is_likely_alone() -> None:
+    report = bytes.fromhex("80c80006 5d931534 dd3ac170 4d614df8 00007d00 000000c8 00007d00")
+    name = bytes.fromhex("81ca0002 5d931534 0103") + b"la"
+    assert fed(RtpFlow(), [(0, report)]) is Confidence.UNKNOWN
+    assert fed(RtpFlow(), [(0, report + name)]) is Confidence.LIKELY
+    assert fed(RtpFlow(), [(0, report + name)] * 5) is Confidence.LIKELY
+
+
+def test_a_sender_s_report_with_the_time_of_day_is_likely_alone() -> None:
+    report = bytes.fromhex("80c80006 7c1071e2 ee8ad0f0 4d614df8 00007d00 000000c8 00007d00")
+    flow, now_s = RtpFlow(), 0xEE8AD0F0 - 2_208_988_800
+    assert flow.feed(Payload(1, (now_s - 86_400) * 10**9, 0, 0, 0, report, len(report), 0)) is None
+    found = flow.feed(Payload(1, (now_s + 3_600) * 10**9, 0, 0, 0, report, len(report), 0))
+    assert found is not None
+    assert found.confidence is Confidence.LIKELY

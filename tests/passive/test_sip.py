@@ -49,6 +49,14 @@ def test_other_payloads_announce_nothing() -> None:
     assert not could_announce(b"")
 
 
+def test_the_answer_to_setup_may_come_line_by_line() -> None:
+    piece = SETUP.partition(b"CSeq: 3\r\n")[2]
+    assert not could_announce(piece)
+    assert could_announce(piece, rtsp=True)
+    found = announced(OPENED, Payload(1, 0, 1, 0, 0, piece, len(piece), 0))
+    assert [one.responder_port for one in found] == [5000, 5001, 6000, 6001]
+
+
 def test_facsimile_is_announced_as_such() -> None:
     data = INVITE.replace(b"audio 5004 RTP/AVP 0", b"image 5006 udptl t38")
     found = announced(OPENED, Payload(1, 0, 0, 0, 0, data, len(data), 0))

@@ -48,6 +48,15 @@ def test_control_packets_name_sender_and_whom_they_speak_of() -> None:
     assert read_control(REPORTS + b"\x80\x00\x00\x01" + bytes(10)).kind == 201  # SRTCP's trailer
 
 
+def test_a_report_with_its_source_s_name_says_so() -> None:
+    name = bytes.fromhex("81ca0002 01932db4 0103") + b"lab"[:2]
+    assert read_control(REPORTS + name).named
+    assert not read_control(REPORTS).named
+    assert not read_control(REPORTS + name[:4] + bytes(4) + name[8:]).named  # of another source
+    assert not read_control(REPORTS + name + b"\x00" * 8).named  # more behind it
+    assert not read_control(name + REPORTS).named
+
+
 @pytest.mark.parametrize(
     "data",
     [

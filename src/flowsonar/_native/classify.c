@@ -197,6 +197,11 @@ static bool like_dtls(const uint8_t *data, size_t size) {
     return size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe;
 }
 
+/* Whether it may be STUN, by its length: calls begin with it, and are followed until their media comes. */
+static bool like_stun(const struct seen *seen) {
+    return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
+}
+
 /* Whether it may be uTP, by its head and the chain of its extensions: passive/utp.py reads it. */
 static bool like_utp(const struct seen *seen) {
     enum { VERSION = 1, DATA = 0, SYN = 4, EXTENSIONS = 3, EXTENSION_MAX = 3 };
@@ -223,7 +228,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
-    if (like_dtls(seen->data, seen->size) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if (like_dtls(seen->data, seen->size) || like_stun(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
     if (result != CLASSIFIED || is_quic) return result;

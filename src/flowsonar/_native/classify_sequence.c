@@ -176,6 +176,7 @@ bool classify_sequence(const struct table *t, uint32_t slot, const struct seen *
     what->in_sequence = s.kind != COUNTS_NOT;
     enum outcome outcome = feed(&s, key, &(struct datagram){seen->data, seen->size, seen->wire_length, seen->direction});
     if (s.kind == COUNTS_NOT) return true;
+    if (outcome == OUT_CONTROL || outcome == OUT_CONTROL_OTHER) return false; /* Python reads what it says of its source */
     what->key[0] |= CLASSIFY_KEY_SEQUENCE;
     bool agree = speaks_of(&s.sides[0], &s.sides[1]) || speaks_of(&s.sides[1], &s.sides[0]);
     uint8_t facts[2] = {(uint8_t)(outcome | agree << 7), s.kind == COUNTS_MEDIA ? s.sides[seen->direction].last.kind : s.kind};

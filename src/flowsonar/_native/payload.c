@@ -34,7 +34,8 @@ void count_payload(struct table *t, uint32_t slot, int direction, const struct p
     if (index == 0 && packet->protocol == PROTOCOL_TCP && !(flow->status & STATUS_RELEASED) &&
         starts_followed(settings, data, size))
         flow->status |= STATUS_FOLLOWING;
-    bool is_short = flow->status & STATUS_FOLLOWING && packet->payload_wire <= settings->followed_bytes;
+    bool is_short = flow->status & STATUS_FOLLOWING &&
+                    (packet->protocol == PROTOCOL_UDP || packet->payload_wire <= settings->followed_bytes);
     if (flow->status & STATUS_RELEASED || size == 0 || !(is_short || index < budget)) return;
     if (size > settings->payload_bytes) {
         size = settings->payload_bytes;

@@ -447,7 +447,7 @@ class ReferenceTable:
         flow.payload_count[direction] = min(index + 1, 0xFFFFFFFF)
         if index == 0 and packet.protocol == TCP and not flow.released and data.startswith(self._follow):
             flow.following = True
-        short = flow.following and packet.payload_wire <= limits.FOLLOWED_BYTES
+        short = flow.following and (packet.protocol == UDP or packet.payload_wire <= limits.FOLLOWED_BYTES)
         if flow.released or not data or not (short or index < _BUDGET[packet.protocol]):
             return
         self._counters["payloads_cut"] += len(data) > limits.PAYLOAD_BYTES

@@ -12,7 +12,10 @@ __all__ = ["told"]
 
 
 def told(flow: PassiveFlow, evidence: Evidence, data: bytes) -> Evidence:
-    """The evidence with what the hello in `data` says, if it is DTLS; the flow takes its name and ALPN."""
+    """The evidence with what the hello in `data` says, if it is DTLS.
+
+    The flow takes its name and ALPN, and is one that media may come in where keys for it are offered.
+    """
     if evidence.service != "dtls":
         return evidence
     try:
@@ -29,6 +32,7 @@ def told(flow: PassiveFlow, evidence: Evidence, data: bytes) -> Evidence:
             parts.append("ALPN " + " ".join(hello.alpn))
         if dtls.USE_SRTP in hello.extensions:
             parts.append("use_srtp: keys for media (WebRTC)")
+            flow.media = True
         if hello.complete:
             parts.append(f"JA4 {ja4(hello, 'd')}")
     elif isinstance(hello, tls.ServerHello):

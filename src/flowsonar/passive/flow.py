@@ -57,6 +57,7 @@ class PassiveFlow:
         "firsts",
         "ftp",
         "late",
+        "media",
         "mirrored",
         "name",
         "opened",
@@ -78,6 +79,8 @@ class PassiveFlow:
         self.done = False
         self.mirrored = False
         """Both sides began with the same short message."""
+        self.media = False
+        """It began as calls do (STUN, TURN, DTLS with keys for media): media may come in it."""
         self.name: str | None = None
         """SNI, HTTP host."""
         self.alpn: tuple[str, ...] = ()

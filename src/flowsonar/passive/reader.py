@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from flowsonar import limits
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Announcement, Confidence, Evidence, Side, Transport
 from flowsonar.passive import dtls, evidence
@@ -53,6 +52,9 @@ _PLAIN_ANSWERS: Final = frozenset({"redis/value"})
 """Answers that say little alone (`+OK`, `:1`), and all after a question in the same framing."""
 _PRELUDES: Final = frozenset({"stun", "turn"})
 """What calls begin with, before media comes in the same flow."""
+_CALLS: Final = frozenset({"dtls", *_PRELUDES})
+_MEDIA_WITHIN: Final = 64
+"""Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
 _NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
 """Ports whose services look like RTP now and then (mDNS, LLMNR, FINS, Ethereum)."""
 _LEAST_MEDIA_PORT: Final = 1024
@@ -77,7 +79,8 @@ class PassiveReader:
     def payload(self, flow: PassiveFlow, event: Payload) -> Findings:
         """Take one payload of the flow."""
         findings = NOTHING if flow.done else self._read(flow, event)
-        if could_announce(event.data):  # the flow goes on being read: its next message may name media as well
+        if could_announce(event.data, rtsp="rtsp" in flow.services):
+            # The flow goes on being read: its next message may name media as well.
             more = (*findings.announcements, *announced(flow.opened, event))
             findings = findings._replace(announcements=more, done=False, follow=flow.protocol == _TCP)
         return findings
@@ -399,26 +402,45 @@ class PassiveReader:
             found = self._dns(flow, direction, data)
             if found is not None:
                 return found
-        tries = limits.PAYLOAD_PACKETS_UDP if _PRELUDES & flow.services.keys() else _TRIES
-        if count >= _TRIES or (flow.likely and count):
-            return _DONE if count >= tries and flow.counts[1 - direction] >= tries else NOTHING
+        enough = self._enough(flow, direction, count)
+        if enough is not None:
+            return enough
         other = flow.firsts[1 - direction]
         if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
             return self._echo(flow, direction, data)
         matches = self._matcher.payload(_OVER_UDP, None, data, _ports(opened))
         if matches and matches[0].service == "dns":
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that
+        if matches and count >= _TRIES:
+            matches = [match for match in matches if match.service in _CALLS]  # media may look like anything
         if matches:
-            judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
-            judged = (dtls.told(flow, judged[0], data), *judged[1:])
-            done = self._both_spoke(flow) and flow.likely and not _PRELUDES & flow.services.keys()
-            if done:
-                flow.finish()
-            return Findings(judged, done=done)
+            return self._matched(flow, direction, data, matches)
         if not flow.counts[1 - direction] and not count and worth_reading(opened, data):
             flow.datagrams = SkypeDatagrams(opened, self._skype)
             return self._skype_datagram(flow, event)
         return NOTHING
+
+    @staticmethod
+    def _enough(flow: PassiveFlow, direction: int, count: int) -> Findings | None:
+        """Whether patterns have seen enough of a direction; None where they have not."""
+        if flow.media:
+            if max(flow.counts) < _MEDIA_WITHIN:
+                return None
+            flow.finish()
+            return _DONE
+        if count >= _TRIES or (flow.likely and count):
+            return _DONE if count >= _TRIES and flow.counts[1 - direction] >= _TRIES else NOTHING
+        return None
+
+    def _matched(self, flow: PassiveFlow, direction: int, data: bytes, matches: list[Match]) -> Findings:
+        """Judge a datagram that patterns know; a call is followed until its media comes."""
+        judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
+        judged = (dtls.told(flow, judged[0], data), *judged[1:])
+        follows, flow.media = flow.media, flow.media or bool(_PRELUDES & flow.services.keys())
+        done = self._both_spoke(flow) and flow.likely and not flow.media
+        if done:
+            flow.finish()
+        return Findings(judged, done=done, follow=flow.media and not follows)
 
     def _quic(self, flow: PassiveFlow, event: Payload) -> Findings | None:
         """Read a datagram as QUIC; None where nothing of the flow is."""
@@ -450,8 +472,7 @@ class PassiveReader:
                     return None
                 flow.sequence = UtpFlow()
         if isinstance(flow.sequence, RtpFlow):
-            after_stun = any(flow.services.get(service, 0) >= _LIKELY for service in _PRELUDES)
-            found = flow.sequence.feed(event, after_stun=after_stun)
+            found = flow.sequence.feed(event, after_stun=flow.media and flow.likely)
         else:
             found = flow.sequence.feed(event)
         if found is None:

@@ -1,8 +1,10 @@
 """RTP by what several packets of a flow say together: one source, numbers that go up by one, time that goes on.
 
-One packet proves nothing: a quarter of all random bytes begin like it. Three packets in a row of one direction make it
-`likely`, both directions `confirmed`; after STUN in the same flow one direction is enough (RFC 7983). However many of
-one direction alone stay `likely`: a game's counter, clock and session number look the same.
+One packet proves nothing: a quarter of all random bytes begin like it. A control packet that brings its source's name
+to the datagram's end, or a report of the sender with the time of day, is `likely` by itself: a stream may have no second
+one for a while. Three packets in a row of one
+direction are `likely` too, both directions `confirmed`; after STUN in the same flow one direction is enough (RFC 7983).
+However many of one direction alone stay `likely`: a game's counter, clock and session number look the same.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ _LOST: Final = 8
 """Packets that may be missing between two that are seen."""
 _TIME: Final = 1 << 20
 """Longest step of the timestamp between two packets: 11 s of video's clock of 90 kHz, 22 s of 48 kHz audio."""
+_SINCE_1900_S: Final = 2_208_988_800
+"""What NTP's clock is ahead of ours (RFC 5905 section 6)."""
+_DAY_S: Final = 86_400
 _LIKELY_STEPS: Final = 2
 _GUESS, _LIKELY, _CONFIRMED = 1, 2, 3
 _BY_RANK: Final = {_LIKELY: Confidence.LIKELY, _CONFIRMED: Confidence.CONFIRMED}
@@ -29,7 +34,7 @@ _BY_RANK: Final = {_LIKELY: Confidence.LIKELY, _CONFIRMED: Confidence.CONFIRMED}
 class _Direction:
     """What one side sent."""
 
-    __slots__ = ("control", "kind", "last", "reports", "source", "steps")
+    __slots__ = ("control", "kind", "last", "named", "reports", "source", "steps")
 
     def __init__(self) -> None:
         self.last: rtp.Packet | None = None
@@ -38,6 +43,8 @@ class _Direction:
         """Packets that followed the one before as they must; back to 0 at one that does not."""
         self.control = 0
         """Control packets of one source in a row."""
+        self.named = False
+        """One of them brought its source's name, or the time of day."""
         self.source = -1
         """Of the control packets."""
         self.reports: tuple[int, ...] = ()
@@ -102,6 +109,8 @@ class RtpFlow:
         side.control = side.control + 1 if side.source in (-1, control.source) else 1
         side.source = control.source
         side.reports = control.about
+        now_s = event.time_ns // 1_000_000_000 + _SINCE_1900_S
+        side.named = side.named or control.named or abs(control.clock_s - now_s) < _DAY_S
         return True
 
     def _rank(self, *, after_stun: bool) -> int:
@@ -115,7 +124,8 @@ class RtpFlow:
         both = one.control + other.control >= 1 and max(steps) >= 1
         if max(steps) >= _LIKELY_STEPS or both:
             return _CONFIRMED if after_stun else _LIKELY
-        return _LIKELY if max(one.control, other.control) > _LIKELY_STEPS else 0
+        named = one.named or other.named
+        return _LIKELY if named or max(one.control, other.control) > _LIKELY_STEPS else 0
 
     def _detail(self, side: _Direction) -> str:
         if side.steps:

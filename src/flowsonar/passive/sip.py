@@ -12,12 +12,13 @@ from flowsonar.protocols.sdp import Media, read_media, read_transport
 __all__ = ["announced", "could_announce"]
 
 _STARTS: Final = (b"SIP/2.0 ", b"INVITE ", b"ACK ", b"UPDATE ", b"PRACK ", b"RTSP/1.0 ")
+_SERVER_PORT: Final = b";server_port="
 _HEADERS: Final = 8192
 
 
-def could_announce(data: bytes) -> bool:
-    """Whether a payload may name places of media."""
-    return data.startswith(_STARTS)
+def could_announce(data: bytes, *, rtsp: bool = False) -> bool:
+    """Whether a payload may name places of media; of a flow that is `rtsp` a later piece of an answer may as well."""
+    return data.startswith(_STARTS) or (rtsp and _SERVER_PORT in data[:_HEADERS])
 
 
 def announced(opened: Opened, event: Payload) -> list[Announcement]:
@@ -27,15 +28,17 @@ def announced(opened: Opened, event: Payload) -> list[Announcement]:
         own, other = other, own
     head, _, body = event.data[:_HEADERS].partition(b"\r\n\r\n")
     if head.startswith(b"RTSP/"):
-        return _of_rtsp(head, own, other)
+        return _of_rtsp(head.split(b"\r\n")[1:], own, other)
+    if not head.startswith(_STARTS):
+        return _of_rtsp(head.split(b"\r\n"), own, other)
     if b"m=" not in body or b"application/sdp" not in head.lower():
         return []
     return [_announcement(place, own, "SDP in SIP") for place in read_media(body)]
 
 
-def _of_rtsp(head: bytes, own: bytes, other: bytes) -> list[Announcement]:
+def _of_rtsp(lines: list[bytes], own: bytes, other: bytes) -> list[Announcement]:
     """A server's answer to SETUP names both sides' ports."""
-    for line in head.split(b"\r\n")[1:64]:
+    for line in lines[:64]:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"transport" and b"RTP/" in value:
             client, server = read_transport(value.strip())

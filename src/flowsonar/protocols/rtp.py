@@ -14,6 +14,10 @@ _CONTROL_TYPES: Final = range(192, 214)
 """FIR to TMMBN's kin; 72 to 76 as payload types with the marker bit are these (RFC 5761 section 4)."""
 _DYNAMIC: Final = range(96, 128)
 _STATIC: Final = range(35)
+_REPORTS: Final = (200, 201)
+_SENDER: Final = 200
+_DESCRIPTION: Final = 202
+_CANONICAL: Final = b"\x01"
 _CHAIN: Final = 32
 """Control packets in one datagram; a real one has two to five."""
 
@@ -38,6 +42,10 @@ class Control(NamedTuple):
     """SSRC of the sender."""
     about: tuple[int, ...]
     """SSRCs that its first report speaks of."""
+    named: bool = False
+    """A report and the canonical name of the same source fill the datagram to its end (RFC 3550 section 6.1)."""
+    clock_s: int = -1
+    """The sender's clock, seconds since 1900, in a report that is all of its datagram; many senders have the time of day."""
 
 
 def is_like(data: bytes) -> bool:
@@ -80,13 +88,19 @@ def read_control(data: bytes, length: int | None = None) -> Control:
     if first < 8 or first > whole:
         raise MalformedError("length does not fit")
     at = first
+    source = data[4:8]
+    named = False
     for _ in range(_CHAIN):
         if at + 4 > len(data) or data[at] & 0xC0 != _VERSION or data[at + 1] not in _CONTROL_TYPES:
             break
+        named = named or (data[at + 1] == _DESCRIPTION and data[at + 4 : at + 9] == source + _CANONICAL)
         at += 4 * (int.from_bytes(data[at + 2 : at + 4], "big") + 1)
         if at > whole:
             raise MalformedError("length does not fit")
     start = {200: 28, 201: 8}.get(data[1], len(data))
     reports = min(data[0] & 0x1F, max(0, (min(first, len(data)) - start) // 24))
     about = tuple(int.from_bytes(data[start + 24 * i : start + 24 * i + 4], "big") for i in range(reports))
-    return Control(data[1], int.from_bytes(data[4:8], "big"), about)
+    named = named and data[1] in _REPORTS and at == whole
+    whole_report = data[1] == _SENDER and at == whole and len(data) >= 28
+    clock_s = int.from_bytes(data[8:12], "big") if whole_report else -1
+    return Control(data[1], int.from_bytes(source, "big"), about, named, clock_s)
