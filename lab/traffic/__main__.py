@@ -1,0 +1,168 @@
+"""`python -m lab.traffic`: calls, media, games and tunnels of real programs as flows, beside passive classifiers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lab.comparison import passive
+from lab.comparison.said import Names, Said
+from lab.packages import MissingError, install
+from lab.ports import Ports
+from lab.programs import LabError, Programs
+from lab.traffic import table
+from lab.traffic.catalogue import families
+from lab.traffic.mode import Mode
+from lab.traffic.network import MOST, Path3
+from lab.traffic.run import PASSES, Pass, Run, Seen
+
+_TOOLS = (
+    ("iproute2", "ip"),
+    ("procps", "sysctl"),
+    ("openssl", "openssl"),
+    ("tcpdump", "tcpdump"),
+)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.traffic",
+        description=__doc__,
+        epilog="exit code: 0 passed, 1 a confirmed label is wrong or too few are right, 2 wrong usage, 3 no result",
+    )
+    parser.add_argument("--quick", action="store_true", help="some modes from the first packet on: what CI runs")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only modes whose name contains one of these")
+    parser.add_argument("--family", nargs="+", metavar="F", help="only these families (modules of the catalogue)")
+    parser.add_argument("--watch", nargs="+", choices=[plan.name for plan in PASSES], help="only these passes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
+    parser.add_argument("--no-peers", action="store_true", help="leave the passive classifiers out")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="modes at a time (8)")
+    parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
+    parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
+    parser.add_argument("--list", action="store_true", help="print the catalogue")
+    return parser.parse_args(words)
+
+
+def _chosen(chosen: argparse.Namespace) -> list[Mode]:
+    known = families()
+    wrong = [name for name in chosen.family or () if name not in known]
+    if wrong:
+        raise LabError(f"no family is called {', '.join(wrong)}; there are: {', '.join(known)}")
+    modes = [mode for name, found in known.items() if not chosen.family or name in chosen.family for mode in found]
+    if chosen.quick:
+        modes = [mode for mode in modes if mode.quick]
+    if chosen.only:
+        modes = [mode for mode in modes if any(part in mode.name for part in chosen.only)]
+    if not modes:
+        raise LabError("no mode is called like that; see --list")
+    return modes
+
+
+def _passes(chosen: argparse.Namespace) -> list[Pass]:
+    if chosen.watch:
+        return [plan for plan in PASSES if plan.name in chosen.watch]
+    return [plan for plan in PASSES if plan.quick or not chosen.quick]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _certificate(folder: Path) -> Path:
+    key, file = folder / "key.pem", folder / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout", str(key)]
+    words += ["-subj", "/CN=server.lab.example", "-addext", "subjectAltName=DNS:server.lab.example"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"openssl cannot make a certificate: {done.stderr.strip()}")
+    file.write_text(done.stdout + key.read_text())
+    file.chmod(0o644)
+    return file
+
+
+def _peers(captures: Sequence[Path], names: Names) -> Mapping[object, Mapping[str, Mapping[object, Said]]]:
+    found: dict[object, Mapping[str, Mapping[object, Said]]] = {}
+    for capture in captures:
+        _say(f"passive classifiers on {capture.parent.name}")
+        found[capture] = passive.compare(capture, capture.parent, names)  # type: ignore[assignment]
+    return found
+
+
+def _work(chosen: argparse.Namespace, modes: Sequence[Mode], directory: Path, seed: int) -> int:
+    names = Names.load()
+    install(_TOOLS)
+    plans = _passes(chosen)
+    if sum(plan.takes(mode) for plan in plans for mode in modes) > MOST:
+        raise LabError(f"more than {MOST} modes in all passes: choose with --watch or --family")
+    seen: list[Seen] = []
+    with Path3() as network, Programs(directory) as programs:
+        run = Run(network, programs, Ports(seed), directory, _certificate(directory), _say)
+        run.warm()
+        for plan in plans:
+            seen += run.play(plan, modes, max(1, chosen.batch))
+        said = {} if chosen.no_peers else _peers(run.captures, names)
+    truths = {key: stage.expected for key, stage in run.stages.items()}
+    found = table.rows(seen, truths, said, names.parents)
+    print(*table.table(found), "", sep="\n")
+    print(*table.summary(found, run.failed), sep="\n")
+    print(*(f"  {text}" for text in (*run.faults, *table.problems(found))), sep="\n")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(table.as_json(found, run.failed, seed), indent=1) + "\n")
+    passed = table.passes(found) and not run.faults
+    print("passed" if passed else "failed", f"seed {seed}", sep="\n")
+    return 0 if passed else 1
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the laboratory of flows."""
+    chosen = _arguments(words)
+    try:
+        modes = _chosen(chosen)
+    except LabError as error:
+        _say(str(error))
+        return 2
+    if chosen.list:
+        for name, found in families().items():
+            for mode in found:
+                if mode in modes:
+                    print(f"{name:10} {mode.name:48} {' '.join((*mode.packages, *mode.pip))}")
+        return 0
+    if os.geteuid() != 0:
+        _say("the laboratory makes network namespaces: run it as root")
+        return 3
+    signal.signal(signal.SIGTERM, _interrupted)
+    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
+    root = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    directory = Path(tempfile.mkdtemp(prefix="flowsonar-traffic-"))
+    directory.chmod(0o755)  # servers drop to users of their own
+    try:
+        return _work(chosen, modes, directory, seed)
+    except (LabError, MissingError) as error:
+        _say(f"the laboratory does not work: {error}")
+    except KeyboardInterrupt:
+        _say("interrupted; everything that was started has been ended")
+        return 130
+    finally:
+        if chosen.keep:
+            _say(f"kept: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
