@@ -45,7 +45,7 @@ class Control(NamedTuple):
     named: bool = False
     """A report and the canonical name of the same source fill the datagram to its end (RFC 3550 section 6.1)."""
     clock_s: int = -1
-    """The sender's clock, seconds since 1900, in a report that is all of its datagram; many senders have the time of day."""
+    """The sender's clock in a report that is all of its datagram: with most, seconds since 1900."""
 
 
 def is_like(data: bytes) -> bool:
