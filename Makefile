@@ -7,7 +7,7 @@ SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lab lab-quick lab-services lab-services-quick lab-hidden lab-hidden-quick bench agreement replies fuzz sanitize clean
+.PHONY: help demo test lint types format lab lab-quick lab-traffic lab-traffic-quick lab-services lab-services-quick lab-hidden lab-hidden-quick bench agreement replies fuzz sanitize clean
 .PHONY: lab-kernel lab-shaping
 
 help: ## this list
@@ -54,6 +54,12 @@ lab-hidden: $(VENV)/.ready ## encrypted BitTorrent of real clients, beside ndpiR
 
 lab-hidden-quick: $(VENV)/.ready ## a few of its pairs, as CI runs it
 	$(BIN)/python -m lab.hidden --quick
+
+lab-traffic: $(VENV)/.ready ## calls, media, games and VPNs of real programs as flows, beside the same three (root; installs what is missing)
+	$(BIN)/python -m lab.traffic
+
+lab-traffic-quick: $(VENV)/.ready ## a few of its modes, as CI runs it
+	$(BIN)/python -m lab.traffic --quick
 
 lab-kernel: $(VENV)/.ready ## CAKE, ctinfo and fq_codel on Debian's own kernel in an emulator (root; installs what is missing)
 	$(BIN)/python -m lab.kernel
