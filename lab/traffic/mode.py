@@ -32,6 +32,8 @@ class Expected:
     """Services that are as right: a relay's flow may be called `stun` or `turn`."""
     outside: frozenset[str] = frozenset()
     """Services that are true but not all of it."""
+    checked: bool = False
+    """ICE tries several ways and takes one: flows of few packets are STUN and no more."""
 
     def holds(self, transport: str, ports: Iterable[int]) -> bool:
         """Whether a flow is meant."""
@@ -126,6 +128,7 @@ class Stage:
         over: frozenset[str | None] = CLEAR,
         also: Iterable[str] = (),
         outside: Iterable[str] = (),
+        checked: bool = False,
     ) -> None:
         """What flows with these ports are; the first that holds counts."""
         low, high = (ports, ports) if isinstance(ports, int) else ports
@@ -138,6 +141,7 @@ class Stage:
                 over=over,
                 also=frozenset(also),
                 outside=frozenset(outside),
+                checked=checked,
             )
         )
 

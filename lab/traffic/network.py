@@ -21,12 +21,10 @@ from pathlib import Path
 from lab.packages import SEARCH_PATH
 from lab.programs import LabError, in_namespace
 
-__all__ = ["FROM_SERVER", "LEFT_LINK", "LINKS", "MOST", "RIGHT_LINK", "TO_SERVER", "WHOLE", "Path3"]
+__all__ = ["FROM_SERVER", "LINKS", "MOST", "TO_SERVER", "WHOLE", "Path3"]
 
 TO_SERVER, FROM_SERVER, WHOLE = "up0", "down0", "right0"
 """Interfaces of the path."""
-LEFT_LINK, RIGHT_LINK = "ahead", "side"
-"""The hosts' ends of the links over which they send."""
 LINKS = frozenset({"10.78.2.2", "10.78.3.2", "10.78.8.2"})
 """The ends of the links themselves, which programs use that look at interfaces rather than at routes."""
 MOST = 200
@@ -99,9 +97,9 @@ class Path3:
             switches = [*_SWITCHES, *(["ipv4.ip_forward=1"] if name == self.path else [])]
             _run(*in_namespace(name, ["sysctl", "-qw", *(f"net.{switch}" for switch in switches)]))
             _inside(name, "link set lo up")
-        self._link(self.left, LEFT_LINK, TO_SERVER, "10.78.2")
+        self._link(self.left, "ahead", TO_SERVER, "10.78.2")
         self._link(self.left, "back", FROM_SERVER, "10.78.3")
-        self._link(self.right, RIGHT_LINK, WHOLE, "10.78.8")
+        self._link(self.right, "side", WHOLE, "10.78.8")
         _inside(self.left, "route add default via 10.78.2.1")
         _inside(self.right, "route add default via 10.78.8.1")
 

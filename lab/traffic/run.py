@@ -314,18 +314,19 @@ _NARROW = 100
 def _whose(stages: dict[Mode, Stage], owners: dict[str, Mode], key: Key) -> tuple[Mode | None, int]:
     """A flow's mode and which of its expected flows it is, -1 for none of them.
 
-    By the addresses; of programs that use the links' own addresses, by ports that no other mode has.
+    By the addresses; of programs that look at interfaces for addresses to use (ICE), by ports that no other mode has.
     """
     hosts = [address for address, _ in key[1]]
-    if all(host in owners for host in hosts):
-        mode = owners[hosts[0]]
-        return mode, _which(stages[mode], key)
+    modes = {owners.get(host) for host in hosts}
+    own = next(iter(modes)) if len(modes) == 1 else None
+    if own is not None and (place := _which(stages[own], key)) >= 0:
+        return own, place
     if all(host in owners or host in LINKS for host in hosts):
         for mode, stage in stages.items():
             place = _which(stage, key)
             if place >= 0 and stage.expected[place].high - stage.expected[place].low <= _NARROW:
                 return mode, place
-    return None, -1
+    return own, -1
 
 
 def _which(stage: Stage, key: Key) -> int:

@@ -272,6 +272,7 @@ FAMILIES = [
     ("a guess", [piece(REPLY, "http", GUESS, specificity=9), piece(REPLY, "docker", GUESS)], ("http", GUESS)),
     ("its port only", [piece(REPLY, "http", LIKELY), piece(PORT, "docker", GUESS)], ("http", LIKELY)),
     ("grandchild", [piece(REPLY, "http"), piece(REPLY, "docker"), piece(REPLY, "swarm")], ("swarm", CONFIRMED)),
+    ("announced", [piece(PAYLOAD, "http"), piece(ANNOUNCED, "docker", LIKELY)], ("docker", LIKELY)),
     ("cached parent", [piece(ENDPOINT, "http"), piece(PAYLOAD, "docker", LIKELY)], ("http", CONFIRMED)),
     ("cached child", [piece(ENDPOINT, "docker"), piece(PAYLOAD, "http")], ("docker", CONFIRMED)),
     (

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.traffic.mode import Mode, Stage, Start
-from lab.traffic.network import LEFT_LINK, RIGHT_LINK
 from lab.truth import CLEAR, TLS
 
 __all__ = ["MODES", "sound"]
@@ -27,7 +26,6 @@ video_source fakevideo,nil
 video_display fakevideo,nil
 video_size 160x120
 video_fps 5
-net_interface {interface}
 rtp_ports {low}-{high}
 rtp_bandwidth 512-1024
 rtcp_mux {mux}
@@ -82,6 +80,7 @@ class _Call:
     video: bool = False
     mux: bool = False
     proxy: bool = False
+    ice: bool = False
     hidden: bool = False
     """Media begin with STUN or DTLS, so their flows may be named by these."""
 
@@ -98,7 +97,6 @@ def _agent(stage: Stage, call: _Call, name: str, address: str, *, account: str, 
             folder=folder,
             low=low,
             high=low + 30,
-            interface=LEFT_LINK if address == stage.left else RIGHT_LINK,
             mux="yes" if call.mux else "no",
             modules="\n".join(lines),
         )
@@ -137,7 +135,7 @@ def _call(call: _Call) -> Start:
             to = f"sip:bob@{stage.right}:{end}{transport}"
         keyed = frozenset({None, "dtls"}) if call.hidden else CLEAR
         for base in (left_low, right_low):
-            stage.expect("rtp", "udp", (base + 1, base + 30), over=keyed)
+            stage.expect("rtp", "udp", (base + 1, base + 30), over=keyed, checked=call.ice)
         if call.proxy:  # the user agents' own ports, where the proxy sends calls
             for base in (left_low, right_low):
                 stage.expect("sip", sip, (base - 1, base), over=over)
@@ -181,7 +179,7 @@ def _proxy(stage: Stage, call: _Call) -> int:
 _BARESIP = ("baresip-core",)
 _PROXY = ("baresip-core", "kamailio", "kamailio-tls-modules")
 _SRTP = _Call(modules=("srtp.so",), account=";mediaenc=srtp-mand")
-_ICE = _Call(modules=("ice.so", "stun.so"), account=";medianat=ice", hidden=True, mux=True)
+_ICE = _Call(modules=("ice.so", "stun.so"), account=";medianat=ice", ice=True, hidden=True, mux=True)
 _DTLS = _Call(modules=("dtls_srtp.so", "srtp.so"), account=";mediaenc=dtls_srtp", hidden=True, mux=True)
 
 MODES: tuple[Mode, ...] = (
