@@ -16,8 +16,8 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    change to TLS in the middle of a connection (STARTTLS) and were seen with `tls` are over `tls`.
 6. The flow's own bytes and announcements of at least `likely` set aside a cached verdict that they contradict.
 7. A service that is spoken in another's format (`parent`: Docker's API is HTTP) never conflicts with that other one. It
-   is the label when it is at least `likely` and as sure, or `likely` and announced (a call's flow that begins with STUN);
-   else the parent is, and takes the product that a `likely` child names where none of its own evidence does.
+   is the label when it is at least `likely` and as sure, or announced (a call's flow that begins with STUN); else the
+   parent is, and takes the product that a `likely` child names where none of its own evidence does.
 8. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
    `confirmed` make the label `likely`, unless the other one was only cached and rule 6 set it aside.
 9. Guesses of several services about the same bytes ("+OK": POP3 or Redis) cancel each other: the label is `unknown`,
