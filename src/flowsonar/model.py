@@ -415,6 +415,8 @@ class EndpointRecord:
     outcome: Outcome
     connections: int = 0
     datagrams: int = 0
+    needed: int | None = None
+    """Connections or datagrams that an order of questions which knew everything would have spent."""
     bytes_sent: int = 0
     """Payload of all probes together."""
     rtt_ms: float | None = None

@@ -112,6 +112,7 @@ def test_endpoint():
         "outcome": "silent",
         "connections": 0,
         "datagrams": 5,
+        "needed": None,
         "bytes_sent": 0,
         "rtt_ms": None,
         "detail": "nothing came back",

@@ -19,6 +19,7 @@ from flowsonar.model import Answer, Endpoint, EndpointRecord, Hints, Outcome, Qu
 from flowsonar.probes import AuditEntry
 from flowsonar.probes.endpointset import EndpointSet
 from flowsonar.probes.targets import Target
+from flowsonar.probes.thrift import needed_of, report
 from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.store import Store
 
@@ -70,6 +71,8 @@ class Probing:
         """What went wrong beside the asking: a store that cannot be kept."""
         self.more_problems = 0
         """Those that are not told one by one."""
+        self.thrift: list[str] = []
+        """At the end: what was spent beside what an order of questions that knew everything would have spent."""
         self.planned: list[tuple[Question, list[str]]] = []
         """With `dry_run`: what would be asked, since you last emptied it."""
 
@@ -112,6 +115,7 @@ class Probing:
             with contextlib.suppress(asyncio.CancelledError):
                 await feeding
             await asking.close()
+            self.thrift = report(asking.counters())
             if records := [self._record(answer, parts) for answer in self._answers(asking)]:
                 yield records
         finally:
@@ -227,6 +231,7 @@ class Probing:
             outcome=answer.outcome,
             connections=answer.connections,
             datagrams=answer.datagrams,
+            needed=needed_of(answer, signatures.probe),
             bytes_sent=answer.bytes_sent,
             rtt_ms=answer.rtt_ms,
             verdict_ms=answer.took_ms,

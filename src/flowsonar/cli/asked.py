@@ -209,6 +209,9 @@ class _Common:
         if self._probing.total + self._probing.skipped != 1 or self._sources.nobody or self._sources.bad:
             asked = f"{self._probing.total} endpoint{'s' if self._probing.total != 1 else ''}"
             warn(f"{asked}: {', '.join(counts)}" if counts else "nothing to ask was found")
+        if self._probing.done > 1:
+            for line in self._probing.thrift:
+                warn(line)
 
     def _code(self, problems: int) -> int:
         """1 where something was not done that was asked for, and where nothing could be."""

@@ -194,6 +194,7 @@ def endpoint_label(record: EndpointRecord, *, data: bool = False) -> dict[str, A
     flowsonar["outcome"] = record.outcome
     flowsonar["connections"] = record.connections
     flowsonar["datagrams"] = record.datagrams
+    flowsonar["needed"] = record.needed
     flowsonar["bytes_sent"] = record.bytes_sent
     flowsonar["rtt_ms"] = None if record.rtt_ms is None else round(record.rtt_ms, 3)
     flowsonar["detail"] = record.detail

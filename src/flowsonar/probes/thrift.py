@@ -8,7 +8,7 @@ from typing import Final
 from flowsonar.model import Answer, Confidence, Evidence
 from flowsonar.signatures.language import ProbeSpec
 
-__all__ = ["Thrift", "report", "winner"]
+__all__ = ["Thrift", "needed_of", "report", "winner"]
 
 _LIKELY: Final = Confidence.LIKELY.rank
 
@@ -30,12 +30,20 @@ class Thrift:
         if won is None:
             self.counts["spent_in_vain"] += spent
             return
-        probe = self._probe(won.probe or "")
-        needed = min(spent, probe.connections if probe is not None else 1)
+        needed = needed_of(answer, self._probe) or 0
         self.counts["identified"] += 1
         self.counts["identified_first"] += spent <= needed
         self.counts["spent"] += spent
         self.counts["spent_needed"] += needed
+
+
+def needed_of(answer: Answer, probe: Callable[[str], ProbeSpec | None]) -> int | None:
+    """Connections or datagrams that an order which knew everything would have spent; None where nothing was found."""
+    won = winner(answer.evidence)
+    if won is None:
+        return None
+    asked = probe(won.probe or "")
+    return min(answer.connections + answer.datagrams, asked.connections if asked is not None else 1)
 
 
 def winner(evidence: tuple[Evidence, ...]) -> Evidence | None:
@@ -51,9 +59,13 @@ def report(counts: Mapping[str, int]) -> list[str]:
         return [f"nothing identified; {counts.get('spent_in_vain', 0)} connections and datagrams spent"]
     spent, needed = counts["spent"], counts["spent_needed"]
     first = counts["identified_first"]
-    return [
-        f"{identified} identified with {spent} connections and datagrams, {spent / identified:.2f} each",
-        f"an order that knew everything would have spent {needed}: {spent / max(1, needed):.2f} times as many were",
-        f"{first} of {identified} ({100 * first / identified:.0f} %) by the first question that could tell",
-        f"{counts['spent_in_vain']} spent on endpoints that stayed unknown",
-    ]
+    each, times, share = spent / identified, spent / max(1, needed), 100 * first / identified
+    total = (
+        f"{identified} identified with {spent} connections and datagrams, {each:.2f} each; an order that knew all"
+        f" would have spent {needed}: {times:.2f} times as many were"
+    )
+    told = (
+        f"{first} of {identified} ({share:.0f} %) by the first question that could tell; "
+        f"{counts['spent_in_vain']} spent on endpoints that stayed unknown"
+    )
+    return [total, told]
