@@ -192,7 +192,7 @@ class Exchange:
             known = self._judge.reply(asked, raw, Transport.TCP, closed=True)
             seen.last = Heard.KNOWN if known else Heard.STRANGE
         else:
-            self._quiet(closed="in time" not in client.problem, probe="tls/hello" if plain_before else None)
+            self._quiet(closed="in time" not in client.problem, probe=("tls/hello", None) if plain_before else None)
         if seen.tls is not TlsState.OPEN:
             seen.tls = TlsState.FAILED
             self._judge.unhold()
@@ -279,7 +279,7 @@ class Exchange:
         """What the reply means for the next move."""
         seen = self.seen
         if not reply.data:
-            probe = asked.probe_id if asked.message.data and not asked.step and asked.over is None else None
+            probe = (asked.probe_id, asked.over) if asked.message.data and not asked.step else None
             self._quiet(closed=reply.closed, asked=bool(asked.message.data), probe=probe)
             if asked.message.data and _is_text(asked.message.data):
                 seen.text_ignored = True
@@ -293,7 +293,7 @@ class Exchange:
         else:
             seen.last = Heard.KNOWN if self._judge.settle(asked, reply, first=first) else Heard.STRANGE
 
-    def _quiet(self, *, closed: bool, asked: bool = True, probe: str | None = None) -> None:
+    def _quiet(self, *, closed: bool, asked: bool = True, probe: tuple[str, Layer | None] | None = None) -> None:
         if probe is not None:
             self.seen.met[probe] = Reaction.CLOSES if closed else Reaction.SILENT
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT

@@ -83,8 +83,8 @@ class Seen:
     """A question of one or more text lines got no byte back."""
     text_ended: bool = False
     """And the connection was ended: a service that speaks in text would have said why."""
-    met: dict[str, Reaction] = field(default_factory=dict)
-    """Probes in plain that brought no byte, and what happened instead."""
+    met: dict[tuple[str, Layer | None], Reaction] = field(default_factory=dict)
+    """Probes that brought no byte, the layer they were put in, and what happened instead."""
     heard: int = 0
     """Bytes that came in all."""
     silences: int = 0

@@ -169,7 +169,7 @@ class Order:
         """Services whose programs do with the questions put so far what was met, and those that do something else."""
         fitting = other = 0
         for name, signature in self._services.items():
-            declared = dict(signature.foreign) if setting.met and setting.over is None else {}
+            declared = dict(signature.foreign) if setting.met else {}
             said = [reaction in declared[probe] for probe, reaction in setting.met if probe in declared]
             if said and all(said):
                 fitting |= self._masks[setting.transport, name]

@@ -91,5 +91,9 @@ class Ranking:
             seen.text_ignored,
             seen.text_ended,
             looks_random(shown) if shown else None,
-            tuple((probe, reaction) for probe, reaction in seen.met.items() if probe in self._order.telling),
+            tuple(
+                (probe, reaction)
+                for (probe, layer), reaction in seen.met.items()
+                if layer is over and probe in self._order.telling
+            ),
         )
