@@ -69,12 +69,14 @@ def select_a_moment() -> None:
 class Talk:
     """A UDP dialogue between client and server that both ends see the type of service of."""
 
-    def __init__(self, lab: World, family: int) -> None:
+    query, answer = QUERY, ANSWER
+
+    def __init__(self, lab: World, family: int, port: int = 5300) -> None:
         self._family = family
         client, server = (CLIENT, SERVER) if family == 4 else (CLIENT6, SERVER6)
-        self.server = lab.within(lab.server, lambda: self._open(server, 5300))
+        self.server = lab.within(lab.server, lambda: self._open(server, port))
         self.client = lab.within(lab.client, lambda: self._open(client, 0))
-        self.to = (server, 5300)
+        self.to = (server, port)
         self.port = self.client.getsockname()[1]
 
     def _open(self, address: str, port: int) -> socket.socket:
@@ -89,9 +91,9 @@ class Talk:
 
     def once(self) -> tuple[int, int]:
         """Ask and answer; the types of service that server and client saw."""
-        self.client.sendto(QUERY, self.to)
+        self.client.sendto(self.query, self.to)
         asked, back = self._receive(self.server)
-        self.server.sendto(ANSWER, back)
+        self.server.sendto(self.answer, back)
         answered, _ = self._receive(self.client)
         return asked, answered
 
@@ -165,6 +167,42 @@ def test_what_is_known_is_marked_from_the_first_packet_after_a_kill_too(lab: Wor
         program.wait()
     lab.within(lab.gateway, clear)
     assert lab.nft("list", "ruleset") == before
+
+
+SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0\r\n"
+SIP = (
+    "{0}\r\nVia: SIP/2.0/UDP 10.81.1.2;branch=z9hG4bK1\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:b@b.test>\r\n"
+    "Call-ID: 1@a\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: {1}\r\n\r\n{2}"
+)
+
+
+def sip(first: str, address: str, port: int) -> bytes:
+    body = SDP.format(address, port)
+    return SIP.format(first, len(body), body).encode()
+
+
+@needs_root()
+@needs_program("nft")
+def test_a_calls_media_is_marked_from_its_first_packet(lab: World, tmp_path: Path) -> None:
+    lab.nft("-f", "-", given=NAT)
+    with (
+        closing(Talk(lab, 4)) as call,
+        closing(Talk(lab, 4, 5302)) as media,
+        shaping(lab, tmp_path, "--mark-only") as program,
+    ):
+        call.query, call.answer = (
+            sip("INVITE sip:b@b.test SIP/2.0", CLIENT, media.port),
+            sip("SIP/2.0 200 OK", SERVER, 5302),
+        )
+        call.once()
+        assert program.stdout is not None
+        wanted = {(SERVER, 5302), (CLIENT, media.port)}
+        while wanted:
+            record = json.loads(program.stdout.readline())
+            if record["event_type"] == "mark" and record["shaping"]["of"] == "endpoint":
+                wanted.discard((record["dest_ip"], record["dest_port"]))
+        media.query = media.answer = bytes.fromhex("8000 0001 00000001 00000001") + bytes(160)
+        assert media.once() == (46 << 2, 46 << 2)
 
 
 @needs_root()

@@ -214,6 +214,21 @@ def test_a_verdict_that_is_not_believed_any_more_goes(kernel: Kernel) -> None:
     assert kernel.values("endpoints4") == []
 
 
+def test_what_is_announced_is_there_for_a_minute_and_never_over_what_is_known(kernel: Kernel) -> None:
+    made = marker(kernel)
+    made.foretold(ENDPOINT, RTP, now_ns=1)
+    made.flush(2)
+    assert kernel.values("endpoints4") == [EF]
+    kernel.now_s += 61
+    made.beat()
+    made.flush(3)
+    assert kernel.values("endpoints4") == []
+    learn(made, TORRENT)
+    made.foretold(ENDPOINT, RTP, now_ns=1)
+    made.flush(4)
+    assert kernel.values("endpoints4") == [LE]
+
+
 def test_a_new_table_is_filled_again(kernel: Kernel) -> None:
     made = marker(kernel)
     learn(made, RTP)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flowsonar.errors import ShapingError
-from flowsonar.model import Endpoint, FlowKey, FlowRecord, MarkRecord, Outcome, RecordType, Verdict
+from flowsonar.model import Announcement, Endpoint, FlowKey, FlowRecord, MarkRecord, Outcome, RecordType, Verdict
 from flowsonar.shaping.applier import Applier
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.journal import Journal
@@ -124,6 +124,7 @@ class Shaping:
         self._marker: Marker | None = None
         self._tracker: Tracker | None = None
         self._store: Store | None = None
+        self._signatures: SignatureSet | None = None
         self._known: Iterator[tuple[Endpoint, str]] = iter(())
         self._clock: Callable[[], float] = time.monotonic
         self._flushed_s = self._look_s = self._beat_s = self._again_s = 0.0
@@ -158,6 +159,7 @@ class Shaping:
             peers=lambda service: service in signatures.services and signatures.services[service].peers,
         )
         self._indexes = {name: _index(name) for name in self._devices()}
+        self._signatures = signatures
         self._store = store
         if store is not None:
             self._known = iter(reversed(store.lately(_KNOWN)))
@@ -165,6 +167,7 @@ class Shaping:
     def attach(self, tracker: Tracker) -> None:
         """Whose flows are decided about."""
         self._tracker = tracker
+        tracker.foretold = self.foretold
 
     def listening(self, store: Store) -> ListeningCache:
         """Give the store as the tracker sees it."""
@@ -218,6 +221,25 @@ class Shaping:
             lives_s = LIVES_S.get(verdict.confidence, 0.0)
             self._marker.learned(endpoint, verdict, now_ns=int(now_s * 1e9), lives_s=lives_s)
             self._at_once(int(now_s * 1e9))
+
+    def foretold(self, announcement: Announcement) -> None:
+        """A flow said that another one will come (media of a call, a file): its first packet is to be marked too."""
+        assert self._marker is not None
+        assert self._signatures is not None
+        evidence = announcement.evidence
+        if evidence.service is None:
+            return
+        endpoint = Endpoint(announcement.transport, announcement.responder_address, announcement.responder_port)
+        verdict = Verdict(
+            service=evidence.service,
+            over=evidence.over,
+            traffic_class=self._signatures.traffic_class(evidence.service),
+            confidence=evidence.confidence,
+            evidence=(evidence,),
+        )
+        now_ns = time.time_ns()
+        self._marker.foretold(endpoint, verdict, now_ns=now_ns)
+        self._at_once(now_ns)
 
     def forgot(self, endpoint: Endpoint) -> None:
         """The store does not believe any more what it knew of an endpoint."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from flowsonar import limits
 from flowsonar.model import Endpoint, FlowKey, MarkAction, MarkRecord, TrafficClass, Verdict
 from flowsonar.shaping.nftmessages import ALIVE, Drop, Operation, Place, Put, endpoint_place, flow_places
 from flowsonar.shaping.nftrules import ALIVE_S, CLEAR, ELEMENTS, Treatment
@@ -150,6 +151,11 @@ class Marker:
             old = None if before is None else before.treatment.shaped.name
             action = MarkAction.MARKED if old is None else MarkAction.REMARKED
             self._tell(0, endpoint, verdict, action, decision, old, now_ns, None)
+
+    def foretold(self, endpoint: Endpoint, verdict: Verdict, *, now_ns: int) -> None:
+        """Another flow said what will come there: its first packet may be the next one. What is known goes before."""
+        if endpoint not in self._endpoints:
+            self.learned(endpoint, verdict, now_ns=now_ns, lives_s=limits.ANNOUNCEMENT_TTL_S)
 
     def forgot(self, endpoint: Endpoint) -> None:
         """What was known of an endpoint is not believed any more."""
