@@ -1,18 +1,21 @@
 """The network of the hiding case: many hosts on two switches, and the gateway between them on which flowsonar watches.
 
     left 1 ──┐              ┌── out ──┐             ┌── right 1
-    left 2 ──┼── switch ────┤         ├── gateway ──┼── right 2
-    nat ─────┘   (left)     └── back ─┘   switch    └── ...
+    left 2 ──┼── switch ────┼── back ─┼── gateway ──┼── right 2
+    nat ─────┘   (left)     └── idle ─┘   switch    └── ...
      └ inner                               (right)
 
 Left hosts reach the gateway by `out`. Its way back to them is a choice: `out` as well, or `back`, so that a watch on
-one of the two interfaces sees one direction only. Addresses are private ones, which flowsonar's default scope contains;
-no namespace has a way out. Names carry the process's number, so that several runs may live on one machine.
+one of the two interfaces sees one direction only. `idle` has the address of `out`: the switch can lead all frames
+there from one moment to the next, so that transfers go on unseen until a watch is ready, and are in their middle then.
+Addresses are private ones, which flowsonar's default scope contains; no namespace has a way out. Names carry the
+process's number, so that several runs may live on one machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -25,7 +28,7 @@ from lab.programs import LabError, in_namespace
 
 __all__ = ["BACK", "GATEWAY_LEFT", "GATEWAY_RIGHT", "LEFT_NET", "OUT", "RIGHT_NET", "Host", "Network"]
 
-OUT, BACK = "out", "back"
+OUT, BACK, _IDLE = "out", "back", "idle"
 """The gateway's interfaces towards the left hosts."""
 LEFT_NET, RIGHT_NET = "10.79.0.0/17", "10.79.128.0/17"
 GATEWAY_LEFT, GATEWAY_RIGHT = "10.79.0.1", "10.79.128.1"
@@ -78,7 +81,9 @@ class Network:
         self.gateway = f"{self._prefix}-gw"
         self._switches = {"left": f"{self._prefix}-left", "right": f"{self._prefix}-right"}
         self._names = [self.gateway, *self._switches.values()]
+        self._address = ""
         self._count = {"left": 10, "right": 10}
+        self._uplinks: dict[str, str] = {}
 
     def __enter__(self) -> Network:
         """Make switches and gateway."""
@@ -90,9 +95,13 @@ class Network:
             self._plug("left", self.gateway, OUT, f"{GATEWAY_LEFT}/17")
             # /32: the route to the left network through `back` is made when it is chosen
             self._plug("left", self.gateway, BACK, f"{_BACK_ADDRESS}/32")
+            self._plug("left", self.gateway, _IDLE, "10.79.0.4/32")
             self._plug("right", self.gateway, "right", f"{GATEWAY_RIGHT}/17")
+            shown = json.loads(_run(["ip", "-n", self.gateway, "-j", "link", "show", "dev", OUT]))
+            self._address = str(shown[0]["address"])
+            _run(["ip", "-n", self.gateway, "link", "set", "dev", _IDLE, "address", self._address])
             _run(in_namespace(self.gateway, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
-            for interface in (OUT, BACK, "right"):
+            for interface in (OUT, BACK, _IDLE, "right"):
                 off = ["tso", "off", "gso", "off", "gro", "off"]
                 _run(in_namespace(self.gateway, ["ethtool", "-K", interface, *off]))
         except BaseException:
@@ -126,10 +135,18 @@ class Network:
         _run(in_namespace(outer, ["nft", "-f", "-"]), rules)
         return Host(namespace=inner, address=address)
 
-    def way_back(self, interface: str) -> None:
-        """Lead what the gateway sends to the left hosts by `out` or by `back`."""
-        _inside(self.gateway, f"route replace 10.79.0.0/18 dev {interface} src {GATEWAY_LEFT}")
-        _inside(self.gateway, f"route replace 10.79.64.0/18 dev {interface} src {GATEWAY_LEFT}")
+    def lead(self, there: str = OUT, back: str = OUT) -> None:
+        """Lead what goes to the gateway and what comes from it to the left hosts by these interfaces."""
+        end = self._uplinks[there]
+        entry = ["fdb", "replace", self._address, "dev", end, "master", "static"]
+        _run(["bridge", "-n", self._switches["left"], *entry])
+        # two halves: more exact than the network that the kernel knows by itself
+        halves = [f"route replace 10.79.{half}.0/18 dev {back} src {GATEWAY_LEFT}" for half in (0, 64)]
+        _inside(self.gateway, *halves)
+
+    def hide(self) -> None:
+        """Let everything pass where nobody watches."""
+        self.lead(_IDLE, _IDLE)
 
     def packet_sockets(self) -> int:
         """How many packet sockets are open on the gateway: what captures there."""
@@ -163,6 +180,9 @@ class Network:
         end = f"p{len(_run(['ip', '-n', switch, '-o', 'link']).splitlines())}"
         _run(["ip", "-n", namespace, "link", "add", interface, "type", "veth", "peer", "name", end, "netns", switch])
         _inside(switch, f"link set dev {end} master sw", f"link set dev {end} up")
+        if namespace == self.gateway and side == "left":
+            self._uplinks[interface] = end
+            _run(["bridge", "-n", switch, "link", "set", "dev", end, "learning", "off"])
         _inside(namespace, f"addr add {address} dev {interface}", f"link set dev {interface} up")
 
     def _remove(self) -> None:

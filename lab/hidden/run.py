@@ -35,6 +35,8 @@ _SETTLE_S = 6.0
 """How long transfers run before they are picked up."""
 _WATCH_S = 8.0
 """How long a phase watches after the last transfer began."""
+_READY_S = 1.0
+"""From its store to its first look at packets."""
 _STOP_S = 15.0
 
 
@@ -178,7 +180,7 @@ class Hidden:
             self.leech()
             time.sleep(_SETTLE_S)
         interface = OUT if phase.seen is not Seen.TO_SEED else BACK
-        self.network.way_back(OUT if phase.seen is Seen.BOTH else BACK)
+        self.network.hide()
         own = [GATEWAY_LEFT, GATEWAY_RIGHT]
         sent = self._capturing(capture_command(folder / "sent.pcap", own))
         without = " and ".join(f"not host {address}" for address in own)
@@ -189,6 +191,8 @@ class Hidden:
         program = self.programs.start(self.network.gateway, command, name="flowsonar", output=folder / "records.jsonl")
         self._wait(lambda: self.network.packet_sockets() > before, "flowsonar", program)
         self._wait((folder / "store.db").exists, "flowsonar", program)
+        time.sleep(_READY_S)
+        self.network.lead(OUT, OUT if phase.seen is Seen.BOTH else BACK)
         if phase.begins:
             self.leech()
         time.sleep(_WATCH_S)
@@ -258,7 +262,7 @@ class Hidden:
     def _count(self, sent: dict[tuple[str, str, int], Sent], outcome: Outcome) -> None:
         hosts = {side.running.host.address for _, *sides in self._sides for side in sides}
         for (transport, address, port), what in sorted(sent.items()):
-            if address not in hosts:
+            if address not in hosts and address not in {GATEWAY_LEFT, GATEWAY_RIGHT}:
                 outcome.notes.append(f"asked {address}:{port}/{transport}, where none of the clients is")
             if transport == "udp":
                 outcome.datagrams.append(what.datagrams)

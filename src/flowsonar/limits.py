@@ -81,3 +81,7 @@ DATA_PORT_WAIT_MS: Final = 1000
 SILENCE_WAIT_MS: Final = 600
 """How long a connection on which nobody has spoken is left alone: clients that work in turns of half a second
 (libtorrent, aria2) begin within it, and what they say tells what to ask. Nothing flows meanwhile."""
+
+SEQUENCE_WAIT_MS: Final = 100
+"""How long a flow may take that began with a datagram which the next ones may prove to be media, a tunnel or uTP: calls
+send one every 20 ms, transfers more often."""

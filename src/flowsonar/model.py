@@ -368,6 +368,8 @@ class Answer:
     took_ms: float = 0.0
     detail: str = ""
     """Why nothing was asked, or what broke."""
+    final: bool = True
+    """False: the conversation goes on, and this is what it has come to so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ import random
 
 import pytest
 
+from flowsonar.model import Transport
 from flowsonar.passive.suspects import suspects
 
 PICK = random.Random(4)
 KEY, SHORT, LONG = PICK.randbytes(200), PICK.randbytes(34), PICK.randbytes(256)
+PORTS = (40000, 26489)
 TEXT = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nAccept: */*\r\n\r\n" * 3
 
 
@@ -23,11 +25,22 @@ TEXT = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nAccept: */*\r\n\r\n" * 3
         ((TEXT, KEY), False, ()),
         ((b"", b""), False, ()),
         ((b"", b""), True, ()),
-        ((LONG, b""), True, ("tls", "bittorrent")),
+        ((LONG, b""), True, ("bittorrent", "tls")),
         ((LONG, SHORT), True, ("bittorrent", "tls")),
-        ((LONG, b"abc"), True, ("tls", "bittorrent")),
+        ((LONG, b"abc"), True, ("bittorrent", "tls")),
         ((TEXT, LONG), True, ()),
     ],
 )
 def test_suspects(firsts: tuple[bytes, bytes], midstream: bool, expected: tuple[str, ...]) -> None:
-    assert suspects(firsts, midstream=midstream) == expected
+    assert suspects(Transport.TCP, firsts, PORTS, midstream=midstream) == expected
+    assert suspects(Transport.SCTP, firsts, PORTS, midstream=midstream) == ()
+
+
+def test_datagrams_with_the_header_of_utp() -> None:
+    data = bytes.fromhex("0100 1234 00112233 00000010 00100000 0002 8899") + SHORT
+    assert suspects(Transport.UDP, (b"", data), PORTS, midstream=False) == ("bittorrent",)
+    assert suspects(Transport.UDP, (LONG, SHORT), PORTS, midstream=False) == ()
+
+
+def test_on_a_system_port_a_flow_from_the_middle_is_rather_tls() -> None:
+    assert suspects(Transport.TCP, (LONG, SHORT), (443, 50123), midstream=True) == ("tls", "bittorrent")

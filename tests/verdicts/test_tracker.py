@@ -34,6 +34,9 @@ from tests.flows.frames import ACK, RST, SYN, Conversation, Frame, block
 CLIENT, SERVER = "10.0.0.2", "10.0.0.1"
 MS = 1_000_000
 RANDOM = bytes.fromhex("9c1f83d2e07755aa0b64f1c8de93ab3107c4e96fd2b85a1c")
+"""As a datagram it could be media's first."""
+OPAQUE = b"\x5c" + RANDOM[1:]
+"""As a datagram it could be nothing that counts."""
 
 
 class Memory:
@@ -183,6 +186,53 @@ def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(mak
     assert hints.responder_bytes == b""  # the planner must not see the question change under it for ever
 
 
+def test_what_a_flow_shows_of_an_endpoint_ends_the_asking_of_it(make: Callable[..., Tracker]) -> None:
+    tracker = make(cache=Memory())
+    tracker.feed([opened(1), stands(1), payload(RANDOM), closed(1)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    tracker.feed([opened(2), stands(2), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", flow=2, direction=1, at=5 * MS)])
+    assert tracker.withdrawn == [endpoint()]
+    (record,) = flow_records(tracker)
+    assert (record.flow_id, record.verdict.service) == (1, "ssh")
+    assert record.verdict.evidence[0].kind is EvidenceKind.ENDPOINT
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.CANCELLED), 9 * MS)
+    assert tracker.flow(1) is None
+
+
+def test_a_flow_that_shows_what_it_is_waits_for_no_answer(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True), stands(), payload(RANDOM)])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    request = bytes.fromhex("0000000d 06 00000017 0001c000 00004000")
+    piece = bytes.fromhex("00004009 07 00000017 0001c000") + RANDOM
+    tracker.feed([payload(request, at=5 * MS, index=1), payload(piece, direction=1, at=6 * MS)])
+    assert tracker.withdrawn == [endpoint()]
+    tracker.feed([closed()])
+    (record,) = flow_records(tracker)
+    assert (record.verdict.service, record.verdict.confidence) == ("bittorrent", Confidence.CONFIRMED)
+
+
+def test_what_a_dialogue_proves_before_its_end_labels_the_flow_until_the_answer_replaces_it(
+    make: Callable[..., Tracker],
+) -> None:
+    tracker = make()
+    tracker.feed([opened(), stands(), payload(RANDOM)])
+    piece = Evidence(
+        kind=EvidenceKind.REPLY, service="bittorrent", confidence=Confidence.LIKELY, probe="bittorrent/mse",
+        signature="bittorrent/mse", data=b"x",
+    )  # fmt: skip
+    early = Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(piece,), final=False)
+    tracker.answer(early, 3 * MS)
+    record = tracker.records[-1]
+    assert (record.verdict.service, record.verdict.confidence) == ("bittorrent", Confidence.LIKELY)
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.SILENT), 9 * MS)
+    flow = tracker.flow(1)
+    assert flow is not None
+    assert flow.verdict.service is None
+    tracker.answer(early, 10 * MS)  # nobody waits for it any more
+    assert flow.verdict.service is None
+
+
 @pytest.mark.parametrize("reason", list(CloseReason))
 @pytest.mark.parametrize("sent", [[], [payload(RANDOM)]], ids=["SYNs", "SYNs with data"])
 def test_connections_that_nobody_accepted_are_not_asked_about(
@@ -270,7 +320,7 @@ def test_flows_of_one_endpoint_share_one_question(make: Callable[..., Tracker]) 
 def test_both_sides_of_a_datagram_flow_are_asked_one_after_the_other(make: Callable[..., Tracker]) -> None:
     tracker = make()
     udp = Transport.UDP
-    tracker.feed([opened(protocol=17), payload(RANDOM)])
+    tracker.feed([opened(protocol=17), payload(OPAQUE)])
     assert [question.endpoint for question in tracker.questions] == [endpoint(transport=udp)]
     tracker.questions.clear()
     tracker.answer(Answer(endpoint=endpoint(transport=udp), outcome=Outcome.SILENT), 3000 * MS)
@@ -284,10 +334,19 @@ def test_both_sides_of_a_datagram_flow_are_asked_one_after_the_other(make: Calla
     assert record.verdict.evidence[-1].side is Side.INITIATOR
 
 
+def test_what_may_be_media_gets_the_time_of_a_few_datagrams(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(protocol=17), payload(RANDOM)])
+    assert not tracker.questions
+    assert tracker.next_due_ns == (1 + limits.SEQUENCE_WAIT_MS) * MS
+    tracker.due(tracker.next_due_ns)
+    assert [question.endpoint for question in tracker.questions] == [endpoint(transport=Transport.UDP)]
+
+
 def test_what_the_initiator_serves_is_likely_at_most(make: Callable[..., Tracker]) -> None:
     tracker = make()
     udp = Transport.UDP
-    tracker.feed([opened(protocol=17), payload(RANDOM)])
+    tracker.feed([opened(protocol=17), payload(OPAQUE)])
     tracker.answer(Answer(endpoint=endpoint(transport=udp), outcome=Outcome.SILENT), 3000 * MS)
     tracker.answer(
         Answer(endpoint=endpoint(40000, CLIENT, udp), outcome=Outcome.ANSWERED, evidence=(reply("dns"),)), 3010 * MS

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Endpoint, FlowKey, Outcome, Question
+from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Outcome, Question
 from flowsonar.probes import AuditEntry, Prober, Scope
 
 __all__ = ["Asking", "of_flows"]
@@ -31,7 +32,8 @@ def _no_audit(_entry: AuditEntry) -> None:
 class Asking:
     """Asks endpoints in the background; `take` gives the answers that came since the last call.
 
-    `wake` is called when one has come. Bounded by `limits.QUESTIONS_WAITING` in the tracker, and by the prober.
+    `wake` is called when one has come. `early`: what a dialogue proves before its end comes as an answer that is not
+    final. Bounded by `limits.QUESTIONS_WAITING` in the tracker, and by the prober.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Asking:
         *,
         audit: Callable[[AuditEntry], None] = _no_audit,
         wake: Callable[[], None] | None = None,
+        early: bool = False,
     ) -> None:
         parts.matcher.prepare()
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
@@ -51,6 +54,7 @@ class Asking:
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._wake = wake
+        self._early = early
         self.planned: list[tuple[Question, list[str]]] = []
         """With `dry_run`: what would have been asked."""
 
@@ -82,9 +86,17 @@ class Asking:
             if endpoint in self._asked:
                 continue  # its answer is on its way
             self._asked[endpoint] = _nothing
-            forget = self._prober.put(question, self._told)
+            heard = partial(self._heard, endpoint) if self._early else None
+            forget = self._prober.put(question, self._told, on_evidence=heard)
             if endpoint in self._asked:  # it was not answered at once
                 self._asked[endpoint] = forget
+
+    def withdraw(self, endpoints: Iterable[Endpoint]) -> None:
+        """Stop asking endpoints that were found out otherwise; no answer comes."""
+        for endpoint in endpoints:
+            forget = self._asked.pop(endpoint, None)
+            if forget is not None:
+                forget()
 
     def remember(self, findings: Iterable[tuple[Endpoint, str]]) -> None:
         """What earlier runs found: it moves the order of questions."""
@@ -112,6 +124,11 @@ class Asking:
             if self._asked.pop(endpoint, None) is not None:
                 self._put(Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail="stopped"))
         await self._prober.close()
+
+    def _heard(self, endpoint: Endpoint, evidence: Evidence) -> None:
+        """Evidence of a dialogue, which says by itself what it is worth: other replies wait to be weighed together."""
+        if evidence.probe == evidence.signature and evidence.confidence.rank >= Confidence.LIKELY.rank:
+            self._put(Answer(endpoint=endpoint, outcome=Outcome.ANSWERED, evidence=(evidence,), final=False))
 
     def _told(self, answer: Answer) -> None:
         self._asked.pop(answer.endpoint, None)

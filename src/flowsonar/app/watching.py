@@ -161,6 +161,9 @@ class Watching:
 
     def _questions(self) -> None:
         assert self._tracker is not None
+        if self._asking is not None and self._tracker.withdrawn:
+            self._asking.withdraw(self._tracker.withdrawn)
+            self._tracker.withdrawn.clear()
         if self._asking is not None and self._tracker.questions:
             questions = list(self._tracker.questions)
             self._tracker.questions.clear()
@@ -205,7 +208,7 @@ class Watching:
             raise
         asks = not self.settings.passive
         if asks:
-            self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set)
+            self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=True)
         self._open_store()
         if self._asking is not None and self._store is not None:
             self._asking.remember(self._store.lately())

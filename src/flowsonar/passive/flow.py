@@ -124,6 +124,11 @@ class PassiveFlow:
         """Whether some service is sure."""
         return self.rank > _LIKELY
 
+    @property
+    def counts_on(self) -> bool:
+        """Whether its datagrams began like some that count, and those to come may tell what they are."""
+        return self.sequence is not None and not self.likely and max(self.counts) < limits.PAYLOAD_PACKETS_UDP
+
     def note(self, evidence: Evidence) -> None:
         """Remember a service and how sure it is."""
         service = evidence.service
@@ -183,6 +188,7 @@ class PassiveFlow:
     def _candidates(self) -> tuple[str, ...]:
         """Services to ask for first: what the bytes speak for, then what bytes that say nothing may be."""
         found = tuple(sorted(self.services, key=lambda service: -self.services[service]))
-        if self.transport is not Transport.TCP or self.likely:
+        if self.likely:
             return found
-        return (*found, *suspects(self.firsts, midstream=self.opened.midstream))
+        ports = (self.opened.initiator_port, self.opened.responder_port)
+        return (*found, *suspects(self.transport, self.firsts, ports, midstream=self.opened.midstream))

@@ -1,29 +1,38 @@
-"""What an enciphered TCP flow may be: whom to ask its endpoint for first. No evidence, and never a label.
+"""What an enciphered flow may be: whom to ask its endpoint for first. No evidence, and never a label.
 
 BitTorrent's message stream encryption begins with a public key of 96 bytes and up to 512 of padding, in either
 direction, and TLS with a record's header: so a flow that was seen from its beginning tells which of the two it may be.
-One that was picked up in the middle may be in the middle of a TLS record; but where the other side speaks as well and
-begins with no record either, TLS is unlikely.
+One that was picked up in the middle may be in the middle of a TLS record: on a system port that comes first. On other
+ports it is the other way round, for a TLS server answers the key at once, by an alert or the end, while a peer that is
+shown a ClientHello may turn away our next connection (transmission has one handshake with an address at a time). A
+datagram with uTP's header may be BitTorrent's.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from flowsonar.model import Transport
+from flowsonar.protocols import utp
 from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["suspects"]
 
 _KEY_BYTES: Final = 96
+_SYSTEM_PORTS: Final = 1024  # RFC 6335 section 6
 _LEAST: Final = 17
 """A request between peers; a shorter message tells nothing."""
 
 
-def suspects(firsts: tuple[bytes, bytes], *, midstream: bool) -> tuple[str, ...]:
+def suspects(
+    transport: Transport, firsts: tuple[bytes, bytes], ports: tuple[int, int], *, midstream: bool
+) -> tuple[str, ...]:
     """Services to ask for, best first, where nothing else is known; `firsts`: each direction's first payload."""
-    said = [data for data in firsts if len(data) >= _LEAST]
+    if transport is Transport.UDP:
+        return ("bittorrent",) if any(utp.parse(data) is not None for data in firsts) else ()
+    said = [data for data in firsts if len(data) >= _LEAST and transport is Transport.TCP]
     if not said or not all(map(looks_random, said)):
         return ()
     if not midstream:
         return ("bittorrent",) if all(len(data) >= _KEY_BYTES for data in said) else ()
-    return ("bittorrent", "tls") if len(said) > 1 else ("tls", "bittorrent")
+    return ("bittorrent", "tls") if min(ports) >= _SYSTEM_PORTS else ("tls", "bittorrent")

@@ -159,6 +159,8 @@ class Questions:
             if held is None or exchange.failed is not None:
                 return
             steps.heard(reply, held)
+            if step.reached is not None:
+                self._judge.went_through(probe, steps.groups, reply.data, move.over, reached=step.reached)
             if steps.turns_to_tls:
                 client = yield from exchange.secure(line, self._hints.server_name, ())
                 if not client.done:

@@ -281,20 +281,28 @@ class Judge:
             )
         )
 
-    def went_through(self, probe: ProbeSpec, groups: Mapping[str, str], data: bytes, over: Layer | None) -> None:
-        """A dialogue went through all its steps, and that proves something by itself."""
-        assert probe.confidence is not None
+    def went_through(
+        self,
+        probe: ProbeSpec,
+        groups: Mapping[str, str],
+        data: bytes,
+        over: Layer | None,
+        reached: Confidence | None = None,
+    ) -> None:
+        """A dialogue went through all its steps, and that proves something by itself; `reached`: through some."""
+        confidence = reached or probe.confidence
+        assert confidence is not None
         product, version, cpe = self._matcher.product(probe.product, groups)
         self._strange.clear()
         self._keep(
             Evidence(
-                kind=EvidenceKind.REPLY, service=probe.service, confidence=probe.confidence, over=over, product=product,
+                kind=EvidenceKind.REPLY, service=probe.service, confidence=confidence, over=over, product=product,
                 version=version, cpe=cpe, probe=probe.id, signature=probe.id,
                 detail=probe.detail or f"the dialogue {probe.id} went through",
-                data=data[: limits.EVIDENCE_BYTES], specificity=10 * probe.confidence.rank,
+                data=data[: limits.EVIDENCE_BYTES], specificity=10 * confidence.rank,
             )
         )  # fmt: skip
-        self._raise(probe.service, probe.confidence)
+        self._raise(probe.service, confidence)
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 

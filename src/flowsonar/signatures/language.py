@@ -217,6 +217,8 @@ class Step:
     expect: Condition | None = None
     within_ms: int | None = None
     """How long to wait for it; None: what the planner takes from the round trip."""
+    reached: Confidence | None = None
+    """What a dialogue that has come through this step proves already, though it goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,6 +281,7 @@ def _step(reader: _Reader, table: Table) -> Step:
         connection=table.choice("connection", Connection, Connection.SAME) or Connection.SAME,
         expect=_inner_condition(reader, table.table("expect")),
         within_ms=table.number("within-ms", 1, 60_000),
+        reached=table.choice("reached", Confidence, None),
     )
     table.done()
     return step

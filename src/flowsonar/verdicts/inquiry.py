@@ -5,6 +5,7 @@
   which nobody has spoken gets longer (`limits.SILENCE_WAIT_MS`), and what it says later still reaches the question;
 - TCP: the responder, once the connection stands (a scan that passes by is not repeated); the other side only where
   the flow was picked up in the middle and roles are a guess;
+- UDP: what began like media, a tunnel or uTP gets the time of a few more datagrams, which tell it without asking;
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
 - FTP's data connections are not asked where their control connection shows that they are (`companions`);
 - an endpoint that earlier failures tell to leave alone is not asked.
@@ -95,7 +96,9 @@ class Inquiry:
         opaque = is_opaque(verdict)
         if verdict.confidence is _CONFIRMED and not opaque:
             return
-        if opaque or flow.quiet == 0 or verdict.service is None:
+        if flow.passive.counts_on:
+            heapq.heappush(self._due, (now_ns + limits.SEQUENCE_WAIT_MS * _MS, flow.flow))
+        elif opaque or flow.quiet == 0 or verdict.service is None:
             if self._mixed_ns:
                 wait_ns = self._mixed_ns * 4 if self._companions.announces(flow.key) else self._mixed_ns
                 heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
@@ -173,6 +176,21 @@ class Inquiry:
             if flow.waiting is not None and is_opaque(verdict):
                 self._companions.asking(flow, endpoint)
             return
+
+    def waiting(self, endpoint: Endpoint) -> list[int]:
+        """Flows that wait for the endpoint's answer."""
+        return self._waiting.get(endpoint, [])
+
+    def leave(self, flow: Followed) -> Endpoint | None:
+        """A flow needs no answer any more; gives the endpoint where nobody else waits for it either."""
+        endpoint, flow.waiting = flow.waiting, None
+        if endpoint is None or (waiting := self._waiting.get(endpoint)) is None:
+            return None
+        waiting.remove(flow.flow)
+        if waiting:
+            return None
+        self.answered(endpoint)
+        return endpoint
 
     def answered(self, endpoint: Endpoint) -> list[int]:
         """Flows that waited for the endpoint's answer; they do no more."""

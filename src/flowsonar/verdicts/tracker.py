@@ -38,7 +38,7 @@ from flowsonar.verdicts.companions import BESIDE, TAKEN, Companions
 from flowsonar.verdicts.followed import TCP, Followed
 from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
-from flowsonar.verdicts.inquiry import Inquiry, sides
+from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
 
 __all__ = ["Tracker"]
 
@@ -87,12 +87,14 @@ class Tracker:
         self._decided = decided
         self.interfaces = interfaces
         self._flows: dict[int, Followed] = {}
+        self._early: dict[Endpoint, list[Evidence]] = {}  # told of endpoints whose answer is still to come
         self._announced = Announced()
         self._companions = Companions(self._served)
         self._hidden, self._suspects = self._companions.hidden, self._companions.suspects  # nearly always empty
         self.records: list[FlowRecord] = []
         self.releases: list[int] = []
         self.follows: list[int] = []
+        self.withdrawn: list[Endpoint] = []  # endpoints whose questions are taken back
         self.foretold: Callable[[Announcement], None] | None = None  # called before an announcement is taken
         self.counts: dict[str, int] = {
             "flows": 0,
@@ -145,25 +147,43 @@ class Tracker:
     def answer(self, answer: Answer, now_ns: int) -> None:
         """Take what asking an endpoint gave; every flow that waits for it gets it."""
         endpoint = answer.endpoint
+        if not answer.final:
+            self._heard_early(answer, now_ns)
+            return
         verdict = self._fused(answer.evidence)
         if self._cache is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
             if verdict.confidence.rank >= _LIKELY:
                 self._cache.learned(endpoint, verdict, now_ns / 1e9)
             else:
                 self._cache.failed(endpoint, answer.outcome, now_ns / 1e9, verdict)
+        early = self._early.pop(endpoint, ())
         for number in self._inquiry.answered(endpoint):
             flow = self._flows.get(number)
             if flow is None:
                 continue
             flow.waiting = None
+            for piece in early:
+                flow.evidence = [kept for kept in flow.evidence if not _same(kept, piece)]
             self._companions.answered(flow)
             self._inherit(flow, endpoint, answer.evidence, now_ns)
+            if early and not answer.evidence:
+                self._add(flow, (), now_ns)
             if answer.outcome is Outcome.REFUSED and BESIDE in flow.evidence:
                 self._add(flow, (TAKEN,), now_ns)
             if answer.outcome is not Outcome.CANCELLED:
                 self._inquiry.consider(flow, now_ns)
             if flow.closed is not None and flow.waiting is None and not flow.postponed:
                 self._finish(flow, flow.closed)
+
+    def _heard_early(self, answer: Answer, now_ns: int) -> None:
+        """Label what waits for an endpoint by what is proven of it already; its answer replaces that."""
+        waiting = self._inquiry.waiting(answer.endpoint)
+        if waiting:
+            self._early.setdefault(answer.endpoint, []).extend(answer.evidence)
+        for number in waiting:
+            flow = self._flows.get(number)
+            if flow is not None:
+                self._inherit(flow, answer.endpoint, answer.evidence, now_ns)
 
     def due(self, now_ns: int) -> None:
         """Ask about flows whose grace is over."""
@@ -258,7 +278,10 @@ class Tracker:
         elif flow.beside:
             self._add(flow, (), now_ns)
         if flow.waiting is not None:
-            self._inquiry.tells(flow)
+            if flow.verdict.confidence is _CONFIRMED and not is_opaque(flow.verdict):
+                self._needs_no_answer(flow)
+            else:
+                self._inquiry.tells(flow)
         elif self._ask and flow.established:
             self._inquiry.heard(flow, now_ns)
 
@@ -411,9 +434,40 @@ class Tracker:
         if verdict is not None and verdict.service == flow.verdict.service:
             assert self._cache is not None
             self._cache.learned(flow.key.responder, verdict, now_ns / 1e9)
+            self._found_out(flow.key.responder, verdict, now_ns)
+
+    def _needs_no_answer(self, flow: Followed) -> None:
+        """What a flow waited for it has shown by itself."""
+        endpoint = self._inquiry.leave(flow)
+        self._companions.answered(flow)
+        if endpoint is not None:
+            self._early.pop(endpoint, None)
+            self.withdrawn.append(endpoint)
+
+    def _found_out(self, endpoint: Endpoint, verdict: Verdict, now_ns: int) -> None:
+        """An endpoint that is being asked has said by itself what it is: nobody waits for its answer any more."""
+        if not self._inquiry.waiting(endpoint):
+            return
+        self.withdrawn.append(endpoint)
+        self._early.pop(endpoint, None)
+        for number in self._inquiry.answered(endpoint):
+            other = self._flows.get(number)
+            if other is None:
+                continue
+            other.waiting = None
+            self._companions.answered(other)
+            if other.verdict.confidence is not _CONFIRMED:
+                self._inherit(other, endpoint, (remembered(verdict),), now_ns)
+            if other.closed is not None:
+                self._finish(other, other.closed)
 
     def _served(self, endpoint: Endpoint) -> bool:
         return endpoint.port < 1024 or bool(self._signatures.by_port(endpoint.transport, endpoint.port))
+
+
+def _same(kept: Evidence, told: Evidence) -> bool:
+    """Whether a flow's piece is what was told early of its endpoint: a flow knows its side and may lower it."""
+    return (kept.probe, kept.signature, kept.data) == (told.probe, told.signature, told.data)
 
 
 def _label(verdict: Verdict) -> tuple[object, ...]:

@@ -63,12 +63,12 @@ def test_who_closed_slowly_elsewhere_gets_longer_to_prove_that_it_stays() -> Non
 class Peer:
     """The receiving side: answers 96 bytes with its key, waits for the hash within 512 bytes, closes when it is there.
 
-    `closes_at` messages ends it whatever they are; `deaf` never finds the hash.
+    `closes_at` messages end it whatever they are, and so do bytes `after` so many; `deaf` never finds the hash.
     """
 
-    def __init__(self, *, closes_at: int = 99, deaf: bool = False) -> None:
+    def __init__(self, *, closes_at: int = 99, after: int = 9999, deaf: bool = False) -> None:
         self._pick = random.Random(5)
-        self._closes_at, self._deaf = closes_at, deaf
+        self._closes_at, self._after, self._deaf = closes_at, after, deaf
         self.begin()
 
     def begin(self) -> None:
@@ -79,7 +79,7 @@ class Peer:
     def answer(self, data: bytes) -> tuple[bytes, bool]:
         self._messages += 1
         before, self._heard = self._heard, self._heard + data
-        if self._messages >= self._closes_at:
+        if self._messages >= self._closes_at or len(self._heard) >= self._after:
             return b"", True
         if len(before) < KEY_BYTES <= len(self._heard):
             return self._mse.public_key + self._pick.randbytes(40), False
@@ -95,8 +95,10 @@ class Peer:
         (Peer(), Confidence.CONFIRMED),
         (Peer(deaf=True), Confidence.GUESS),
         (Peer(closes_at=2, deaf=True), Confidence.GUESS),
-        (Peer(closes_at=3, deaf=True), Confidence.GUESS),
+        (Peer(closes_at=3, deaf=True), Confidence.LIKELY),
         (Peer(closes_at=4, deaf=True), Confidence.GUESS),
+        (Peer(after=200, deaf=True), Confidence.LIKELY),
+        (Peer(after=300, deaf=True), Confidence.GUESS),
     ],
 )
 def test_only_who_knows_the_secret_is_confirmed(peer: Peer, confidence: Confidence) -> None:

@@ -2,8 +2,8 @@
 
 Specification: Message Stream Encryption (Vuze wiki): Diffie-Hellman over a prime of 768 bits with generator 2, then
 SHA1("req1", S) after at most 512 bytes of padding. Default ports: none, every client has its own.
-Sends: a public key of 96 random-looking bytes, then the hash, which a peer finds, but no torrent for what follows, so
-it closes. On a second connection as many random bytes stand in the hash's place: it goes on waiting, till the hash.
+Sends: a public key of 96 random-looking bytes; random bytes, at which a peer goes on waiting; then the hash, which it
+finds, but no torrent for what follows, so it closes. A second connection does the same with more random bytes.
 On the other side: two connections that a client counts as failed handshakes; nothing is shown or stored.
 What could look the same: whoever answers random bytes with random bytes (an obfuscated proxy) does not know S: it
 closes at the random bytes as well, or not at the hash.
