@@ -28,16 +28,22 @@ _INSPIRCD = """<server name="irc.lab.example" description="Laboratory" network="
 <connect allow="*" timeout="60" hardsendq="1M" softsendq="8192" resolvehostnames="no">
 <pid file="{folder}/pid">
 <path datadir="{folder}" logdir="{folder}" runtimedir="{folder}">
+<module name="cap">
+<module name="ssl_gnutls">
+<sslprofile name="clients" provider="gnutls" certfile="{certificate}" keyfile="{certificate}" hash="sha256">
+<module name="starttls">
+<starttls sslprofile="clients">
 """
 _PROSODY = """pidfile = "{folder}/pid"
 data_path = "{folder}"
 run_as_root = true
 c2s_ports = {{ {clients} }}
 s2s_ports = {{ {servers} }}
-modules_enabled = {{ "saslauth", "roster", "disco", "dialback", "version" }}
-modules_disabled = {{ "tls" }}
+modules_enabled = {{ "saslauth", "roster", "disco", "dialback", "version", "tls" }}
 log = "*console"
 VirtualHost "lab.example"
+VirtualHost "{address}"
+ssl = {{ certificate = "{certificate}", key = "{certificate}" }}
 """
 _STREAM = (
     "<?xml version='1.0'?><stream:stream to='lab.example' xmlns='jabber:{kind}' "
@@ -56,14 +62,18 @@ def _ngircd(site: Site) -> None:
 
 def _inspircd(site: Site) -> None:
     folder, port = site.folder("inspircd"), site.ports.one()
-    (folder / "conf").write_text(_INSPIRCD.format(port=port, folder=folder))
+    (folder / "conf").write_text(_INSPIRCD.format(port=port, folder=folder, certificate=site.certificate))
     site.run("inspircd", "--nofork", "--runasroot", "--config", folder / "conf")
     endpoint(site, "inspircd", port, "irc", [says(*_REGISTER)])
 
 
 def _prosody(site: Site) -> None:
     folder, clients, servers = site.folder("prosody"), site.ports.one(), site.ports.one()
-    (folder / "conf.lua").write_text(_PROSODY.format(folder=folder, clients=clients, servers=servers))
+    (folder / "conf.lua").write_text(
+        _PROSODY.format(
+            folder=folder, clients=clients, servers=servers, certificate=site.certificate, address=site.address4
+        )
+    )
     site.run("prosody", "-F", "--config", folder / "conf.lua")
     endpoint(site, "prosody", clients, "xmpp", [says(_STREAM.format(kind="client"))])
     endpoint(site, "prosody-servers", servers, "xmpp", [says(_STREAM.format(kind="server"))])

@@ -60,7 +60,12 @@ def _postgresql(site: Site) -> None:
     _quietly(
         "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", f"{_POSTGRES}/initdb", "-D", str(data)
     )
-    options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=*"]
+    pem = folder / "certificate.pem"
+    shutil.copy(site.certificate, pem)
+    shutil.chown(pem, "postgres")
+    pem.chmod(0o600)
+    tls = ["-c", "ssl=on", "-c", f"ssl_cert_file={pem}", "-c", f"ssl_key_file={pem}"]
+    options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=*", *tls]
     site.run(
         *("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", f"{_POSTGRES}/postgres", "-D", data),
         *options,
