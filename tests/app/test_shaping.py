@@ -127,7 +127,7 @@ def test_both_directions_of_a_flow_are_marked(lab: World, tmp_path: Path, family
         lab.nft("-f", "-", given=NAT)
     before = lab.nft("list", "ruleset")
     with closing(Talk(lab, family)) as talk, shaping(lab, tmp_path, "--mark-only", "--watch", watched) as program:
-        assert talk.once() == (0, 0)
+        assert talk.once()[0] == 0  # the answer may be marked already
         record = next_mark(program, talk.port)
         assert record["shaping"]["class"] == "control"
         assert record["shaping"]["rule"] == "class control"
@@ -244,9 +244,9 @@ def test_only_one_at_a_time_and_foreign_tables_stay(lab: World) -> None:
     assert held is not None
     with held:
         assert lab.within(lab.gateway, alone) is None
-        with pytest.raises(ShapingError, match="running"):
+        with pytest.raises(ShapingError, match="going on"):
             lab.within(lab.gateway, clear)
-        with pytest.raises(ShapingError, match="running"):
+        with pytest.raises(ShapingError, match="going on"):
             lab.within(lab.gateway, lambda: opened(lab))
     lab.nft("-f", "-", given="table inet flowsonar {\nchain mine { }\n}\n")
     before = lab.nft("list", "ruleset")
@@ -328,6 +328,7 @@ class Stage:
         monkeypatch.setattr(module, "_tracked", lambda: self.full)
         monkeypatch.setattr(module, "_index", self.indexes.get)
         monkeypatch.setattr(module, "alone", socket.socket)
+        monkeypatch.setattr(module, "clear_marks", int)
         kernel = Kernel(qdiscs=frozenset({"htb", "pfifo"})) if queues else None
         lines = [Line(wan="wan", up_kbit=5000)] if queues else []
         self.shaping = Shaping(plan_shaping(Policy(), lines, kernel=kernel))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowsonar.errors import ShapingError
 from flowsonar.outputs.marks import ClassRow
+from flowsonar.shaping.classes import DEFAULT_CLASSES
 from flowsonar.shaping.counters import QueueCounters
 from flowsonar.shaping.firewall import Firewall
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["ClassRows"]
 
 _EVERY_S: Final = 1.0
+
+_WAYS: Final = ("", "up", "down")
+_ORDER: Final = {one.name.value: one.number for one in DEFAULT_CLASSES}
 
 _Raw = dict[tuple[str, str], tuple[int, int, int | None, int | None, float | None]]
 """(class, way) to packets, bytes, drops, backlog in bytes, delay in ms."""
@@ -69,6 +73,7 @@ class ClassRows:
             rate_kbit = max(0, grown) * 8 / 1000 / took_s if took_s > 0 else 0.0
             counted = flows.get(name, 0) if not way else None
             self._rows.append(ClassRow(name, way, counted, packets, size, rate_kbit, drops, backlog, delay_ms))
+        self._rows.sort(key=lambda row: (_WAYS.index(row.direction), _ORDER.get(row.name, len(_ORDER))))
         self._before = (now_s, raw)
 
     def _read(self) -> _Raw:

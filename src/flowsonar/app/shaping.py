@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from flowsonar.errors import ShapingError
 from flowsonar.model import Announcement, Endpoint, FlowKey, FlowRecord, MarkRecord, Outcome, RecordType, Verdict
 from flowsonar.shaping.applier import Applier
+from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.journal import Journal
 from flowsonar.shaping.kernel import Kernel
@@ -97,11 +98,13 @@ def clear() -> list[str]:
     """Take away all that an earlier run has left; what that was. Raises ShapingError."""
     held = alone()
     if held is None:
-        raise ShapingError("flowsonar shape is running here: end it (it takes all away by itself), then clear")
+        raise ShapingError("a shape run is going on here: end it, it takes all away by itself")
     with held:
         done = []
         if Firewall().remove():
             done.append("the firewall's table is removed")
+        if cleared := clear_marks():
+            done.append(f"the marks of {cleared} connections are cleared")
         Applier.clear()
         done.append("the queues are as they were before")
         return done
@@ -138,7 +141,7 @@ class Shaping:
         """Put table and queues there, in place of what an earlier run has left. Raises ShapingError, nothing left."""
         self._held = alone()
         if self._held is None:
-            raise ShapingError("another flowsonar shape is running here: end it first")
+            raise ShapingError("another shape run is going on here: end it first")
         try:
             self._firewall = Firewall()
             self._firewall.install(self.planned.rules)
@@ -183,6 +186,7 @@ class Shaping:
             if self._present and self._firewall is not None:
                 self._present = False
                 self._firewall.remove()
+                clear_marks()
         except ShapingError as error:
             failures.append(error)
         try:
