@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 __all__ = [
+    "ENCRYPTED",
     "FRAME_SIZE",
     "TRANSPORTS",
     "UNKNOWN",
@@ -222,6 +223,10 @@ class Block(NamedTuple):
     frames: bytes
 
 
+ENCRYPTED = "unknown/encrypted"
+"""`signature` of the evidence that a flow's bytes look enciphered and that nobody could say what it is."""
+
+
 # -- flows and endpoints ----------------------------------------------------------------------------------------
 
 
@@ -315,6 +320,11 @@ class Verdict(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
     conflicts: tuple[str, ...] = ()
     """Other services that evidence of the same strength spoke for."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Nobody knows what it is, but its bytes look enciphered: a class of its own for who shapes (`ENCRYPTED`)."""
+        return self.service is None and any(piece.signature == ENCRYPTED for piece in self.evidence)
 
 
 UNKNOWN = Verdict()

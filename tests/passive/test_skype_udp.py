@@ -78,6 +78,18 @@ def test_fragments(reader):
     assert talk.answer(b"\xe9\x1e\x2f\x16\x72\x01\x02" + noise).best == ("skype", "confirmed")
 
 
+def test_media_after_a_payload_is_likely(reader):
+    talk = _flow(reader).send(PROBE)
+    for number in range(3):
+        talk.send(bytes([1, number, 0x4D]) + random.Random(number).randbytes(60))
+        if number < 2:
+            assert talk.best is None
+    assert talk.best == ("skype", "likely")
+    assert "voice, video or a file" in talk.evidence[-1].detail
+    lone = _flow(reader, port=4321).send(bytes([1, 2, 0x4D]) + bytes(60))
+    assert lone.close().best is None
+
+
 def test_payloads_both_ways_are_a_guess_and_likely_when_they_go_on(reader):
     talk = _flow(reader).send(_probe(0x1611)).answer(_probe(0x08DA, 30))
     assert talk.best == ("skype", "guess")

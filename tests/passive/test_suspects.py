@@ -7,7 +7,7 @@ import random
 import pytest
 
 from flowsonar.model import Transport
-from flowsonar.passive.suspects import suspects
+from flowsonar.passive.suspects import suspects, unidentified
 
 PICK = random.Random(4)
 KEY, SHORT, LONG = PICK.randbytes(200), PICK.randbytes(34), PICK.randbytes(256)
@@ -44,3 +44,13 @@ def test_datagrams_with_the_header_of_utp() -> None:
 
 def test_on_a_system_port_a_flow_from_the_middle_is_rather_tls() -> None:
     assert suspects(Transport.TCP, (LONG, SHORT), (443, 50123), midstream=True) == ("tls", "bittorrent")
+
+
+def test_what_looks_enciphered_is_told_with_its_figures() -> None:
+    found = unidentified((LONG, SHORT), "nobody answers")
+    assert found is not None
+    assert found.service is None
+    assert found.detail.startswith("looks enciphered in both directions: printable 0.")
+    assert found.detail.endswith("; nobody answers")
+    assert unidentified((TEXT, LONG), "") is None
+    assert unidentified((b"", LONG[:20]), "") is None

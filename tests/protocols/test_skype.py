@@ -9,6 +9,29 @@ NACK = bytes.fromhex("15f2775680f57324499eb8")
 AGAIN = bytes.fromhex("15f20301") + bytes.fromhex("24499eb8") + bytes([165, 124, 253, 241]) + PROBE[7:18]
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("15f202e2b459e6644a654d81763ac9dbf536", ("identifier 15f2, function 02 (payload), noise 00, IV e2b459e6,"
+         " CRC 644a654d, 7 bytes enciphered")),
+        ("15f2775680f57324499eb8", ("identifier 15f2, function 07 (negative acknowledgement), noise 70,"
+         " the requester's address 86.128.245.115, token 24499eb8")),
+        ("a77c2582754846422d4460", ("identifier a77c, function 05 (acknowledgement), noise 20,"
+         " the requester's address 130.117.72.70, token 422d4460")),
+        ("15f2030124499eb8c0a80102644a654d81", ("identifier 15f2, function 03 (sent again), noise 00, count 1,"
+         " token 24499eb8, to 192.168.1.2, CRC 644a654d")),
+        ("99010f15f281020011223344", ("identifier 9901, function 0f (fragment), noise 00, answers identifier 15f2,"
+         " fragment 1, the last")),
+        ("99014d", "identifier 9901, function 0d (media), noise 40"),
+        ("9901", "too short for a start of message"),
+        ("990106", "identifier 9901, function 06 (not known), noise 00"),
+    ],
+)  # fmt: skip
+def test_a_start_of_message_is_told_for_people(data: str, told: str) -> None:
+    assert skype.describe(bytes.fromhex(data)) == told
+    assert all(skype.describe(bytes.fromhex(data)[:length]) for length in range(len(data) // 2))
+
+
 def test_a_probe_and_its_negative_reply():
     assert len(PROBE) == 18
     assert skype.is_payload(PROBE)

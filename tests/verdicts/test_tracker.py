@@ -199,6 +199,33 @@ def test_what_a_flow_shows_of_an_endpoint_ends_the_asking_of_it(make: Callable[.
     assert tracker.flow(1) is None
 
 
+def test_what_looks_enciphered_and_nobody_knows_is_a_class_of_its_own(make: Callable[..., Tracker]) -> None:
+    told: list[Verdict] = []
+    tracker = make(decided=lambda _number, _key, verdict: told.append(verdict))
+    tracker.feed([opened(), stands(), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.CLOSED), 3 * MS)
+    tracker.feed([closed()])
+    (record,) = flow_records(tracker)
+    assert record.verdict.encrypted
+    assert (record.verdict.service, record.verdict.confidence) == (None, Confidence.UNKNOWN)
+    assert "closed" in record.verdict.evidence[0].detail
+    assert [verdict.encrypted for verdict in told] == [True]
+    other = make()
+    other.feed([opened(), stands(), payload(b"what may this be, who knows it?")])
+    other.answer(Answer(endpoint=endpoint(), outcome=Outcome.CLOSED), 3 * MS)
+    other.feed([closed()])
+    assert not flow_records(other)[0].verdict.encrypted
+
+
+def test_nobody_who_may_be_asked_tells(make: Callable[..., Tracker]) -> None:
+    tracker = make(permits=lambda _endpoint: "out of scope")
+    tracker.feed([opened(), stands(), payload(RANDOM), payload(RANDOM[::-1], direction=1, at=2 * MS)])
+    tracker.feed([closed()])
+    (record,) = flow_records(tracker)
+    assert record.verdict.encrypted
+    assert "both directions" in record.verdict.evidence[0].detail
+
+
 def test_a_flow_that_shows_what_it_is_waits_for_no_answer(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([opened(midstream=True), stands(), payload(RANDOM)])

@@ -7,6 +7,7 @@
 | sent again | function 3, five bytes longer, same identifier and CRC, the destination's address | confirmed |
 | fragments | function 15, the request's identifier; two of them | likely; confirmed |
 | repeated | the same identifier and CRC under a new IV, all other bytes changed | likely |
+| call | three datagrams of function 13 after a payload | likely |
 | exchange | payloads both ways | guess; likely if the answer has a probe's usual length, or after two more rounds |
 | port, steps | identifiers in small steps over five or twelve flows, IVs unlike each other | likely; confirmed |
 | port | a datagram of the right shape on a port that is proven by one of the above | as the port is |
@@ -29,6 +30,8 @@ _MAX_STEP: Final = 64
 """Identifiers of one client go on by 2, by more where other flows had the ones between."""
 _PROBE_LENGTH: Final = 64
 """Probes were at most 47 bytes long in both recorded clients; later requests are longer."""
+_MEDIA_LIKELY: Final = 3
+"""Datagrams of a call after a payload: each has five bits that fit."""
 _FLOWS_LIKELY: Final = 5
 _FLOWS_CONFIRMED: Final = 12
 _GUESS, _LIKELY, _CONFIRMED = Confidence.GUESS.rank, Confidence.LIKELY.rank, Confidence.CONFIRMED.rank
@@ -168,6 +171,7 @@ class SkypeDatagrams:
         "_fragments",
         "_known",
         "_lengths",
+        "_media",
         "_opened",
         "_ports",
         "_requests",
@@ -197,6 +201,7 @@ class SkypeDatagrams:
         self._rounds = [0, 0]
         """Payloads per direction whose identifiers go on."""
         self._fragments = 0
+        self._media = 0
         self._told_seen = 0
         self._seen: list[str] = []
         """What was seen, in order, for people."""
@@ -221,6 +226,10 @@ class SkypeDatagrams:
                 self._forward(direction, data, event.wire_length)
             elif what == skype.FRAGMENT:
                 self._fragment(direction, data)
+            elif what == skype.MEDIA and any(self._started):
+                self._media += 1
+                if self._media >= _MEDIA_LIKELY:
+                    self._note(_LIKELY, "voice, video or a file (function 0d)")
         return self.conclude()
 
     def conclude(self, *, last: bool = False) -> Evidence | None:

@@ -1,4 +1,4 @@
-"""What an enciphered flow may be: whom to ask its endpoint for first. No evidence, and never a label.
+"""What an enciphered flow may be: whom to ask its endpoint for first. No evidence for a service, and never a label.
 
 BitTorrent's message stream encryption begins with a public key of 96 bytes and up to 512 of padding, in either
 direction, and TLS with a record's header: so a flow that was seen from its beginning tells which of the two it may be.
@@ -10,13 +10,14 @@ datagram with uTP's header may be BitTorrent's.
 
 from __future__ import annotations
 
+from math import log2
 from typing import Final
 
-from flowsonar.model import Transport
+from flowsonar.model import ENCRYPTED, Confidence, Evidence, EvidenceKind, Transport
 from flowsonar.protocols import utp
 from flowsonar.signatures.randomness import looks_random
 
-__all__ = ["suspects"]
+__all__ = ["suspects", "unidentified"]
 
 _KEY_BYTES: Final = 96
 _SYSTEM_PORTS: Final = 1024  # RFC 6335 section 6
@@ -36,3 +37,29 @@ def suspects(
     if not midstream:
         return ("bittorrent",) if all(len(data) >= _KEY_BYTES for data in said) else ()
     return ("bittorrent", "tls") if min(ports) >= _SYSTEM_PORTS else ("tls", "bittorrent")
+
+
+_TELLING: Final = 24
+"""Fewer random bytes are met now and then in what is not enciphered."""
+
+
+def unidentified(firsts: tuple[bytes, bytes], why: str) -> Evidence | None:
+    """Say that a flow looks enciphered, with the figures; None where it does not. `why` nobody knows what it is."""
+    said = [data for data in firsts if len(data) >= _TELLING]
+    if not said or not all(map(looks_random, said)):
+        return None
+    data = b"".join(said)
+    counts = [data.count(value) for value in set(data)]
+    entropy = -sum(count / len(data) * log2(count / len(data)) for count in counts)
+    printable = sum(32 <= byte < 127 for byte in data) / len(data)
+    ones = sum(byte.bit_count() for byte in data) / len(data)
+    ways = "both directions" if len(said) > 1 else "one direction"
+    figures = f"printable {printable:.2f}, {ones:.2f} bits set a byte, entropy {entropy:.1f} bits of {len(data)} bytes"
+    return Evidence(
+        kind=EvidenceKind.BEHAVIOUR,
+        service=None,
+        confidence=Confidence.UNKNOWN,
+        signature=ENCRYPTED,
+        detail=f"looks enciphered in {ways}: {figures}; {why}",
+        data=said[0][:64],
+    )

@@ -152,7 +152,7 @@ class Questions:
                 yield from exchange.secure(line, self._hints.server_name, ())
                 return
             seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, exchange.left_s)
-            began_s, seconds = line.now_s, steps.patience_s(step, seconds)
+            began_s, seconds = line.now_s, steps.patience_s(step, seconds, line.rtt_s)
             reply = yield from exchange.hear(line, asked, seconds)
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)

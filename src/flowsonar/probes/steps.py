@@ -12,6 +12,11 @@ from flowsonar.signatures.matcher import Reply
 __all__ = ["Steps"]
 
 
+TRIPS = 2.0
+"""Round trips in which the end of a connection has surely come where it comes at once."""
+_RTT_UNKNOWN_S = 0.05
+
+
 class Steps:
     """One probe being put. `starttls`: the signature's steps to TLS come first where the probe wants them."""
 
@@ -34,12 +39,13 @@ class Steps:
         if self._computed is not None:
             self.known.update(self._computed.values(self.previous))
 
-    def patience_s(self, step: Step, seconds: float) -> float:
-        """How long to wait for a step's reply."""
+    def patience_s(self, step: Step, seconds: float, rtt_s: float | None) -> float:
+        """How long to wait for a step's reply; `rtt_s` of the connection where it is known."""
         expect = step.expect
         if self._computed is None or expect is None or expect.closed is None:
             return seconds
-        return self._computed.patience_s(closes=expect.closed, slowest_s=self.slowest_s, seconds=seconds)
+        slowest_s = max(self.slowest_s, TRIPS * (_RTT_UNKNOWN_S if rtt_s is None else rtt_s))
+        return self._computed.patience_s(closes=expect.closed, slowest_s=slowest_s, seconds=seconds)
 
     @property
     def step(self) -> Step | None:

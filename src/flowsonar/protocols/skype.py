@@ -32,6 +32,7 @@ __all__ = [
     "answers_handshake",
     "ciphertext_differs",
     "continues_handshake",
+    "describe",
     "function",
     "http_request_kind",
     "is_fragment_of",
@@ -163,6 +164,34 @@ def continues_handshake(first: bytes, second: bytes) -> bool:
 
 def _readable(first: bytes, second: bytes) -> bytes:
     return bytes(a ^ b ^ c for a, b, c in zip(first[4:14], _HANDSHAKE_PLAIN, second[:10], strict=False))
+
+
+def describe(data: bytes) -> str:
+    """Tell a datagram's start of message for people: identifier, function and what stands in clear after it."""
+    if len(data) < 3:
+        return "too short for a start of message"
+    what = function(data)
+    name = FUNCTIONS.get(what, "not known")
+    told = [f"identifier {data[:2].hex()}", f"function {what:02x} ({name}), noise {data[2] & 0x70:02x}"]
+    if what == PAYLOAD and len(data) >= 11:
+        told += [f"IV {data[3:7].hex()}", f"CRC {data[7:11].hex()}", f"{len(data) - 11} bytes enciphered"]
+    elif what in {ACKNOWLEDGE, NACK} and len(data) >= REPLY_LENGTH:
+        told += [f"the requester's address {_dotted(data[3:7])}", f"token {data[7:11].hex()}"]
+    elif what == FORWARD and len(data) >= 16:
+        told += [
+            f"count {data[3]}",
+            f"token {data[4:8].hex()}",
+            f"to {_dotted(data[8:12])}",
+            f"CRC {data[12:16].hex()}",
+        ]
+    elif what == FRAGMENT and len(data) >= 6:
+        last = ", the last" if data[5] & 0x80 else ""
+        told += [f"answers identifier {data[3:5].hex()}", f"fragment {data[5] & 0x0F}{last}"]
+    return ", ".join(told)
+
+
+def _dotted(address: bytes) -> str:
+    return ".".join(map(str, address))
 
 
 def http_request_kind(target: str, host: str | None, user_agent: str | None) -> str | None:

@@ -12,6 +12,7 @@ from typing import Final
 from rich.text import Text
 
 from flowsonar.model import Confidence, Endpoint, Evidence, Verdict
+from flowsonar.protocols import skype
 from flowsonar.verdicts.stored import Asked, Change, Stored
 from flowsonar.verdicts.visible import hexdump, visible
 
@@ -94,7 +95,8 @@ def _evidence(text: Text, verdict: Verdict) -> None:
         text.append(f"  evidence {number:<6} ", style="dim")
         text.append(_piece(piece))
         text.append("\n")
-        for name, value in (("probe", piece.probe), ("signature", piece.signature), ("seen", piece.detail)):
+        shown = (("probe", piece.probe), ("signature", piece.signature), ("seen", piece.detail), ("says", _says(piece)))
+        for name, value in shown:
             if value:
                 text.append(f"    {name:<13} ", style="dim")
                 text.append(visible(value))
@@ -111,6 +113,12 @@ def _piece(piece: Evidence) -> str:
     said = f" ({product})" if product else ""
     sentence = _KIND_SENTENCES.get(piece.kind, "")
     return f"{piece.kind}{side}: {sentence}: {service}{over}{said}, {piece.confidence}"
+
+
+def _says(piece: Evidence) -> str:
+    """What of the bytes stands in clear, where they need a decoder."""
+    datagram = piece.probe == "skype/undecipherable-message" or (piece.signature or "").startswith("skype/udp")
+    return skype.describe(piece.data) if datagram and piece.data else ""
 
 
 def _history(text: Text, history: tuple[Change, ...]) -> None:

@@ -31,6 +31,7 @@ from flowsonar.model import (
 )
 from flowsonar.passive import NOTHING, PassiveReader
 from flowsonar.passive.addresses import address_text
+from flowsonar.passive.suspects import unidentified
 from flowsonar.signatures import SignatureSet
 from flowsonar.verdicts.announced import Announced
 from flowsonar.verdicts.cache import Cache
@@ -172,8 +173,20 @@ class Tracker:
                 self._add(flow, (TAKEN,), now_ns)
             if answer.outcome is not Outcome.CANCELLED:
                 self._inquiry.consider(flow, now_ns)
+            if flow.waiting is None:
+                self._weigh_unknown(flow, f"its endpoint's answer: {answer.outcome}", now_ns)
             if flow.closed is not None and flow.waiting is None and not flow.postponed:
                 self._finish(flow, flow.closed)
+
+    def _weigh_unknown(self, flow: Followed, why: str, now_ns: int) -> None:
+        """What nobody could identify may look enciphered: no label, but something to group and shape it by."""
+        if flow.verdict.service is not None or flow.verdict.encrypted:
+            return
+        piece = unidentified(flow.passive.firsts, why)
+        if piece is not None:
+            self._add(flow, (piece,), now_ns)
+            if self._decided is not None:
+                self._decided(flow.flow, flow.key, flow.verdict)
 
     def _heard_early(self, answer: Answer, now_ns: int) -> None:
         """Label what waits for an endpoint by what is proven of it already; its answer replaces that."""
@@ -277,13 +290,20 @@ class Tracker:
                     self.releases.append(flow.flow)
         elif flow.beside:
             self._add(flow, (), now_ns)
+        if self._ask:
+            self._inquire(flow, now_ns)
+
+    def _inquire(self, flow: Followed, now_ns: int) -> None:
+        """Ask somebody after a payload, or do without an answer that is under way."""
         if flow.waiting is not None:
             if flow.verdict.confidence is _CONFIRMED and not is_opaque(flow.verdict):
                 self._needs_no_answer(flow)
             else:
                 self._inquiry.tells(flow)
-        elif self._ask and flow.established:
+        elif flow.established:
             self._inquiry.heard(flow, now_ns)
+            if flow.asked and flow.waiting is None and not flow.quiet:
+                self._weigh_unknown(flow, "no endpoint that may be asked tells", now_ns)
 
     def _closed(self, event: Closed) -> None:
         flow = self._flows.get(event.flow)

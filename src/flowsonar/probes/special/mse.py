@@ -26,7 +26,7 @@ _PRIME: Final = int(
 )
 _GENERATOR: Final = 2
 _SECRET_BITS: Final = 160
-_PATIENCE_S: Final = 0.15
+_PATIENCE_S: Final = 0.05
 """A peer that closes at what it does not like does so at once; one that waits for more is still there after this."""
 
 
@@ -55,6 +55,7 @@ class Mse:
     def patience_s(*, closes: bool, slowest_s: float, seconds: float) -> float:
         """How long to wait for the end of the connection, `closes`, or to see that it does not come.
 
-        A peer that took `slowest_s` to close elsewhere gets longer than that to prove that it does not.
+        A peer that took `slowest_s` to close elsewhere, or could not be heard sooner, gets longer than that to prove
+        that it does not.
         """
         return seconds if closes else min(seconds, max(_PATIENCE_S, 1.5 * slowest_s))
