@@ -18,6 +18,8 @@ _PATTERNS = (
     ("ftp", Side.RESPONDER, Transport.TCP, rb"^220[ -].*FTP", _LIKELY),
     ("smtp", Side.RESPONDER, Transport.TCP, rb"^220[ -].*SMTP", _LIKELY),
     ("smtp", Side.INITIATOR, Transport.TCP, rb"^EHLO ", _LIKELY),
+    ("greets", None, Transport.TCP, rb"^GREETS ", _LIKELY),
+    ("proof", Side.RESPONDER, Transport.TCP, rb"^(?:GREETS [^\n]*\n)?PROOF", _CONFIRMED),
     ("weak", None, Transport.TCP, rb"^weak ", _LIKELY),
     ("sip", None, Transport.UDP, rb"^(?:OPTIONS sip:[^\r\n]*|)SIP/2\.0", _CONFIRMED),
 )
@@ -39,18 +41,19 @@ class FakeMatcher:
                 product = match.groupdict().get("product")
                 found.append(
                     Match(
-                        service=service,
+                        service="greets" if service == "proof" else service,
                         pattern=f"{service}/fake",
                         confidence=confidence,
                         product=product.decode() if product else None,
-                        specificity=10,
+                        specificity=35 if service == "proof" else 10,
                     )
                 )
-        return found
+        return sorted(found, key=lambda match: -match.specificity)
 
 
 class FakeSignatures:
     on_port = frozenset({"weak/fake"})
+    greetings = frozenset({"greets/fake"})
 
     def by_alpn(self, name):
         return ("http",) if name in {"h2", "http/1.1"} else ()

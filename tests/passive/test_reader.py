@@ -66,11 +66,42 @@ def test_a_node_of_skype_answers_a_get_but_is_no_web_server(reader):
     assert talk.best == ("http", "likely")
 
 
-def test_a_server_that_speaks_first_is_believed(reader):
+def test_a_server_that_speaks_first_is_believed_when_the_client_goes_along(reader):
     talk = Conversation(reader).answer(SSH)
-    assert talk.best == ("ssh", "confirmed")
+    assert talk.best == ("ssh", "likely")
     assert talk.evidence[0].product == "OpenSSH_9.2p1"
     assert talk.flow.hints().first_speaker is Side.RESPONDER
+    talk.send(b"\x01\x02\x03\x04 words that nobody knows")
+    assert talk.best == ("ssh", "confirmed")
+    assert talk.done
+
+
+def test_a_server_that_speaks_first_is_not_believed_when_the_client_speaks_another_language(reader):
+    talk = Conversation(reader).answer(SSH).send(GET).close()
+    assert {one.confidence.value for one in talk.evidence} == {"likely"}
+
+
+@pytest.mark.parametrize("client", [b"", b"GREETS you too\n", b"\x01\x02 something else"])
+def test_a_greeting_proves_nothing_whatever_the_client_says(reader, client):
+    talk = Conversation(reader).answer(b"GREETS you\n").send(client).answer(b"rubbish").close()
+    assert talk.best == ("greets", "likely")
+
+
+@pytest.mark.parametrize("client", [b"", b"GREETS you too\n", b"GREETS you\n"])
+def test_what_comes_after_a_greeting_proves_it(reader, client):
+    talk = Conversation(reader).answer(b"GREETS you\n").send(client).send(b"PROVE IT").answer(b"PROOF")
+    assert talk.best == ("greets", "confirmed")
+    assert talk.done
+    for word in (b"yes", b"GREETS you too\n"):
+        assert Conversation(reader).answer(b"GREETS you\nPROOF").send(word).best == ("greets", "confirmed")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_equal_greetings_with_a_proof_after_them(reader, order):
+    talk = Conversation(reader).answer(b"GREETS you\n").send(b"GREETS you\n")
+    for direction in order:
+        talk.send((b"PROVE IT", b"PROOF")[direction], direction)
+    assert talk.best == ("greets", "confirmed")
 
 
 def test_an_echo_server_is_never_what_the_client_speaks(reader):

@@ -139,7 +139,7 @@ def test_text_to_the_port_of_a_node_is_not_skype(proven):
 
 def test_a_known_service_stays_what_it_is(proven):
     talk = Conversation(proven, server=bytes([203, 0, 113, 1]), server_port=20001)
-    assert talk.answer(b"SSH-2.0-OpenSSH_9\r\n").close().best == ("ssh", "confirmed")
+    assert talk.answer(b"SSH-2.0-OpenSSH_9\r\n").close().best == ("ssh", "likely")
 
 
 def test_a_flow_without_payload_stays_unknown(proven):

@@ -89,7 +89,7 @@ class PassiveFlow:
         self.firsts = _NO_BYTES
         """First payload bytes per direction, at most `limits.EVIDENCE_BYTES`."""
         self.seconds = _NO_BYTES
-        """Second payload per direction of a TCP flow that nobody knows yet, at most 32 bytes."""
+        """Second payload per direction of a TCP flow that nobody knows yet, at most 64 bytes."""
         self.counts = _NO_COUNTS
         """Payloads read per direction."""
         self.services = _NO_SERVICES
@@ -162,7 +162,7 @@ class PassiveFlow:
     def second(self, direction: int, data: bytes) -> None:
         """Keep the beginning of a direction's second payload."""
         before = self.seconds
-        self.seconds = (data[:32], before[1]) if direction == 0 else (before[0], data[:32])
+        self.seconds = (data[:64], before[1]) if direction == 0 else (before[0], data[:64])
 
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""

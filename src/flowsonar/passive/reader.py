@@ -16,8 +16,8 @@ from flowsonar.passive import dtls, evidence
 from flowsonar.passive.counted import CountedFlow, counts
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
+from flowsonar.passive.judge import Judge
 from flowsonar.passive.late import Late
-from flowsonar.passive.names import skype_request
 from flowsonar.passive.quic import QuicFlow, starts_like_quic
 from flowsonar.passive.rtp import RtpFlow
 from flowsonar.passive.sip import announced, could_announce
@@ -25,10 +25,10 @@ from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoin
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
 from flowsonar.passive.utp import UtpFlow
-from flowsonar.protocols import dns, http, http2, rtp, skype, utp
+from flowsonar.protocols import dns, http2, rtp, skype, utp
 from flowsonar.protocols.tls import is_sslv2_hello
 from flowsonar.signatures.catalogue import SignatureSet
-from flowsonar.signatures.matcher import Match, Matcher
+from flowsonar.signatures.matcher import Matcher
 
 __all__ = ["PassiveReader"]
 
@@ -48,8 +48,6 @@ _LONG_ECHO: Final = 64
 _MULTICAST_NAMES: Final = frozenset({5353, 5355, 137})
 """mDNS, LLMNR and NetBIOS names: DNS's format, other services."""
 _LIKELY: Final = Confidence.LIKELY.rank
-_PLAIN_ANSWERS: Final = frozenset({"redis/value"})
-"""Answers that say little alone (`+OK`, `:1`), and all after a question in the same framing."""
 _PRELUDES: Final = frozenset({"stun", "turn"})
 """What calls begin with, before media comes in the same flow."""
 _CALLS: Final = frozenset({"dtls", *_PRELUDES})
@@ -69,7 +67,7 @@ class PassiveReader:
         self._signatures = signatures
         self._skype = SkypePorts()
         self._servers = SkypeServers()
-        self._on_port = signatures.on_port
+        self._judge = Judge(signatures)
         self._guess = _guesser(signatures)
 
     def open(self, opened: Opened) -> PassiveFlow:
@@ -171,7 +169,7 @@ class PassiveReader:
             return count >= _TRIES or (flow.likely and count > 0)
         if not count or (count == 1 and not flow.services) or flow.mirrored:
             return False
-        return count >= _TRIES or flow.confirmed or (flow.likely and _has_told(flow, direction))
+        return count >= _TRIES or flow.confirmed or (flow.likely and self._judge.has_told(flow, direction))
 
     @property
     def doubts(self) -> bool:
@@ -196,7 +194,7 @@ class PassiveReader:
             flow.second(direction, data)
             if flow.services:
                 return self._known(flow)
-        if count and (count >= _TRIES or flow.confirmed or (flow.likely and _has_told(flow, direction))):
+        if count and (count >= _TRIES or flow.confirmed or (flow.likely and self._judge.has_told(flow, direction))):
             return self._end_of_segments(flow)
         if count and not flow.opened.midstream:
             data = flow.firsts[direction] + data  # a message in pieces; what is inside another protocol is not meant
@@ -207,7 +205,7 @@ class PassiveReader:
             flow.ftp = FtpControl(flow.opened)
             dialogue = self._control(flow, event)
             return Findings(found + dialogue.evidence, dialogue.announcements, follow=True)
-        done = self._both_spoke(flow) and flow.likely and not flow.mirrored
+        done = self._both_spoke(flow) and flow.likely and not flow.mirrored and not self._judge.waits(flow)
         if done:
             flow.finish()
         return Findings(found, done=done)
@@ -258,33 +256,6 @@ class PassiveReader:
             return None
         return self._judge(flow, side, data, matches, asks=asks)
 
-    def _judge(
-        self, flow: PassiveFlow, side: Side, data: bytes, matches: list[Match], *, asks: bool
-    ) -> tuple[Evidence, ...]:
-        if http.is_request(data):
-            ours = skype_request(flow, data, side)
-            if ours is not None:
-                flow.note(ours)
-                flow.finish()  # whatever the server answers, it is Skype's own request
-                return (ours,)
-        found = [evidence.from_match(match, side, data) for match in evidence.winners(matches)]
-        best = found[0]
-        direction = 0 if side is _INITIATOR else 1
-        other = flow.said[1 - direction]
-        if flow.said[direction] is None:
-            flow.say(direction, best)
-        fits = other is not None and other.service == best.service and _fit(best, other)
-        if fits and other is not None and {best.signature, other.signature} <= self._on_port:
-            fits = False  # bytes that mean something only on that port: twice likely is still likely
-        if flow.mirrored or (asks and not fits):
-            found = [evidence.at_most_likely(one) for one in found]
-        elif fits and best.confidence is not _CONFIRMED and data != skype.BARE_404:
-            detail = evidence.joined(best.detail, "both sides fit")
-            found[0] = best._replace(confidence=_CONFIRMED, detail=detail)
-        for one in found:
-            flow.note(one)
-        return tuple(found)
-
     def _unmatched(self, flow: PassiveFlow, direction: int, data: bytes, count: int) -> Findings:
         if not count and http2.is_preface(flow.firsts[1 - direction]) and http2.is_settings(data):
             found = evidence.http2_settings(_SIDES[direction], data)
@@ -300,6 +271,11 @@ class PassiveReader:
             return Findings((found,))
         if not flow.services and count:
             return self._known(flow)
+        granted = None if direction or count else self._judge.granted(flow)
+        if granted is not None:
+            flow.note(granted)
+            flow.finish()
+            return Findings((granted,), done=True)
         return self._end_of_segments(flow)
 
     def _known(self, flow: PassiveFlow) -> Findings:
@@ -323,7 +299,7 @@ class PassiveReader:
     def _end_of_segments(self, flow: PassiveFlow) -> Findings:
         if flow.counts[0] >= _TRIES and flow.counts[1] >= _TRIES:
             return _DONE  # told, but not finished: the end may still tell something
-        if flow.likely and self._answered(flow) and "skype" not in flow.services:
+        if flow.likely and self._answered(flow) and "skype" not in flow.services and not self._judge.waits(flow):
             flow.finish()
             return _DONE
         return NOTHING
@@ -519,12 +495,19 @@ class PassiveReader:
             return NOTHING
         if flow.seconds[direction] == other:
             return self._echo(flow, direction, data)
-        both, flow.mirrored = flow.said[1] or flow.said[0], False
-        if both is None or both.confidence is not _CONFIRMED:
+        flow.mirrored = False
+        both = flow.said[1] or flow.said[0]
+        if both is not None and both.confidence is _CONFIRMED:
+            flow.note(both)
+            flow.finish()
+            return Findings((both,), done=True)
+        answer = flow.firsts[1] + (data if direction else flow.seconds[1])
+        found = self._match(flow, 1, answer) if self._judge.waits(flow) else None
+        if found is None:
             return self._end_of_segments(flow)
-        flow.note(both)
-        flow.finish()
-        return Findings((both,), done=True)
+        if flow.confirmed:
+            flow.finish()
+        return Findings(found, done=flow.confirmed)
 
     # -- both ---------------------------------------------------------------------------------------------------
 
@@ -547,17 +530,6 @@ def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | 
         return evidence.from_port(services[0], side, port) if services else None
 
     return guess
-
-
-def _fit(one: Evidence, other: Evidence) -> bool:
-    """Whether a question and an answer of one service, each at least likely, prove it together."""
-    return (one.confidence.rank >= _LIKELY or one.signature in _PLAIN_ANSWERS) and other.confidence.rank >= _LIKELY
-
-
-def _has_told(flow: PassiveFlow, direction: int) -> bool:
-    """Whether a direction's own words named a service; a greeting that tells nothing did not."""
-    said = flow.said[direction]
-    return said is not None and said.confidence.rank >= _LIKELY
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:

@@ -35,6 +35,11 @@ class SignatureSet:
         """Ids of the payload patterns that mean something only on their service's port."""
         return frozenset(one.id for held in self.services.values() for one in held.payloads if one.on_port)
 
+    @cached_property
+    def greetings(self) -> frozenset[str]:
+        """Ids of the payload patterns that prove nothing, whatever the other side says."""
+        return frozenset(one.id for held in self.services.values() for one in held.payloads if one.greeting)
+
     def ancestors(self, service: str) -> tuple[str, ...]:
         """In whose format it is spoken, the nearest first; nothing for a service with a format of its own."""
         found: list[str] = []

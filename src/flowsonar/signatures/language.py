@@ -299,6 +299,8 @@ class PayloadPattern:
     """Who sends it; None: either."""
     on_port: bool = False
     """Holds only where one of the flow's ports is a default port of the service."""
+    greeting: bool = False
+    """What anybody can say before anything was agreed: likely, beside the other side's words too."""
     soft: bool = False
     specificity: int = 0
     detail: str = ""

@@ -358,6 +358,7 @@ def _payload(reader: _Reader, table: Table, ports: tuple[tuple[Transport, tuple[
         transport=table.choice("transport", Transport, Transport.TCP) or Transport.TCP,
         side=table.choice("side", Side),
         on_port=table.flag("on-port") or False,
+        greeting=table.flag("greeting") or False,
         soft=table.flag("soft") or False,
         specificity=table.number("specificity", 0, 1000) or 0,
         detail=table.text("detail"),
@@ -367,6 +368,8 @@ def _payload(reader: _Reader, table: Table, ports: tuple[tuple[Transport, tuple[
         table.fail(f"on-port = true: the service has no port over {payload.transport}; add ports", "on-port")
     if payload.on_port and payload.confidence is Confidence.CONFIRMED:
         table.fail("confidence = 'confirmed' with on-port: bytes that need the port are likely at most", "on-port")
+    if payload.greeting and payload.confidence is Confidence.CONFIRMED:
+        table.fail("confidence = 'confirmed' with greeting: what anybody can say is likely at most", "greeting")
     table.done()
     return payload
 

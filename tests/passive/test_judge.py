@@ -1,0 +1,40 @@
+from flowsonar.model import Confidence, Side
+from flowsonar.passive.flow import PassiveFlow
+from flowsonar.passive.judge import Judge
+from flowsonar.signatures.rules import Match
+
+from .fakes import FakeSignatures, opened
+
+CONFIRMED, LIKELY = Confidence.CONFIRMED, Confidence.LIKELY
+
+
+def _judged(flow, side, service, confidence, *, asks=False, pattern="fake"):
+    flow.count(0 if side is Side.INITIATOR else 1, b"x")
+    judge = Judge(FakeSignatures())
+    (found, *_) = judge(flow, side, b"x", [Match(service, f"{pattern}/fake", confidence)], asks=asks)
+    return found.confidence
+
+
+def test_a_client_alone_is_likely_and_confirmed_by_its_server():
+    flow = PassiveFlow(opened())
+    assert _judged(flow, Side.INITIATOR, "http", CONFIRMED, asks=True) is LIKELY
+    assert _judged(flow, Side.RESPONDER, "http", LIKELY) is CONFIRMED
+
+
+def test_a_server_that_nobody_asked_is_likely():
+    flow = PassiveFlow(opened())
+    assert _judged(flow, Side.RESPONDER, "ssh", CONFIRMED) is LIKELY
+    assert Judge(FakeSignatures()).granted(flow).confidence is CONFIRMED
+
+
+def test_over_udp_and_in_the_middle_a_server_may_begin():
+    for start in (opened(protocol=17), opened(midstream=True)):
+        assert _judged(PassiveFlow(start), Side.RESPONDER, "sip", CONFIRMED) is CONFIRMED
+
+
+def test_two_greetings_are_likely():
+    flow = PassiveFlow(opened())
+    assert _judged(flow, Side.INITIATOR, "greets", LIKELY, asks=True, pattern="greets") is LIKELY
+    assert _judged(flow, Side.RESPONDER, "greets", LIKELY, pattern="greets") is LIKELY
+    assert Judge(FakeSignatures()).waits(flow)
+    assert not Judge(FakeSignatures()).has_told(flow, 1)
