@@ -46,7 +46,7 @@ def test_both_engines_say_the_same(tmp_path: Path) -> None:
     [
         (Side.INITIATOR, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "http/request", Confidence.LIKELY),
         (Side.RESPONDER, b"HTTP/1.1 200 OK\r\nServer: a\r\n\r\n", "http/answer", Confidence.CONFIRMED),
-        (None, b"SSH-2.0-OpenSSH_9\r\n", "ssh/banner", Confidence.CONFIRMED),
+        (None, b"SSH-2.0-OpenSSH_9\r\n", "ssh/banner", Confidence.LIKELY),
         (Side.INITIATOR, b"\x17\x03\x03\x00\x45" + b"x" * 20, "tls/application-data", Confidence.LIKELY),
         (Side.INITIATOR, b"RETR a.txt\r\n", "ftp/command", Confidence.LIKELY),
     ],

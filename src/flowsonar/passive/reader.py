@@ -28,7 +28,7 @@ from flowsonar.passive.utp import UtpFlow
 from flowsonar.protocols import dns, http2, rtp, skype, utp
 from flowsonar.protocols.tls import is_sslv2_hello
 from flowsonar.signatures.catalogue import SignatureSet
-from flowsonar.signatures.matcher import Matcher
+from flowsonar.signatures.matcher import Match, Matcher
 
 __all__ = ["PassiveReader"]
 
@@ -243,10 +243,10 @@ class PassiveReader:
         """Match first bytes; None where no signature knows them."""
         side, ports = _SIDES[direction], _ports(flow.opened)
         if flow.opened.midstream:
-            # Who sent the first packet seen says nothing: try what servers say, then what clients say.
+            # Who sent the first packet seen says nothing: what servers say counts, or clients where that is more.
             either = self._matcher.payload(_OVER_TCP, None, data, ports)
             matches = either and self._matcher.payload(_OVER_TCP, _RESPONDER, data, ports)
-            asks = not matches
+            asks = not matches or either[0].specificity > matches[0].specificity
             if asks:
                 matches = either
         else:
