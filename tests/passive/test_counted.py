@@ -59,3 +59,38 @@ def test_random_bytes_never_come_that_far() -> None:
     for _ in range(500):
         assert fed([(n % 2, b"\x04\0\0\0" + pick.randbytes(40)) for n in range(10)]) is Confidence.UNKNOWN
         assert fed([(n % 2, pick.randbytes(40)) for n in range(10)]) is Confidence.UNKNOWN
+
+
+def openvpn(number: int, head: bytes = b"\x48\0\0\x01", *, rest: bytes | None = None) -> bytes:
+    body = random.Random(number).randbytes(80) if rest is None else rest
+    return head + number.to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "expected"),
+    [
+        ([(0, openvpn(n)) for n in (7, 8)], Confidence.UNKNOWN),
+        ([(0, openvpn(n)) for n in (7, 8, 9)], Confidence.LIKELY),
+        ([(n % 2, openvpn(n, b"\x49vpn")) for n in range(9)], Confidence.LIKELY),
+        ([(0, openvpn(n * 100)) for n in range(6)], Confidence.UNKNOWN),
+        ([(0, openvpn(n, bytes([0x48, 0, 0, n]))) for n in range(6)], Confidence.UNKNOWN),
+    ],
+)
+def test_data_of_openvpn(datagrams: list[tuple[int, bytes]], expected: Confidence) -> None:
+    assert counts(opened(1194), datagrams[0][1])
+    assert fed(datagrams) is expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        openvpn(1, b"HTTP"),
+        openvpn(1, b"MOVE"),
+        openvpn(1, rest=bytes(80)),  # nothing of it is enciphered
+        openvpn(1, rest=b"a game's words, which people can read, and more of them"),
+        openvpn(1, b"\x38\0\0\0"),
+        openvpn(1)[:24],
+    ],
+)
+def test_what_is_no_data_of_openvpn(data: bytes) -> None:
+    assert not counts(opened(1194), data)

@@ -202,6 +202,13 @@ static bool like_stun(const struct seen *seen) {
     return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
 }
 
+/* Whether it may be OpenVPN's data, which passive/counted.py judges over several datagrams. */
+static bool like_openvpn(const struct seen *seen) {
+    const uint8_t *data = seen->data;
+    if (seen->size < 25 || (data[0] & 0xf8) != 0x48 || data[4]) return false;
+    return !(data[1] | data[2]) || memcmp(data + 1, "vpn", 3) == 0;
+}
+
 /* Whether it may be uTP, by its head and the chain of its extensions: passive/utp.py reads it. */
 static bool like_utp(const struct seen *seen) {
     enum { VERSION = 1, DATA = 0, SYN = 4, EXTENSIONS = 3, EXTENSION_MAX = 3 };
@@ -228,7 +235,8 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
-    if (like_dtls(seen->data, seen->size) || like_stun(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if (like_dtls(seen->data, seen->size) || like_stun(seen) || like_openvpn(seen) || like_utp(seen))
+        return CLASSIFY_PYTHON;
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
     if (result != CLASSIFIED || is_quic) return result;
