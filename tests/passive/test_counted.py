@@ -6,7 +6,7 @@ import pytest
 
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence
-from flowsonar.passive.counted import CountedFlow, counts
+from flowsonar.passive.counted import CountedFlow, counts, openvpn_streams
 
 
 def opened(port: int = 51820) -> Opened:
@@ -71,7 +71,9 @@ def openvpn(number: int, head: bytes = b"\x48\0\0\x01", *, rest: bytes | None = 
     [
         ([(0, openvpn(n)) for n in (7, 8)], Confidence.UNKNOWN),
         ([(0, openvpn(n)) for n in (7, 8, 9)], Confidence.LIKELY),
-        ([(n % 2, openvpn(n, b"\x49vpn")) for n in range(9)], Confidence.LIKELY),
+        ([(n % 2, openvpn(n, b"\x49\x79\x7f\x9c")) for n in range(9)], Confidence.LIKELY),
+        ([(0, openvpn(n, b"\x49\x79\x7f\x9c")) for n in range(9)], Confidence.UNKNOWN),  # any number, one direction
+        ([(n % 2, openvpn(n, bytes([0x48, 0x79, 0x7F, n % 2]))) for n in range(9)], Confidence.UNKNOWN),
         ([(0, openvpn(n * 100)) for n in range(6)], Confidence.UNKNOWN),
         ([(0, openvpn(n, bytes([0x48, 0, 0, n]))) for n in range(6)], Confidence.UNKNOWN),
     ],
@@ -94,3 +96,17 @@ def test_data_of_openvpn(datagrams: list[tuple[int, bytes]], expected: Confidenc
 )
 def test_what_is_no_data_of_openvpn(data: bytes) -> None:
     assert not counts(opened(1194), data)
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
+
+
+def test_streams_of_openvpn_name_one_peer() -> None:
+    one, other = framed(openvpn(5, b"\x48\x9e\xbb\xd9")), framed(openvpn(9, b"\x48\x9e\xbb\xd9"))
+    found = openvpn_streams(one, other)
+    assert found is not None
+    assert (found.service, found.confidence) == ("openvpn", Confidence.LIKELY)
+    for strange in (b"", framed(openvpn(9, b"\x48\x9e\xbb\xda")), b"\xff" + other[1:], framed(openvpn(9, b"HERO"))):
+        assert openvpn_streams(one, strange) is None
+        assert openvpn_streams(strange, one) is None

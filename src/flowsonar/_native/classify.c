@@ -118,6 +118,11 @@ static bool take_host(const uint8_t *data, size_t size, struct classified *what)
     return true;
 }
 
+/* Whether it may be OpenVPN's data in its framing, which passive/counted.py judges. */
+static bool like_openvpn_stream(const uint8_t *data, size_t size) {
+    return size >= 27 && data[0] <= 16 && (data[2] & 0xf8) == 0x48 && !data[6];
+}
+
 static enum classify_result classify_segment(struct table *t, uint32_t slot, const struct seen *seen,
                                              struct classified *what) {
     static const char bare_404[] = "HTTP/1.0 404 Not Found\r\n\r\n";
@@ -127,6 +132,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     const uint8_t *data = seen->data;
     size_t size = seen->size;
     if (seen->offset && !seen->index) return CLASSIFY_PYTHON; /* the beginning is missing: it may come late */
+    if (midstream && like_openvpn_stream(data, size)) return CLASSIFY_PYTHON;
     uint16_t flags = shapes_at(l->shapes, lane->node)->flags;
     bool first = !lane->counts[seen->direction], alone = first && !lane->counts[1 - seen->direction];
     if (flags & SHAPE_TLS || (first && classify_starts_tls(data, size))) {
@@ -205,8 +211,7 @@ static bool like_stun(const struct seen *seen) {
 /* Whether it may be OpenVPN's data, which passive/counted.py judges over several datagrams. */
 static bool like_openvpn(const struct seen *seen) {
     const uint8_t *data = seen->data;
-    if (seen->size < 25 || (data[0] & 0xf8) != 0x48 || data[4]) return false;
-    return !(data[1] | data[2]) || memcmp(data + 1, "vpn", 3) == 0;
+    return seen->size >= 25 && (data[0] & 0xf8) == 0x48 && !data[4];
 }
 
 /* Whether it may be uTP, by its head and the chain of its extensions: passive/utp.py reads it. */

@@ -15,7 +15,7 @@ from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Side
 from flowsonar.signatures.randomness import looks_random
 
-__all__ = ["CountedFlow", "counts"]
+__all__ = ["CountedFlow", "counts", "openvpn_streams"]
 
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _DATA: Final = b"\x04\x00\x00\x00"
@@ -25,8 +25,7 @@ _NAT_TRAVERSAL: Final = 4500  # RFC 3948 section 2
 _ESP_LEAST: Final = 256  # RFC 4303 section 2.1: smaller indexes are reserved
 _DATA_V2: Final = 9 << 3
 _OPENVPN_LEAST: Final = 25  # opcode and peer, counter, tag of 16, and at least one byte
-_POINT_TO_POINT: Final = b"vpn"
-"""The peer's identifier where no server gives one out (OpenVPN 2.6, ssl_ncp.c)."""
+_FRAME_MOST: Final = 4096  # of OpenVPN over TCP; tunnels carry packets
 
 _DETAILS: Final = {
     "wireguard": "one index, numbers that go up",
@@ -47,13 +46,31 @@ def counts(opened: Opened, data: bytes) -> bool:
 
 
 def _is_openvpn(data: bytes) -> bool:
-    """Whether it has the head of OpenVPN's data: small identifiers and counters, for most bytes there are zero."""
+    """Whether it has the head of OpenVPN's data: a small number after a peer that is no word, and then random bytes."""
     return (
         len(data) >= _OPENVPN_LEAST
         and data[0] & 0xF8 == _DATA_V2
         and not data[4]
-        and (data[1:3] == b"\0\0" or data[1:4] == _POINT_TO_POINT)
+        and not data[1:4].isalnum()
         and looks_random(data[8:])
+    )
+
+
+def openvpn_streams(one: bytes, other: bytes) -> Evidence | None:
+    """What two directions' segments say together that begin with OpenVPN's data in its framing: both name one peer."""
+    for data in (one, other):
+        if not 0 < int.from_bytes(data[:2], "big") <= _FRAME_MOST or not _is_openvpn(data[2:]):
+            return None
+    if one[2:6] != other[2:6]:
+        return None
+    return Evidence(
+        kind=EvidenceKind.PAYLOAD,
+        service="openvpn",
+        confidence=Confidence.LIKELY,
+        signature="openvpn/peer",
+        detail="data packets of one peer in both directions",
+        data=one[:32],
+        specificity=50,
     )
 
 
@@ -87,8 +104,13 @@ class CountedFlow:
             self._steps[direction] = 0
         return self._evidence(event)
 
+    def _is_one_peer(self) -> bool:
+        """Whether OpenVPN's peer is one of a server's small numbers, or both directions name the same."""
+        one, other = (index for index, _ in self._last)
+        return (one or other)[1:3] == b"\0\0" or one == other
+
     def _evidence(self, event: Payload) -> Evidence | None:
-        if max(self._steps) < _STEPS:
+        if max(self._steps) < _STEPS or (self._service == "openvpn" and not self._is_one_peer()):
             return None
         sure = self._service == "wireguard" and min(self._steps) >= 1
         confidence = Confidence.CONFIRMED if sure else Confidence.LIKELY

@@ -13,7 +13,7 @@ from typing import Final
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Announcement, Confidence, Evidence, Side, Transport
 from flowsonar.passive import dtls, evidence
-from flowsonar.passive.counted import CountedFlow, counts
+from flowsonar.passive.counted import CountedFlow, counts, openvpn_streams
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.judge import Judge
@@ -269,6 +269,11 @@ class PassiveReader:
             found = evidence.SSLV2
             flow.note(found)
             return Findings((found,))
+        if flow.opened.midstream and not flow.services and not count:
+            tunnel = openvpn_streams(*flow.firsts)
+            if tunnel is not None:
+                flow.note(tunnel)
+                return Findings((tunnel,))
         if not flow.services and count:
             return self._known(flow)
         granted = None if direction or count else self._judge.granted(flow)
