@@ -166,6 +166,8 @@ class Mode:
     """Which side is no real program, and why."""
     quick: bool = False
     """Part of `--quick`."""
+    alone: str = ""
+    """Modes with the same word here take the same ports of all addresses, and so their turns."""
 
     @property
     def name(self) -> str:

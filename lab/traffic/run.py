@@ -106,10 +106,8 @@ class Run:
 
     def play(self, plan: Pass, modes: Sequence[Mode], batch: int) -> list[Seen]:
         """All modes of a pass."""
-        chosen = [mode for mode in modes if plan.takes(mode)]
         found = []
-        for start in range(0, len(chosen), batch):
-            part = chosen[start : start + batch]
+        for part in _batches([mode for mode in modes if plan.takes(mode)], batch):
             self.say(f"{plan.name}: {', '.join(mode.name for mode in part)}")
             found += self._batch(plan, part)
         return found
@@ -305,6 +303,19 @@ class Run:
                 self.say(f"  no flow of {mode.name}: {what}")
                 if not there - {-1}:
                     self.failed[mode.name] = f"no flow was seen: {what}"
+
+
+def _batches(modes: Sequence[Mode], size: int) -> list[list[Mode]]:
+    """As many modes at a time as may play together."""
+    batches: list[list[Mode]] = []
+    for mode in modes:
+        for part in batches:
+            if len(part) < size and not (mode.alone and any(one.alone == mode.alone for one in part)):
+                part.append(mode)
+                break
+        else:
+            batches.append([mode])
+    return batches
 
 
 _NARROW = 100
