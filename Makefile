@@ -65,6 +65,7 @@ lab-kernel: $(VENV)/.ready ## CAKE, ctinfo and fq_codel on Debian's own kernel i
 	$(BIN)/python -m lab.kernel
 
 lab-shaping: $(VENV)/.ready ## a call beside BitTorrent and a download on a slow line, with flowsonar and without (root; likewise)
+	$(BIN)/python -m lab.shaping.behind_nat
 	$(BIN)/python -m lab.shaping
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)

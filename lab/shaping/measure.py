@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Delays", "Kind", "Marks", "Packet", "carried", "delays", "marks", "packets", "percentile"]
+__all__ = ["Delays", "Kind", "Marks", "Packet", "carried", "delays", "marked", "marks", "packets", "percentile"]
 
 _NANO = 0xA1B23C4D
 
@@ -119,7 +119,7 @@ def _remote(
 def carried(
     outside: Path, inside: Path, truth: Mapping[tuple[str, int, str], Kind], start_ns: int, end_ns: int
 ) -> dict[str, dict[str, int]]:
-    """Bytes by direction and kind of what the gateway let through in this time."""
+    """Bytes by direction and kind in this time: what left the modem outwards, and what the gateway let in."""
     found: dict[str, dict[str, int]] = {"up": {}, "down": {}}
     for direction, file in (("up", outside), ("down", inside)):
         for packet in packets(file):
@@ -127,6 +127,19 @@ def carried(
             if remote and remote[3] is (direction == "up") and start_ns <= packet.time_ns < end_ns:
                 sums = found[direction]
                 sums[remote[0].name] = sums.get(remote[0].name, 0) + packet.octets
+    return found
+
+
+def marked(
+    outside: Path, inside: Path, truth: Mapping[tuple[str, int, str], Kind], end_ns: int
+) -> set[tuple[str, int, str]]:
+    """The server's endpoints of which a packet left with its right mark before `end_ns`."""
+    found = set()
+    for file, out in ((outside, True), (inside, False)):
+        for packet in packets(file):
+            remote = _remote(packet, truth)
+            if remote and remote[3] is out and packet.time_ns < end_ns and packet.dscp in remote[0].dscp:
+                found.add((*remote[1], packet.transport))
     return found
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "GATEWAY",
     "LOADER",
     "LOADER_ADDRESS",
+    "MODEM",
     "PEERS",
     "RTT_MS",
     "SERVER",

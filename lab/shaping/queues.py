@@ -30,6 +30,7 @@ _SHARED_MS = 100
 def rules(peers: Sequence[tuple[str, int]]) -> str:
     """The firewall's rules of somebody who knows which endpoints are which."""
     bulk, call = by_name(DEFAULT_CLASSES, TrafficClass.BULK), by_name(DEFAULT_CLASSES, TrafficClass.REALTIME)
+    plain = by_name(DEFAULT_CLASSES, TrafficClass.DEFAULT)
     elements = ", ".join(f"{address} . {port}" for address, port in peers)
     voice = f"meta l4proto udp ip {{}} {server_address(1)} meta priority set {call.classid} ip dscp set {call.dscp}"
     fetched = f"ip {{0}} . th {{1}} @peers meta priority set {bulk.classid} ip dscp set {bulk.dscp}"
@@ -40,6 +41,8 @@ def rules(peers: Sequence[tuple[str, int]]) -> str:
         *(voice.format(side) for side in ("saddr", "daddr")),
         fetched.format("saddr", "sport"),
         fetched.format("daddr", "dport"),
+        # Acknowledgements do not wait among data: the other direction would stand still.
+        f"meta priority {bulk.classid} meta l4proto tcp meta length < 100 meta priority set {plain.classid}",
         "}",
         "}",
     ]

@@ -20,14 +20,16 @@ from lab.shaping.network import (
     GATEWAY,
     LOADER,
     LOADER_ADDRESS,
+    MODEM,
     PEERS,
     RTT_MS,
     SERVER,
+    SERVER_NET,
     WIRE,
     run,
     server_address,
 )
-from lab.shaping.queues import shared_queue
+from lab.shaping.queues import DOWN_SHAPED_KBIT, UP_SHAPED_KBIT, shared_queue
 
 __all__ = ["WAYS", "Bench", "Result"]
 
@@ -40,6 +42,8 @@ WAYS = {
 }
 _SIP, _WEB = 5060, 443
 _QUIET_S = 1.5
+_START_S = 120.0
+"""The longest start: patterns are compiled once."""
 _CAPTURE_BYTES = 96
 _CLASS = {"bulk": 1, "call": 46}
 """DSCP: LE, EF."""
@@ -127,7 +131,23 @@ class Bench:
         elif way == "hand":
             words = [sys.executable, "-m", "lab.shaping.queues", "hand", state, str(self._folder / "peers.json")]
             run(in_namespace(GATEWAY, words))
+        elif way == "flowsonar":
+            return self._flowsonar()
         return None
+
+    def _flowsonar(self) -> Program:
+        """Start it as its owner would, and wait until it marks."""
+        words = [sys.executable, "-m", "flowsonar", "shape", "-i", "wan", "--lan", "lan"]
+        words += ["--up", f"{UP_SHAPED_KBIT}kbit", "--down", f"{DOWN_SHAPED_KBIT}kbit", "--scope", SERVER_NET]
+        words += ["--store", str(self._folder / "verdicts.db"), "--json", "--output", str(self._folder / "shape.jsonl")]
+        shaper = self._programs.start(GATEWAY, words, name="flowsonar")
+        deadline_s = time.monotonic() + _START_S
+        while "table inet flowsonar" not in run(in_namespace(GATEWAY, ["nft", "list", "tables"])):
+            if time.monotonic() > deadline_s or not shaper.running:
+                raise LabError(f"flowsonar shape does not start: {shaper.tail()}")
+            time.sleep(0.2)
+        time.sleep(_QUIET_S)
+        return shaper
 
     def _unshape(self, way: str, shaper: Program | None) -> None:
         if shaper is not None:
@@ -139,12 +159,12 @@ class Bench:
             state = str(self._folder / f"queues-{way}.json")
             run(in_namespace(GATEWAY, [sys.executable, "-m", "lab.shaping.queues", "clear", state]))
 
-    def _capture(self, device: str) -> tuple[Program, Path]:
+    def _capture(self, namespace: str, device: str) -> tuple[Program, Path]:
         self._captures += 1
         file = self._folder / f"{self._captures}-{device}.pcap"
         words = ["tcpdump", "-i", device, "-n", "-p", "-s", str(_CAPTURE_BYTES), "-B", "8192", "-Z", "root"]
         words += ["--time-stamp-precision=nano", "-w", str(file), "tcp or udp"]
-        program = self._programs.start(GATEWAY, words, name=f"tcpdump-{device}")
+        program = self._programs.start(namespace, words, name=f"tcpdump-{device}")
         deadline_s = time.monotonic() + 10
         while "listening on" not in program.tail():
             if time.monotonic() > deadline_s or not program.running:
@@ -166,7 +186,7 @@ class Bench:
     def measure(self, way: str, seconds: float, again: float = 0.0) -> Result:
         """One way: the call, and beside it the load (but for `idle`); `again` is a second load, of known endpoints."""
         shaper = self._shape(way)
-        outside, inside = self._capture("wan"), self._capture("lan")
+        captures = [self._capture(GATEWAY, "wan"), self._capture(GATEWAY, "lan"), self._capture(MODEM, "net")]
         self._calls += 1
         log = self._folder / f"caller.{self._calls}"
         total = _QUIET_S + seconds + (again + 3 * _QUIET_S if again else 0.0) + _QUIET_S
@@ -190,20 +210,21 @@ class Bench:
         caller.process.wait(total + 10)
         if caller.process.returncode != 0:
             raise LabError(f"the call failed: {caller.tail()}")
-        self._programs.stop([outside[0], inside[0]])
+        self._programs.stop(program for program, _ in captures)
         self._unshape(way, shaper)
         for program in load:
             if "rror" in program.tail():
                 self._say(f"{program.name}: {program.tail(200)}")
-        return self._result(way, log, (outside[1], inside[1]), (start_ns, end_ns), again_ns)
+        return self._result(way, log, [file for _, file in captures], (start_ns, end_ns), again_ns)
 
     def _result(
-        self, way: str, log: Path, files: tuple[Path, Path], load_ns: tuple[int, int], again_ns: tuple[int, int]
+        self, way: str, log: Path, captures: list[Path], load_ns: tuple[int, int], again_ns: tuple[int, int]
     ) -> Result:
+        outside, inside, sent = captures
         start_ns, end_ns = load_ns
         called = self._folder / f"called.{self._calls}"
         truth = self.truth()
-        for packet in measure.packets(files[1]):
+        for packet in measure.packets(inside):
             other = [end for end in (packet.source, packet.destination) if end[0] == server_address(1)]
             if packet.transport == "udp" and other and other[0][1] != _SIP:
                 truth[*other[0], "udp"] = measure.Kind("call", frozenset({_CLASS["call"]}))
@@ -212,12 +233,13 @@ class Bench:
             way=way,
             up=measure.delays(called, start_ns, end_ns),
             down=measure.delays(log, start_ns, end_ns),
-            carried=measure.carried(*files, truth, steady_ns, end_ns),
+            carried=measure.carried(sent, inside, truth, steady_ns, end_ns),
             seconds=(end_ns - steady_ns) / 1e9,
         )
-        result.new = measure.marks(*files, truth, 0, end_ns)
+        result.new = measure.marks(outside, inside, truth, 0, end_ns)
         if again_ns[1]:
-            result.known = measure.marks(*files, truth, *again_ns)
+            known = measure.marked(outside, inside, truth, again_ns[0])
+            result.known = measure.marks(outside, inside, {key: truth[key] for key in known}, *again_ns)
         return result
 
     def finish(self) -> dict[str, object]:

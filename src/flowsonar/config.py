@@ -79,3 +79,6 @@ class Settings:
     """Ask nothing."""
     dry_run: bool = False
     """Say what would be asked, send nothing."""
+    ask_as_peer: bool = False
+    """Ask UDP endpoints that say nothing to us once more in the name of the flow's other side, where this machine
+    forwards the flow."""

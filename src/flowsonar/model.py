@@ -360,6 +360,8 @@ class Question:
     hints: Hints = field(default_factory=Hints)
     weight: int = 0
     """Bytes of the flows that wait for the answer; heavier goes first when the budget is short."""
+    peer: Endpoint | None = None
+    """UDP: the other side of the flow that asks, in whose name it may be asked where the user allows that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

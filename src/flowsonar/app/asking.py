@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
 from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Outcome, Question
 from flowsonar.probes import AuditEntry, Prober, Scope
+
+if TYPE_CHECKING:
+    from flowsonar.app.peers import AskingAsPeer
 
 __all__ = ["Asking", "of_flows"]
 
@@ -47,6 +50,12 @@ class Asking:
     ) -> None:
         parts.matcher.prepare()
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
+        self._as_peer: AskingAsPeer | None = None
+        if settings.ask_as_peer and not settings.passive and not settings.dry_run:
+            from flowsonar.app.peers import AskingAsPeer  # noqa: PLC0415 - who does not want it does not wait for it
+
+            self._as_peer = AskingAsPeer(settings, parts, audit=audit)
+        self._of_peers: dict[Endpoint, Question] = {}  # questions that may be put again in a peer's name
         self._scope = Scope(settings.scope)
         self._dry_run = settings.dry_run
         self._asked: dict[Endpoint, Callable[[], None]] = {}  # how to take each question back
@@ -73,7 +82,8 @@ class Asking:
 
     def counters(self) -> dict[str, int]:
         """What was sent and refused so far."""
-        return self._prober.counters()
+        counts = self._prober.counters()
+        return counts if self._as_peer is None else counts | self._as_peer.counters()
 
     def ask(self, questions: Iterable[Question]) -> None:
         """Begin to ask."""
@@ -86,6 +96,8 @@ class Asking:
             if endpoint in self._asked:
                 continue  # its answer is on its way
             self._asked[endpoint] = _nothing
+            if self._as_peer is not None and question.peer is not None:
+                self._of_peers[endpoint] = question
             heard = partial(self._heard, endpoint) if self._early else None
             forget = self._prober.put(question, self._told, on_evidence=heard)
             if endpoint in self._asked:  # it was not answered at once
@@ -119,6 +131,9 @@ class Asking:
 
     async def close(self) -> None:
         """Stop asking; what was under way ends as `cancelled`."""
+        self._of_peers.clear()
+        if self._as_peer is not None:
+            self._as_peer.close()
         for endpoint, forget in list(self._asked.items()):
             forget()
             if self._asked.pop(endpoint, None) is not None:
@@ -131,6 +146,11 @@ class Asking:
             self._put(Answer(endpoint=endpoint, outcome=Outcome.ANSWERED, evidence=(evidence,), final=False))
 
     def _told(self, answer: Answer) -> None:
+        question = self._of_peers.pop(answer.endpoint, None)
+        if question is not None and self._as_peer is not None and self._as_peer.wants(question, answer):
+            self._asked[answer.endpoint] = _nothing
+            self._as_peer.ask(question, answer, self._told)
+            return
         self._asked.pop(answer.endpoint, None)
         self._put(answer)
 

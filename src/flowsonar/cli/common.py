@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowsonar.config import Settings
 
 __all__ = [
+    "AsPeerOption",
     "ConfigOption",
     "ExcludeOption",
     "FormatOption",
@@ -83,6 +84,13 @@ SignaturesOption = Annotated[
 RecogOption = Annotated[
     Path | None,
     Option("--recog", metavar="DIR", help="A copy of rapid7/recog, to name more products and versions."),
+]
+AsPeerOption = Annotated[
+    bool,
+    Option(
+        "--ask-as-peer",
+        help="Ask UDP endpoints that say nothing once more in the name of the flow's other side, as a gateway can.",
+    ),
 ]
 ConfigOption = Annotated[
     Path | None, Option("--config", metavar="FILE", help="A TOML file with all settings; options go over it.")
@@ -158,6 +166,7 @@ def settings_from(
     signatures: list[Path] | None = None,
     recog: Path | None = None,
     passive: bool = False,
+    ask_as_peer: bool = False,
     dry_run: bool = False,
     verbose: int = 0,
 ) -> Settings:
@@ -187,6 +196,7 @@ def settings_from(
         signatures=(*settings.signatures, *(signatures or ())),
         recog=recog or settings.recog,
         passive=passive or settings.passive,
+        ask_as_peer=ask_as_peer or settings.ask_as_peer,
         dry_run=dry_run or settings.dry_run,
     )
     if settings.scope != ScopeSettings():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import (
+    AsPeerOption,
     ConfigOption,
     ExcludeOption,
     JsonOption,
@@ -85,6 +86,7 @@ def shape(
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     passive: Annotated[bool, Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
+    ask_as_peer: AsPeerOption = False,
     duration: Annotated[
         float | None, Option("--duration", metavar="S", min=0.0, help="Stop after this many seconds.")
     ] = None,
@@ -112,6 +114,7 @@ def shape(
         signatures=signatures,
         recog=recog,
         passive=passive,
+        ask_as_peer=ask_as_peer,
         verbose=verbose,
     )
     planned = _planned(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import (
+    AsPeerOption,
     ConfigOption,
     ExcludeOption,
     FormatOption,
@@ -51,6 +52,7 @@ def watch(
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     passive: Annotated[bool, Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
+    ask_as_peer: AsPeerOption = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     write: Annotated[Path | None, Option("--write", metavar="FILE.pcapng", help="Keep the packets as pcapng.")] = None,
     duration: Annotated[
@@ -83,6 +85,7 @@ def watch(
         signatures=signatures,
         recog=recog,
         passive=passive,
+        ask_as_peer=ask_as_peer,
         dry_run=dry_run,
         verbose=verbose,
     )

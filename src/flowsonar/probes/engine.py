@@ -307,7 +307,8 @@ class Channel:
         endpoint, gate, udp = self._endpoint, self._gate, self._udp
         family, target = socket_address(endpoint.address, endpoint.port)
         now_s = time.monotonic()
-        opened = self._socket = socket.socket(family, (socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) | _NONBLOCKING)
+        kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+        opened = self._socket = self._routes.open(family, kind | _NONBLOCKING)
         self._descriptor = opened.fileno()
         self._readable = self._over = False
         self._said = 0

@@ -24,6 +24,10 @@ class Routes:
     def __init__(self) -> None:
         self._known: dict[tuple[str | int, ...], tuple[float, str]] = {}  # host and zone: when, our address
 
+    def open(self, family: int, kind: int) -> socket.socket:
+        """A socket for a conversation."""
+        return socket.socket(family, kind)
+
     def local_address(self, family: int, target: SocketAddress, now_s: float) -> str:
         """Our address towards the target, from the routing table: connecting a datagram socket sends nothing.
 

@@ -247,6 +247,9 @@ class ProbeSpec:
     """The signature's `starttls` steps and a TLS handshake come first."""
     rarity: int = 5
     """1: worth trying on most endpoints; 9: only where port or flow point to it."""
+    as_peer: str | None = None
+    """UDP: the field of ours that every answer repeats. Where it is set, the probe is harmless also when it comes in
+    the name of the flow's other side: it changes nothing between the two, and its answer can be told from the flow."""
 
     @property
     def id(self) -> str:

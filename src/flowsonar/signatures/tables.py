@@ -24,6 +24,7 @@ from flowsonar.signatures.language import (
     Step,
 )
 from flowsonar.signatures.source import File, Table
+from flowsonar.signatures.templates import place_of
 
 __all__ = ["LISTEN", "PatternCheck", "read_signature"]
 
@@ -325,8 +326,16 @@ def _probe(reader: _Reader, table: Table, has_starttls: bool) -> ProbeSpec:
         over=table.choice("over", Layer),
         starttls=starttls,
         rarity=table.number("rarity", 1, 9) or 5,
+        as_peer=table.text("as-peer") or None,
     )
     table.done()
+    if probe.as_peer is not None:
+        template = probe.steps[0].send if len(probe.steps) == 1 else None
+        if probe.transport is not Transport.UDP or template is None:
+            table.fail("as-peer is for probes of one datagram", "as-peer")
+        place = place_of(template, probe.as_peer)
+        if place is None or place[1] < 2:
+            table.fail(f"as-peer = {probe.as_peer!r}: must be a field of two bytes or more at a fixed place", "as-peer")
     return probe
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 
 from flowsonar.signatures.language import FieldForm, FieldOrder, LengthField, Mark, SentField, Template
 
-__all__ = ["AGENT", "ConnectionFacts", "Message", "TemplateError", "parse_bytes", "parse_template", "render"]
+__all__ = [
+    "AGENT",
+    "ConnectionFacts",
+    "Message",
+    "TemplateError",
+    "parse_bytes",
+    "parse_template",
+    "place_of",
+    "render",
+]
 
 AGENT = "flowsonar"
 """How probes name themselves where the protocol has a place for it."""
@@ -59,6 +68,21 @@ class Message:
 
     data: bytes
     sent: Mapping[str, bytes]
+
+
+def place_of(template: Template, name: str) -> tuple[int, int] | None:
+    """Offset and size of a field in every message of a template; None where they are not always the same."""
+    at = 0
+    for part in template.parts:
+        if isinstance(part, bytes):
+            at += len(part)
+        elif isinstance(part, SentField) and part.size and part.form is FieldForm.BYTES:
+            if part.name == name:
+                return at, part.size
+            at += part.size
+        elif not isinstance(part, Mark):
+            return None
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

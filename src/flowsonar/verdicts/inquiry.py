@@ -213,7 +213,13 @@ class Inquiry:
         hints = _hints(flow, endpoint)
         if flow.quiet == 3:
             self._blind[endpoint] = hints
-        self.questions.append(Question(endpoint=endpoint, hints=hints, weight=flow.weight))
+        peer = _other(flow.key, endpoint) if flow.key.transport is Transport.UDP else None
+        self.questions.append(Question(endpoint=endpoint, hints=hints, weight=flow.weight, peer=peer))
+
+
+def _other(key: FlowKey, endpoint: Endpoint) -> Endpoint:
+    """The flow's other side."""
+    return key.initiator if endpoint == key.responder else key.responder
 
 
 def is_opaque(verdict: Verdict) -> bool:

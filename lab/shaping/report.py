@@ -1,0 +1,150 @@
+"""What is printed and written of the shaping laboratory: the table, the figures to reach, everything as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.shaping.measure import Delays, Marks, percentile
+from lab.shaping.network import DOWN_KBIT, RTT_MS, UP_KBIT
+from lab.shaping.run import WAYS, Result
+
+__all__ = ["SETTLED_S", "Figure", "added_ms", "as_json", "figures", "share_of_rest", "table"]
+
+SETTLED_S = 5.0
+"""After so long all connections of the load have begun; what the line carries is counted from here."""
+_LINE_KBIT = {"up": UP_KBIT, "down": DOWN_KBIT}
+_ADDED_MS, _SHARE, _MARKED = 5.0, 0.90, 0.99
+_NEW_MS = 3 * RTT_MS + 25
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that was to be reached."""
+
+    what: str
+    wanted: str
+    found: str
+    reached: bool
+
+
+def _delays(result: Result, direction: str, since_s: float) -> list[float]:
+    delays: Delays = getattr(result, direction)
+    return [ms for at_s, ms in delays.points if at_s >= since_s]
+
+
+def added_ms(result: Result, idle: Result, direction: str, since_s: float = 0.0, percent: float = 99) -> float:
+    """How much longer the call was under way than on the idle line."""
+    base = percentile(_delays(idle, direction, 0.0), percent)
+    return percentile(_delays(result, direction, since_s), percent) - base
+
+
+def share_of_rest(result: Result, direction: str) -> float:
+    """Bulk (BitTorrent and the download) as a share of what the call leaves of the line."""
+    sums = result.carried[direction]
+    calls = sums.get("call", 0) + sums.get("signalling", 0)
+    room = _LINE_KBIT[direction] * 1000 / 8 * result.seconds - calls
+    return (sums.get("bulk", 0) + sums.get("web", 0)) / room if room > 0 else 0.0
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """A line each; all but the first beside the first, the idle line."""
+    idle = results[0]
+    head = ("", "call, up", "call, down", "settled, up", "settled, down", "lost", "bulk up", "bulk down")
+    rows = [head]
+    for result in results:
+        lost = sum(delays.lost for delays in (result.up, result.down))
+        sent = sum(delays.sent for delays in (result.up, result.down))
+        if result is idle:
+            waits = [f"{percentile(_delays(idle, way, 0), 99):.1f} ms" for way in ("up", "down")]
+            rows.append((WAYS["idle"], *waits, "", "", f"{lost} of {sent}", "", ""))
+            continue
+        waits = [
+            f"+{max(0.0, added_ms(result, idle, way, since_s)):.1f} ms"
+            for since_s in (0.0, SETTLED_S)
+            for way in ("up", "down")
+        ]
+        shares = [f"{share_of_rest(result, way):.0%}" for way in ("up", "down")]
+        rows.append((WAYS[result.way], *waits, f"{lost} of {sent}", *shares))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def figures(results: Mapping[str, Result]) -> list[Figure]:
+    """What issue and documentation promise, of the run with flowsonar."""
+    if "flowsonar" not in results or "idle" not in results:
+        return []
+    ours, idle = results["flowsonar"], results["idle"]
+    found = []
+    for way in ("up", "down"):
+        value = added_ms(ours, idle, way, SETTLED_S)
+        what = f"delay added to the call, 99th percentile, {way}"
+        found.append(Figure(what, f"at most {_ADDED_MS:.0f} ms", f"{max(0.0, value):.1f} ms", value <= _ADDED_MS))
+    lost = ours.up.lost + ours.down.lost
+    found.append(Figure("packets of the call lost", "0", str(lost), lost == 0))
+    for way in ("up", "down"):
+        share = share_of_rest(ours, way)
+        found.append(Figure(f"bulk, of the rest, {way}", f"at least {_SHARE:.0%}", f"{share:.1%}", share >= _SHARE))
+    bulk, call = ours.new.get("bulk", Marks()), ours.new.get("call", Marks())
+    for name, marks, wanted in (("bulk", bulk, _MARKED), ("call", call, 1.0)):
+        share = marks.right / marks.octets if marks.octets else 0.0
+        what = f"{name} bytes marked right after the first second"
+        found.append(Figure(what, f"at least {wanted:.0%}", f"{share:.2%}", share >= wanted))
+    wrong = sum(marks.wrong for marks in (*ours.new.values(), *ours.known.values()))
+    found.append(Figure("packets with another class's mark", "0", str(wrong), wrong == 0))
+    median = percentile(bulk.first_ms, 50)
+    what = f"first packet to mark, new endpoint, median of {len(bulk.first_ms)}"
+    found.append(Figure(what, f"under {_NEW_MS:.0f} ms", f"{median:.0f} ms", median < _NEW_MS))
+    known = ours.known.get("bulk", Marks())
+    what = f"unmarked packets, known endpoint, {known.flows} flows"
+    found.append(Figure(what, "0", str(known.late), known.late == 0 and known.flows > 0))
+    return found
+
+
+def as_json(results: Sequence[Result], chosen: Sequence[Figure], **more: object) -> dict[str, Any]:
+    """Everything that was measured."""
+    return {
+        **more,
+        "line": {"up_kbit": UP_KBIT, "down_kbit": DOWN_KBIT, "rtt_ms": RTT_MS},
+        "figures": [
+            {"what": one.what, "wanted": one.wanted, "found": one.found, "reached": one.reached} for one in chosen
+        ],
+        "ways": {result.way: _way(result) for result in results},
+    }
+
+
+def _way(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = {"carried_bytes": result.carried, "carried_seconds": round(result.seconds, 3)}
+    for direction in ("up", "down"):
+        delays: Delays = getattr(result, direction)
+        found[direction] = {
+            "sent": delays.sent,
+            "lost": delays.lost,
+            "delay_ms": {f"p{percent}": _rounded(percentile(delays.ms, percent)) for percent in (50, 90, 99, 100)},
+            "settled_delay_ms": {
+                f"p{percent}": _rounded(percentile(_delays(result, direction, SETTLED_S), percent))
+                for percent in (50, 90, 99, 100)
+            },
+            "points": [[round(at_s, 3), round(ms, 3)] for at_s, ms in delays.points],
+        }
+    for name, kinds in (("new", result.new), ("known", result.known)):
+        found[f"marks_{name}"] = {kind: _marks(marks) for kind, marks in kinds.items()}
+    return found
+
+
+def _marks(marks: Marks) -> dict[str, Any]:
+    return {
+        "flows": marks.flows,
+        "packets": marks.packets,
+        "bytes_after_1s": marks.octets,
+        "right_after_1s": marks.right,
+        "packets_before_mark": marks.late,
+        "flows_never_marked": marks.never,
+        "packets_of_another_class": marks.wrong,
+        "first_mark_ms": {f"p{percent}": _rounded(percentile(marks.first_ms, percent)) for percent in (50, 90, 100)},
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if value != value else round(value, 3)

@@ -1,0 +1,34 @@
+from lab.shaping.measure import Delays, Marks
+from lab.shaping.report import added_ms, as_json, figures, share_of_rest, table
+from lab.shaping.run import Result
+
+
+def result(way: str, ms: float, *, bulk: int = 0) -> Result:
+    points = [(second / 50, ms + second % 2 * 0.1) for second in range(500)]
+    delays = {way: Delays(sent=500, lost=0, points=points) for way in ("up", "down")}
+    sums = {"bulk": bulk, "call": 10_750}
+    return Result(way=way, **delays, carried={"up": dict(sums), "down": dict(sums)}, seconds=1.0)
+
+
+IDLE, OURS = result("idle", 10), result("flowsonar", 13, bulk=600_000)
+
+
+def test_what_the_load_added() -> None:
+    assert round(added_ms(OURS, IDLE, "up"), 3) == 3
+    assert round(share_of_rest(OURS, "up"), 2) == round(600_000 / (625_000 - 10_750), 2)
+    assert share_of_rest(OURS, "down") < 0.3
+
+
+def test_the_table_and_the_figures() -> None:
+    OURS.new = {"bulk": Marks(flows=2, octets=100, right=99, first_ms=[50.0, 60.0]), "call": Marks(octets=9, right=9)}
+    OURS.known = {"bulk": Marks(flows=2, late=0)}
+    lines = table([IDLE, OURS])
+    assert len(lines) == 3
+    assert "+3.0 ms" in lines[2]
+    found = {one.what: one.reached for one in figures({"idle": IDLE, "flowsonar": OURS})}
+    assert found["delay added to the call, 99th percentile, up"]
+    assert found["bulk bytes marked right after the first second"]
+    assert found["first packet to mark, new endpoint, median of 2"]
+    assert not found["bulk, of the rest, down"]
+    assert figures({"idle": IDLE}) == []
+    assert as_json([IDLE, OURS], [], seed=1)["ways"]["flowsonar"]["marks_new"]["bulk"]["flows"] == 2
