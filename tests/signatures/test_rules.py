@@ -4,7 +4,8 @@ import pytest
 
 from flowsonar.model import Confidence, Transport
 from flowsonar.signatures.engines import available
-from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern
+from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
+from flowsonar.signatures.matcher import Reply
 from flowsonar.signatures.rules import Database, Rule, filled
 
 
@@ -111,3 +112,24 @@ def test_product_patterns_only_name() -> None:
     rule = Rule(ProductPattern(service="s", condition=Condition(pattern="x"), product=Product(product="p")), 3)
     assert rule.names
     assert rule.matched(b"x").product == "p"
+
+
+def test_what_was_said_before_is_known_and_still_depends_on_the_question() -> None:
+    mirrored = ReplyPattern(
+        service="a", name="mirrored", confidence=Confidence.CONFIRMED,
+        condition=Condition(pattern="^ok", contains=("id",)),
+    )  # fmt: skip
+    plain = ReplyPattern(
+        service="b", name="plain", confidence=Confidence.LIKELY, condition=Condition(pattern="^ok", length=(2, 9))
+    )
+    database = Database([Rule(mirrored, 1), Rule(plain, 2)], "re2", None)
+
+    def held(sent: dict[str, bytes], data: bytes = b"ok 7", *, echo: bool = False) -> list[str]:
+        reply = Reply(probe="x/y", step=0, data=data, transport=Transport.TCP, sent=sent)
+        return [rule.id for rule in database.found(data, reply, echo=echo)]
+
+    for _ in range(2):
+        assert held({"id": b"7"}) == ["b/plain", "a/mirrored"]
+        assert held({"id": b"8"}) == ["b/plain"]
+        assert held({"id": b"7"}, echo=True) == []
+        assert held({}, b"no") == []

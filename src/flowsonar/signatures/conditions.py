@@ -57,7 +57,7 @@ class Bytes(NamedTuple):
 class CompiledCondition:
     """One condition; the regular expressions are compiled when first needed."""
 
-    __slots__ = ("_condition", "_groups", "_regex", "_unless", "plain", "wants_echo")
+    __slots__ = ("_condition", "_groups", "_regex", "_unless", "alone", "plain", "wants_echo")
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
@@ -67,6 +67,8 @@ class CompiledCondition:
         self.plain = condition == Condition(pattern=condition.pattern, unless=condition.unless)
         """Nothing but regular expressions is asked."""
         self.wants_echo = condition.echo
+        self.alone = self.plain or _is_alone(condition)
+        """The bytes decide, whatever they answer."""
 
     @property
     def has_groups(self) -> bool:
@@ -114,6 +116,13 @@ class CompiledCondition:
                 start = check.at if check.at >= 0 else len(data) + check.at
                 kept[check.capture] = data[start : start + check.size].decode("latin-1")
         return kept
+
+
+def _is_alone(condition: Condition) -> bool:
+    about_reply = (condition.echo, condition.not_echo, condition.silence, condition.contains)
+    if any(about_reply) or condition.closed is not None or condition.differs_from is not None:
+        return False
+    return all(check.echo is None for check in condition.fields)
 
 
 def is_echo(data: bytes, message: bytes) -> bool:

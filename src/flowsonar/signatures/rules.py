@@ -19,6 +19,10 @@ _GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _REMEMBERED = 512
 """Matches a rule keeps ready; then it forgets them all."""
+_REPLIES = 256
+"""Inputs of which is remembered what holds; then all are forgotten. Many endpoints answer the very same."""
+_REPLY_BYTES = 2048
+"""Longer ones are not remembered: comparing them takes as long as scanning."""
 _LENGTHS = 8192
 """Lengths for which rules are remembered; then all are forgotten."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
@@ -45,9 +49,9 @@ class Match(NamedTuple):
 class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
-    __slots__ = ("_fixed", "_made_before", "after", "compiled", "condition", "confidence", "detail", "id", "names",
-                 "on_port", "order", "over", "product", "requires", "service", "side", "soft", "specificity",
-                 "transport", "unless")  # fmt: skip
+    __slots__ = ("_fixed", "_last", "_made_before", "after", "compiled", "condition", "confidence", "detail",
+                 "id", "names", "on_port", "order", "over", "product", "requires", "service", "side", "soft",
+                 "specificity", "transport", "unless")  # fmt: skip
 
     def __init__(self, pattern: Pattern, order: int, specificity: int | None = None, ports: Iterable[int] = ()) -> None:
         self.service = pattern.service
@@ -81,6 +85,8 @@ class Rule:
         self._fixed = self._made({}) if constant else None
         self._made_before: dict[tuple[tuple[str, str], ...], Match] = {}
         """The same programs are met again and again."""
+        self._last: tuple[bytes, Match] | None = None
+        """And often say the very same."""
 
     @property
     def constant(self) -> bool:
@@ -91,6 +97,8 @@ class Rule:
         """The match that `data` gives, which the rule's condition holds for."""
         if self._fixed is not None:
             return self._fixed
+        if self._last is not None and self._last[0] == data:
+            return self._last[1]
         groups = self.compiled.groups(data) or {}
         key = tuple(groups.items())
         made = self._made_before.get(key)
@@ -99,6 +107,8 @@ class Rule:
             if len(self._made_before) >= _REMEMBERED:
                 self._made_before.clear()
             self._made_before[key] = made
+        if len(data) <= _REPLY_BYTES:
+            self._last = data, made
         return made
 
     def _made(self, groups: Mapping[str, str]) -> Match:
@@ -115,7 +125,7 @@ class Database:
     Equal expressions are one: `unless` of one rule is often the pattern of another.
     """
 
-    __slots__ = ("_by_expression", "_by_length", "_candidates", "_verify", "engine")
+    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_verify", "engine")
 
     def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None) -> None:
         expressions: dict[str, int] = {}
@@ -141,30 +151,51 @@ class Database:
             index: compile_regex(source) for index, source in enumerate(sources) if not self.engine.exact(index)
         }
         self._by_length = _LengthIndex(plain)
+        self._known: dict[bytes, _Hits] = {}
 
     def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> list[Rule]:
         """Rules whose condition holds, in no order."""
+        known = self._hits(data)
+        by_length = self._by_length.get(len(data), reply)
+        if not by_length and not known.open and not echo:
+            return list(known.holding)
+        given = Bytes(data, reply, echo)
+        rules = (*known.open, *(rule for rule in by_length if rule.unless not in known.hits))
+        if echo:  # our own bytes: only what wants them holds
+            return [rule for rule in (*known.holding, *rules) if rule.compiled.wants_echo and rule.compiled.rest(given)]
+        return [*known.holding, *(rule for rule in rules if rule.compiled.rest(given))]
+
+    def _hits(self, data: bytes) -> _Hits:
+        """What the bytes alone say: it is worked out once for those that come again and again."""
+        known = self._known.get(data)
+        if known is not None:
+            return known
         hits: Collection[int] = self._candidates(data)
         if self._verify:
             hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
-        by_length = self._by_length.get(len(data), reply)
-        if not hits and not by_length:
-            return []
-        given = Bytes(data, reply, echo)
-        holding: list[Rule] = []
-        for hit in hits:
-            for rule in self._by_expression[hit]:
-                compiled = rule.compiled
-                if rule.unless in hits or (echo and not compiled.wants_echo):
-                    continue
-                if compiled.plain or compiled.rest(given):
-                    holding.append(rule)
-        holding += [
-            rule
-            for rule in by_length
-            if rule.unless not in hits and (not echo or rule.compiled.wants_echo) and rule.compiled.rest(given)
-        ]
-        return holding
+        given = Bytes(data)
+        rules = [rule for hit in hits for rule in self._by_expression[hit] if rule.unless not in hits]
+        known = _Hits(
+            frozenset(hits),
+            tuple(rule for rule in rules if rule.compiled.alone and rule.compiled.rest(given)),
+            tuple(rule for rule in rules if not rule.compiled.alone),
+        )
+        if len(data) <= _REPLY_BYTES:
+            if len(self._known) >= _REPLIES:
+                self._known.clear()
+            self._known[data] = known
+        return known
+
+
+class _Hits(NamedTuple):
+    """What holds for some bytes."""
+
+    hits: frozenset[int]
+    """Expressions that match."""
+    holding: tuple[Rule, ...]
+    """Rules that hold whatever is answered."""
+    open: tuple[Rule, ...]
+    """Rules that depend on the question too."""
 
 
 class _LengthIndex:
