@@ -18,6 +18,7 @@ $(VENV)/.ready: pyproject.toml setup.py $(wildcard src/flowsonar/_native/*.c src
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[demo,dev]'
+	$(BIN)/python -m compileall -q src/flowsonar # pip does so for wheels only, and some environments write none at run time
 	@touch $@
 
 demo: $(VENV)/.ready ## real services in a private network namespace, labelled live; needs no root

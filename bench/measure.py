@@ -38,6 +38,8 @@ class Run:
 
 def once(command: Sequence[str], *, timeout_s: float = 600, env: dict[str, str] | None = None) -> Spent:
     """Run a command to its end with its output thrown away. Raises TimeoutError when it takes too long."""
+    if env is None:  # as it is for most: programs in Python keep their bytecode
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.monotonic()
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env

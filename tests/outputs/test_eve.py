@@ -60,6 +60,7 @@ def test_flow():
         "src_port": 40000,
         "dest_ip": "198.51.100.2",
         "dest_port": 2121,
+        "community_id": "1:QbpVU6lt4cGiy06ajpqc4Dh6Idg=",
         "proto": "TCP",
         "app_proto": "ftp",
         "flow": {

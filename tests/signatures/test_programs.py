@@ -126,16 +126,19 @@ def test_what_counts_far_through_any_text_has_an_automaton_of_its_own() -> None:
     for pattern in ("^GET [ -~]{8,500}$", "^[A-Z][a-z]{1,9}$", "^x?y.{100}z"):
         assert not _counts(*parsed(pattern))
     compiled = compile_payloads(SIGNATURES)
-    assert all(compiled[kind].counting.instructions for kind in (Transport.TCP, Transport.UDP))
+    assert all(
+        compiled[kind].counting.instructions and compiled[kind].on_port.instructions
+        for kind in (Transport.TCP, Transport.UDP)
+    )
 
 
 @needs_native()
 def test_malformed_tables_are_refused() -> None:
     good = lane_tables(SIGNATURES.digest, lambda: SIGNATURES)
-    for at in range(4, 7):
+    for at in range(5, 8):
         for wrong in (b"x", b"\xff" * 48):
             tables = (*good[0][:at], wrong, *good[0][at + 1 :])
-            if at == 6:
+            if at == 7:
                 continue  # bytes that nothing points to are no error
             with pytest.raises((ValueError, MemoryError)):
                 make_table(FlowSettings(capacity=16), lanes=(tables, *good[1:]))

@@ -10,7 +10,7 @@ uint32_t index_buckets(uint32_t capacity) {
 
 bool index_new(struct index *index, uint32_t capacity) {
     index->mask = index_buckets(capacity) - 1;
-    index->buckets = memory_new(((size_t)index->mask + 1) * sizeof *index->buckets);
+    index->buckets = memory_sparse(((size_t)index->mask + 1) * sizeof *index->buckets);
     return index->buckets;
 }
 

@@ -373,7 +373,7 @@ struct lane_counts lane_counts(const struct lanes *l) { return l->counts; }
 struct shapes *lane_shapes(struct lanes *l) { return l->shapes; }
 
 struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]) {
-    struct lanes *l = memory_new(sizeof *l);
+    struct lanes *l = memory_sparse(sizeof *l);
     if (!l) return NULL;
     l->capacity = capacity;
     l->seed[0] = seed[0];

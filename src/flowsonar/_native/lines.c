@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "community.h"
+
 enum {
     FIXED_MAX = 1024,  /* of a line: all but the verdict's text, the interface's and the texts of the flow */
     ESCAPE_MAX = 6,    /* bytes that one byte takes */
@@ -213,7 +215,15 @@ static char *put_line(struct lines *lines, char *at, const struct row *row) {
         at = put_number(PUT(at, "\",\"dest_port\":"), row->responder_port);
     else
         *at++ = '"';
-    at = put_verdict(lines, PUT(at, ","), row);
+    char community[COMMUNITY_SIZE];
+    const struct community_flow flow = {row->initiator, row->responder, row->initiator_port, row->responder_port,
+                                        row->address_size, row->protocol};
+    *at++ = ',';
+    if (community_id(&flow, community)) {
+        at = put(PUT(at, "\"community_id\":\""), community, sizeof community);
+        at = PUT(at, "\",");
+    }
+    at = put_verdict(lines, at, row);
     at = PUT(at, ",\"midstream\":");
     at = row->midstream ? PUT(at, "true") : PUT(at, "false");
     return PUT(at, "}}\n");

@@ -13,8 +13,8 @@ static_assert(PATH_FIRST + PATHS <= 1 << 15, "a path fits a key");
 bool paths_new(struct paths *p, const uint64_t seed[2]) {
     memset(p, 0, sizeof *p);
     memcpy(p->seed, seed, sizeof p->seed);
-    p->paths = memory_new(PATHS * sizeof *p->paths);
-    p->heads = memory_new(PATH_HEADS * sizeof *p->heads);
+    p->paths = memory_sparse(PATHS * sizeof *p->paths);
+    p->heads = memory_sparse(PATH_HEADS * sizeof *p->heads);
     return p->paths && p->heads;
 }
 

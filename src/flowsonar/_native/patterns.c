@@ -35,6 +35,7 @@ struct patterns {
     uint32_t rule_count;
     struct field *fields;
     uint8_t *bytes;
+    uint8_t ports[8192]; /* a bit for each port that some rule asks for */
     uint32_t first_rule[UINT16_MAX + 1]; /* by expression; its rules end where the next one's begin */
 };
 
@@ -84,11 +85,15 @@ static bool field_holds(const struct scan *scan, const struct field *field) {
     return is_listed(p, field, number & field->mask);
 }
 
+static bool asks_for(const struct patterns *p, uint16_t port) { return p->ports[port >> 3] >> (port & 7) & 1; }
+
 static bool scan_group(struct scan *scan, int group) {
+    const struct patterns *p = scan->patterns;
     if (scan->done[group]) return true;
     scan->done[group] = true;
     scan->hits[group].count = 0;
-    struct dfa *dfa = scan->patterns->groups[group];
+    if (group == PATTERNS_ON_PORT && !asks_for(p, scan->ports[0]) && !asks_for(p, scan->ports[1])) return true;
+    struct dfa *dfa = p->groups[group];
     return !dfa || dfa_scan(dfa, scan->data, scan->size, &scan->hits[group]);
 }
 
@@ -208,6 +213,10 @@ static bool load_fields(struct patterns *p, const struct patterns_tables *tables
             (field.low > tables->bytes_size || field.high > (tables->bytes_size - field.low) / width))
             return false;
         p->fields[i] = field;
+        for (uint64_t j = 0; field.kind == FIELD_PORTS && j < field.high; j++) {
+            uint16_t port = (uint16_t)le64(p->bytes + field.low + 8 * j);
+            p->ports[port >> 3] = (uint8_t)(p->ports[port >> 3] | 1 << (port & 7));
+        }
     }
     return true;
 }

@@ -19,6 +19,7 @@ enum {
 enum patterns_group {
     PATTERNS_ANCHORED, /* ends early on most bytes */
     PATTERNS_COUNTING, /* anchored, and counts far through bytes of many kinds: with others it would make no end of states */
+    PATTERNS_ON_PORT,  /* anchored, and only for flows of a service's port */
     PATTERNS_ANYWHERE, /* payload patterns that are not anchored */
     PATTERNS_LATER,    /* looked for only where a rule that holds asks: products' names, exceptions */
     PATTERNS_GROUPS,

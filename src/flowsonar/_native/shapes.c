@@ -25,7 +25,7 @@ struct shapes {
 
 struct shapes *shapes_new(uint32_t roots, const uint64_t seed[2]) {
     assert(roots < NODES);
-    struct shapes *shapes = memory_new(sizeof *shapes);
+    struct shapes *shapes = memory_sparse(sizeof *shapes);
     if (!shapes) return NULL;
     shapes->count = shapes->roots = roots;
     for (int i = 0; i < 2; i++) {

@@ -36,7 +36,7 @@ size_t store_memory(uint32_t flows) {
 }
 
 struct store *store_new(uint32_t flows) {
-    struct store *store = memory_new(sizeof *store);
+    struct store *store = memory_sparse(sizeof *store);
     if (!store) return NULL;
     store->given = STORE_NONE;
     store->flows = flows;

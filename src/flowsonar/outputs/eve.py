@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from flowsonar.model import UNKNOWN, EndpointRecord, Evidence, FlowCounters, FlowRecord, RecordType, Transport, Verdict
+from flowsonar.protocols.community import flow_community_id
 
 __all__ = ["HELLO", "HELLO_REST", "encode", "endpoint_label", "proto", "state", "timestamp", "verdict_template"]
 
@@ -82,6 +83,9 @@ def _flow_line(record: FlowRecord, data: bool) -> str:
         )
     else:
         ends = f'"src_ip":{quoted(source)},"dest_ip":{quoted(destination)}'
+    community = flow_community_id(key)
+    if community is not None:
+        ends += f',"community_id":"{community}"'
     return (
         f'{{"timestamp":"{time}","flow_id":{flow_id},"event_type":"flow",{where}{ends},'
         f'"proto":"{proto(transport, source)}","app_proto":{quoted(verdict.service or "unknown")},'
@@ -155,6 +159,9 @@ def _flow(record: FlowRecord, data: bool) -> dict[str, Any]:
         fields["dest_port"] = key.responder_port
     else:
         fields["dest_ip"] = key.responder_address
+    community = flow_community_id(key)
+    if community is not None:
+        fields["community_id"] = community
     fields["proto"] = proto(transport, key.initiator_address)
     fields["app_proto"] = verdict.service or "unknown"
     fields["flow"] = _counters(record, record.counters)

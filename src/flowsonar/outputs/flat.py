@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from flowsonar.model import TRANSPORTS, EndpointRecord, Evidence, FlowRecord, Transport
+from flowsonar.model import EndpointRecord, Evidence, FlowRecord, Transport
 from flowsonar.outputs.eve import proto, state
-from flowsonar.protocols.community import community_id
+from flowsonar.protocols.community import flow_community_id, protocol_number
 
 __all__ = ["Row", "flat", "protocol_number"]
 
-_NUMBERS: Final = {transport: number for number, transport in TRANSPORTS.items()} | {Transport.ICMP: 1}
 _WITH_PORTS: Final = frozenset({Transport.TCP, Transport.UDP, Transport.SCTP})
 
 
@@ -60,17 +59,9 @@ def flat(record: FlowRecord | EndpointRecord) -> Row:
     return _endpoint(record) if isinstance(record, EndpointRecord) else _flow(record)
 
 
-def protocol_number(transport: Transport, address: str) -> int | None:
-    """The number in the IP header (IANA); None where the record does not keep it."""
-    if transport is Transport.ICMP and ":" in address:
-        return 58
-    return _NUMBERS.get(transport)
-
-
 def _flow(record: FlowRecord) -> Row:
     key, counters, verdict = record.key, record.counters, record.verdict
     ports = key.transport in _WITH_PORTS
-    number = protocol_number(key.transport, key.initiator_address)
     return Row(
         timestamp=record.time_ns,
         event_type=record.type.value,
@@ -82,7 +73,7 @@ def _flow(record: FlowRecord) -> Row:
         dest_ip=key.responder_address,
         dest_port=key.responder_port if ports else None,
         proto=proto(key.transport, key.initiator_address),
-        community_id=None if number is None else community_id(number, *key[1:5]),
+        community_id=flow_community_id(key),
         pkts_toserver=counters.packets_toserver,
         pkts_toclient=counters.packets_toclient,
         bytes_toserver=counters.bytes_toserver,

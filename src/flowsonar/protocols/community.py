@@ -7,7 +7,9 @@ import ipaddress
 from base64 import b64encode
 from typing import Final
 
-__all__ = ["PAIRS", "PAIRS6", "community_id"]
+from flowsonar.model import TRANSPORTS, FlowKey, Transport
+
+__all__ = ["PAIRS", "PAIRS6", "community_id", "flow_community_id", "protocol_number"]
 
 _ICMP, _ICMPV6 = 1, 58  # IANA protocol numbers
 _WITH_PORTS: Final = frozenset({6, 17, 132})
@@ -39,6 +41,22 @@ def community_id(
     if protocol in _WITH_PORTS or protocol in _ECHO:
         text += low.to_bytes(2) + high.to_bytes(2)
     return "1:" + b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+
+
+_NUMBERS: Final = {transport: number for number, transport in TRANSPORTS.items()} | {Transport.ICMP: _ICMP}
+
+
+def protocol_number(transport: Transport, address: str) -> int | None:
+    """The number in the IP header (IANA); None where the record does not keep it."""
+    if transport is Transport.ICMP and ":" in address:
+        return _ICMPV6
+    return _NUMBERS.get(transport)
+
+
+def flow_community_id(key: FlowKey) -> str | None:
+    """A flow's Community ID; None where its key does not keep the protocol's number."""
+    number = protocol_number(key.transport, key.initiator_address)
+    return None if number is None else community_id(number, *key[1:5])
 
 
 def _icmp(protocol: int, source_port: int, destination_port: int) -> tuple[int, int, bool]:

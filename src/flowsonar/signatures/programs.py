@@ -47,8 +47,9 @@ class Group(IntEnum):
 
     ANCHORED = 0
     COUNTING = 1
-    ANYWHERE = 2
-    LATER = 3
+    ON_PORT = 2
+    ANYWHERE = 3
+    LATER = 4
 
 
 class Flag(IntFlag):
@@ -98,6 +99,7 @@ class Tables(NamedTuple):
 
     anchored: Program
     counting: Program
+    on_port: Program
     anywhere: Program
     later: Program
     rules: bytes
@@ -109,7 +111,7 @@ class Tables(NamedTuple):
     @property
     def native(self) -> tuple[Any, ...]:
         """As the C table takes it."""
-        programs = (self.anchored, self.counting, self.anywhere, self.later)
+        programs = (self.anchored, self.counting, self.on_port, self.anywhere, self.later)
         return (*map(tuple, programs), self.rules, self.fields, self.data)
 
 
@@ -143,6 +145,7 @@ class _Compiler:
         return Tables(
             programs[Group.ANCHORED],
             programs[Group.COUNTING],
+            programs[Group.ON_PORT],
             programs[Group.ANYWHERE],
             programs[Group.LATER],
             b"".join(packed for *_, packed in made),
@@ -159,7 +162,7 @@ class _Compiler:
         if not rule.constant:
             flags |= Flag.OPEN | _where(condition.pattern)
         first = len(self._fields)
-        expression, _, exact = self._expression(condition, late=rule.names)
+        expression, _, exact = self._expression(condition, late=rule.names, on_port=rule.on_port is not None)
         for check in condition.fields:
             try:
                 self._fields.append(self._field(check))
@@ -183,16 +186,18 @@ class _Compiler:
             except_group, low, min(high, _LENGTH_MAX), 0,
         )  # fmt: skip
 
-    def _expression(self, condition: Condition, *, late: bool) -> tuple[int, Group, bool]:
+    def _expression(self, condition: Condition, *, late: bool, on_port: bool = False) -> tuple[int, Group, bool]:
         """Number, group and whether it is exact: what a pattern asks, or of one without, what its first bytes must be.
 
-        `late`: where it is not anchored, it is looked for only when a rule asks.
+        `late`: where it is not anchored, it is looked for only when a rule asks. `on_port`: where it is, only for flows
+        of a port that some rule asks for.
         """
         key = condition.pattern if condition.pattern is not None else _prefix(condition.fields)
-        known = self._expressions.get((key, late))
+        anchored = Group.ON_PORT if on_port else Group.ANCHORED
+        known = self._expressions.get((key, late, on_port))
         if known is not None:
             return known
-        number, exact, group = len(self._expressions), True, Group.ANCHORED
+        number, exact, group = len(self._expressions), True, anchored
         try:
             if condition.pattern is None:
                 self._automata[group].add_sets(key, number)  # type: ignore[arg-type]
@@ -200,13 +205,13 @@ class _Compiler:
                 items, flags = parsed(condition.pattern)
                 if not _anchored(items):
                     group = Group.LATER if late else Group.ANYWHERE
-                elif _counts(items, flags):
+                elif not on_port and _counts(items, flags):
                     group = Group.COUNTING
                 self._automata[group].add(items, flags, number)
         except UnsupportedError:
-            exact, group = False, Group.ANCHORED
+            exact, group = False, anchored
             self._automata[group].add_sets((), number)
-        self._expressions[key, late] = number, group, exact
+        self._expressions[key, late, on_port] = number, group, exact
         return number, group, exact
 
     def _field(self, check: FieldCheck) -> bytes:
