@@ -44,6 +44,15 @@ def test_without_queues_the_priority_is_the_systems() -> None:
     assert "meta priority set 0:6" in text
 
 
+def test_acknowledgements_do_not_wait_among_bulk_data() -> None:
+    hasten = "meta l4proto tcp meta length < 100 meta priority set 1:50"
+    text = render(Rules(treatments=ALL))
+    assert text.count(hasten) == 1
+    bulk = text.split("chain serve_bulk_le {")[1].split("}")[0]
+    assert bulk.index("meta priority set 1:60") < bulk.index(hasten)
+    assert hasten not in render(Rules(treatments=ALL, mark_only=True))
+
+
 def test_what_does_not_come_over_the_line_has_a_class_of_its_own() -> None:
     text = render(Rules(treatments=ALL, inside=("lan", "lan2"), outside=("wan",)))
     assert 'oifname { "lan", "lan2" } iifname != { "wan" } meta priority set 1:fe' in text

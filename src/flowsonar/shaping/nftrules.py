@@ -25,12 +25,14 @@ from typing import Final
 from flowsonar.model import TrafficClass
 from flowsonar.shaping.classes import (
     CLASS_MASK,
+    DEFAULT_CLASSES,
     DSCP_MASK,
     LOCAL_MINOR,
     MAJOR,
     MARK_MASK,
     SET_MASK,
     ShapedClass,
+    by_name,
     dscp_name,
     mark_of,
 )
@@ -58,6 +60,10 @@ MAPS: Final = ("flows", "endpoints", "peers")
 """Maps by what they are keyed with; each exists for IPv4 (`flows4`) and IPv6 (`flows6`)."""
 
 _FAMILIES: Final = (("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr"))
+_ACKNOWLEDGEMENT: Final = 100
+"""Bytes below which a TCP packet is taken for a bare acknowledgement (72 with IPv6 and time stamps). Among one direction's
+bulk data it would wait, or be lost, and hold up the other direction's."""
+
 _KEEP: Final = MARK_MASK ^ 0xFFFFFFFF
 
 _SYSTEM_PRIORITIES: Final = {
@@ -162,13 +168,17 @@ def _name(what: str, treatment: Treatment) -> str:
 
 
 def _serving(treatment: Treatment, *, mark_only: bool) -> list[str]:
-    priority = _SYSTEM_PRIORITIES[treatment.shaped.name] if mark_only else treatment.shaped.classid
+    shaped = treatment.shaped
+    priority = _SYSTEM_PRIORITIES[shaped.name] if mark_only else shaped.classid
+    usual = by_name(DEFAULT_CLASSES, TrafficClass.DEFAULT)
+    hastened = [f"meta l4proto tcp meta length < {_ACKNOWLEDGEMENT} meta priority set {usual.classid}"]
     return [
         f"counter name {treatment.shaped.name}",
         f"meta mark set meta mark & {_KEEP:#010x} ^ {treatment.mark:#010x}",
         f"ip dscp set {treatment.dscp:#04x}",
         f"ip6 dscp set {treatment.dscp:#04x}",
         f"meta priority set {priority}",
+        *(hastened if shaped.number > usual.number and not mark_only else ()),
     ]
 
 
