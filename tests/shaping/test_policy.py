@@ -2,7 +2,17 @@ from ipaddress import ip_network
 
 import pytest
 
-from flowsonar.model import Confidence, Endpoint, FlowKey, TrafficClass, Transport, Verdict
+from flowsonar.model import (
+    ENCRYPTED,
+    Confidence,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    FlowKey,
+    TrafficClass,
+    Transport,
+    Verdict,
+)
 from flowsonar.shaping.classes import DSCP
 from flowsonar.shaping.policy import BUILT_IN, Decision, Facts, Policy, Rule, about_endpoint, about_flow
 from flowsonar.signatures import load_signatures
@@ -114,6 +124,16 @@ def test_exceptions_are_never_touched() -> None:
     policy = Policy(exempt=(ip_network("10.0.0.0/24"),))
     found = policy.decide(about_flow(KEY, verdict("rtp", TrafficClass.REALTIME)))
     assert found == Decision(None, "except")
+
+
+def test_what_looks_enciphered_and_nobody_knows() -> None:
+    piece = Evidence(kind=EvidenceKind.PAYLOAD, service=None, confidence=Confidence.UNKNOWN, signature=ENCRYPTED)
+    facts = about_flow(KEY, Verdict(evidence=(piece,)))
+    assert outcome(Policy().decide(facts)) is None
+    assert outcome(Policy(encrypted=TrafficClass.BULK).decide(facts)) == ("bulk", "LE")
+    assert outcome(Policy(encrypted=TrafficClass.BULK).decide(about_flow(KEY, Verdict()))) is None
+    exempt = Policy(encrypted=TrafficClass.BULK, exempt=(ip_network("10.0.0.0/24"),))
+    assert outcome(exempt.decide(facts)) is None
 
 
 def test_a_rule_may_leave_flows_alone_or_keep_their_class() -> None:

@@ -13,6 +13,7 @@ from flowsonar.signatures import load_signatures
 EXAMPLE = """
 confidence = "confirmed"
 unknown = "bulk"
+encrypted = "bulk"
 except = ["10.0.0.7", "fd00:7::/64"]
 
 [class.realtime]
@@ -47,8 +48,9 @@ def test_a_policy_is_read() -> None:
     policy = parse_policy(EXAMPLE, "p.toml", {"http", "tls"})
     assert policy.confidence is Confidence.CONFIRMED
     assert policy.unknown is TrafficClass.BULK
+    assert policy.encrypted is TrafficClass.BULK
     assert [str(network) for network in policy.exempt] == ["10.0.0.7/32", "fd00:7::/64"]
-    assert [rule.line for rule in policy.rules] == [14, 20, 28]
+    assert [rule.line for rule in policy.rules] == [15, 21, 29]
     assert policy.rules[0].names == ("video.example",)
     assert policy.rules[1].dscp == 8
     assert policy.rules[1].confidence is Confidence.LIKELY

@@ -61,8 +61,8 @@ MAPS: Final = ("flows", "endpoints", "peers")
 
 _FAMILIES: Final = (("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr"))
 _ACKNOWLEDGEMENT: Final = 100
-"""Bytes below which a TCP packet is taken for a bare acknowledgement (72 with IPv6 and time stamps). Among one direction's
-bulk data it would wait, or be lost, and hold up the other direction's."""
+"""Bytes below which a TCP packet is taken for a bare acknowledgement (72 with IPv6 and time stamps): among bulk data of
+its own direction it would wait, or be lost, and hold up the other direction."""
 
 _KEEP: Final = MARK_MASK ^ 0xFFFFFFFF
 

@@ -35,6 +35,8 @@ class Facts(NamedTuple):
     name: str | None = None
     traffic_class: TrafficClass = TrafficClass.DEFAULT
     confidence: Confidence = Confidence.UNKNOWN
+    encrypted: bool = False
+    """Nobody knows what it is, but its bytes look enciphered."""
     of_endpoint: bool = False
     """About an endpoint: the other side's address and the flow's name are not known yet."""
 
@@ -121,15 +123,19 @@ class Policy:
     confidence: Confidence = Confidence.LIKELY
     unknown: TrafficClass | None = None
     """What packets get whose flow has no label; None leaves them as they are."""
+    encrypted: TrafficClass | None = None
+    """What a flow gets that looks enciphered and that nobody could identify; None: no more than any unknown one."""
     exempt: tuple[Network, ...] = ()
     """Hosts and networks whose packets are never touched."""
 
     def decide(self, facts: Facts) -> Decision | None:
         """What happens to a flow; None where that hangs on what is not known of an endpoint's flows."""
-        if facts.service is None or facts.confidence.rank < Confidence.LIKELY.rank:
-            return Decision(None, "no label that is sure enough")
         if _inside(self.exempt, facts.client) or _inside(self.exempt, facts.server):
             return Decision(None, "except")
+        if facts.encrypted and self.encrypted is not None:
+            return Decision(self.treatment(self.encrypted), "encrypted")
+        if facts.service is None or facts.confidence.rank < Confidence.LIKELY.rank:
+            return Decision(None, "no label that is sure enough")
         perhaps = list[Decision]()
         for rule in (*self.rules, *self.built_in):
             held = self._holds(rule, facts)
@@ -244,6 +250,7 @@ def about_flow(key: FlowKey, verdict: Verdict) -> Facts:
         name=verdict.name,
         traffic_class=verdict.traffic_class,
         confidence=verdict.confidence,
+        encrypted=verdict.encrypted,
     )
 
 

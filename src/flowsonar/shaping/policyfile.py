@@ -29,7 +29,7 @@ _BYTES: Final = 1 << 20
 """More than a policy of ten thousand rules."""
 _RULES: Final = 1000
 """Each flow's label goes through them one by one."""
-_TOP: Final = ("confidence", "unknown", "except", "class", "rule")
+_TOP: Final = ("confidence", "unknown", "encrypted", "except", "class", "rule")
 _CLASS: Final = ("dscp", "share", "rate", "ceiling")
 _CONDITIONS: Final = ("service", "product", "name", "is", "network", "client", "server")
 _RULE: Final = ("title", *_CONDITIONS, "except", "confidence", "class", "dscp")
@@ -71,7 +71,6 @@ class _Reader:
 
     def policy(self, table: Mapping[str, Any]) -> Policy:
         self._known(table, _TOP, 1)
-        unknown = table.get("unknown", LEAVE)
         rules = table.get("rule", [])
         if not isinstance(rules, list) or not all(isinstance(one, dict) for one in rules):
             self._fail(1, "rule: write each rule as [[rule]] and its keys below", "rule")
@@ -82,11 +81,16 @@ class _Reader:
             classes=self._classes(table.get("class", {})),
             rules=tuple(self._rule(one, number) for number, one in enumerate(rules)),
             confidence=self._sure(table, 1) or Confidence.LIKELY,
-            unknown=None if unknown == LEAVE else self._choice(unknown, TrafficClass, 1, "unknown", (LEAVE,)),
+            unknown=self._class_or_leave(table, "unknown"),
+            encrypted=self._class_or_leave(table, "encrypted"),
             exempt=self._networks(table, "except", 1),
         )
         self._conflicts(policy)
         return policy
+
+    def _class_or_leave(self, table: Mapping[str, Any], key: str) -> TrafficClass | None:
+        value = table.get(key, LEAVE)
+        return None if value == LEAVE else self._choice(value, TrafficClass, 1, key, (LEAVE,))
 
     # -- classes ------------------------------------------------------------------------------------------------
 
@@ -295,6 +299,7 @@ def write_policy(policy: Policy) -> str:
     lines = [
         f'confidence = "{policy.confidence}"',
         f'unknown = "{policy.unknown or LEAVE}"',
+        f'encrypted = "{policy.encrypted or LEAVE}"',
         f"except = {_list(policy.exempt)}" if policy.exempt else "# except = []",
     ]
     for one in policy.classes:
