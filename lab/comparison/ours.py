@@ -78,8 +78,14 @@ def _said(record: dict[str, Any]) -> Said:
         ms=own.get("verdict_ms"),
         tries=int(own.get("connections", 0)) + int(own.get("datagrams", 0)),
         bytes_sent=int(own.get("bytes_sent", 0)),
+        certificate=_certificate(own),
         text=_outcome(own),
     )
+
+
+def _certificate(own: dict[str, Any]) -> str:
+    details = (str(item.get("detail", "")) for item in own.get("evidence", ()))
+    return next((detail for detail in details if "certificate for " in detail), "")
 
 
 def _outcome(own: dict[str, Any]) -> str:

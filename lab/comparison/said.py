@@ -27,6 +27,8 @@ class Said:
     tries: int = 0
     """Connections and datagrams."""
     bytes_sent: int = 0
+    certificate: str = ""
+    """What it says of the certificate, and whether TLS began in the middle of the conversation (`STARTTLS`)."""
     text: str = ""
     """As the tool says it, where that differs."""
 

@@ -1,8 +1,12 @@
-"""The comparison as a table, its summary, and whether it passes."""
+"""The comparison as a table, its summary, and whether it passes.
+
+Shares are of the endpoints that are a service; impostors and liars have a line of their own.
+"""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -65,7 +69,7 @@ def table(rows: Sequence[Compared], parents: Mapping[str, str]) -> list[str]:
 
 
 def _counts(rows: Sequence[Compared], of: Callable[[Compared], Said | None], parents: Mapping[str, str]) -> str:
-    seen = [(row.service, said) for row in rows if (said := of(row)) is not None]
+    seen = [(row.service, said) for row in rows if row.service.truth.service and (said := of(row)) is not None]
     if not seen:
         return "not asked"
     found = [judged(one, said, parents) for one, said in seen]
@@ -74,11 +78,38 @@ def _counts(rows: Sequence[Compared], of: Callable[[Compared], Said | None], par
     versions = [(one, said) for one, said in seen if one.version]
     return (
         f"{counts[Judgement.RIGHT]} of {len(seen)} right ({counts[Judgement.RIGHT] / len(seen):.1%}),"
-        f" {counts[Judgement.OUTSIDE]} true but not all of it, {counts[Judgement.WRONG]} wrong,"
+        f" {counts[Judgement.OUTSIDE]} true but not all of it, {counts[Judgement.WRONG]} wrong"
+        f" ({sum(_sure_and_wrong(*item, parents) for item in seen)} confirmed),"
         f" {counts[Judgement.UNKNOWN]} unknown;"
         f" products {sum(product_right(*item) for item in products)} of {len(products)},"
         f" versions {sum(version_right(*item) for item in versions)} of {len(versions)}"
     )
+
+
+def _sure_and_wrong(one: Service, said: Said, parents: Mapping[str, str]) -> bool:
+    return said.confidence == "confirmed" and judged(one, said, parents) is Judgement.WRONG
+
+
+def _liars(rows: Sequence[Compared], tools: Mapping[str, Callable[[Compared], Said | None]]) -> list[str]:
+    """What each tool makes of servers that are no service: unknown is right, anything sure is not."""
+    lying = [row for row in rows if row.service.truth.service is None]
+    lines = []
+    for name, of in tools.items():
+        seen = [said for row in lying if (said := of(row)) is not None]
+        if seen:
+            kinds = Counter((said.confidence or "named") if said.service else "unknown" for said in seen)
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            lines.append(f"{name:16} of {len(seen)} that are no service: {told}")
+    return lines
+
+
+def _tls_in_the_middle(rows: Sequence[Compared]) -> list[str]:
+    """Endpoints that may be plain or TLS: of how many the certificate was seen."""
+    may = [row for row in rows if {None, "tls"} <= row.service.truth.over]
+    if not may:
+        return []
+    seen = sorted({row.service.name for row in may if row.probe.certificate.startswith("STARTTLS")})
+    return [f"STARTTLS: certificate seen of {len(seen)} of {len({row.service.name for row in may})}: {' '.join(seen)}"]
 
 
 def summary(rows: Sequence[Compared], times: Times, failed: Mapping[str, str], parents: Mapping[str, str]) -> list[str]:
@@ -93,6 +124,8 @@ def summary(rows: Sequence[Compared], times: Times, failed: Mapping[str, str], p
     both = [row for row in rows if row.nmap is not None]
     if both and len(both) != len(rows):
         lines.append(f"{'on nmap-asked':16} {_counts(both, tools['flowsonar probe'], parents)}")
+    lines += _liars(rows, {name: tools[name] for name in ("flowsonar probe", "nmap -sV")})
+    lines += _tls_in_the_middle(rows)
     times_ms = sorted(row.probe.ms for row in rows if row.probe.ms is not None and row.probe.service)
     if times_ms:
         last = times_ms[min(len(times_ms) - 1, len(times_ms) * 99 // 100)]
@@ -112,6 +145,9 @@ def summary(rows: Sequence[Compared], times: Times, failed: Mapping[str, str], p
             f" whole runs: flowsonar {times.probe_s:.1f} s (with its starts, UDP and IPv6), nmap {times.nmap_s:.1f} s,"
             f" {times.nmap_s / times.probe_s:.1f} to 1"
         )
+    silent_ms = [row.probe.ms for row in rows if row.probe.ms is not None and not row.probe.service]
+    if silent_ms:
+        lines.append(f"time of the unknown: at most {max(silent_ms):.0f} ms")
     lines.append(f"programs: {len({row.entry for row in rows})} entries, {len(rows)} endpoints")
     lines += [f"did not come up: {name}: {' '.join(why.split())[:300]}" for name, why in sorted(failed.items())]
     return lines
@@ -131,10 +167,10 @@ def problems(rows: Sequence[Compared], parents: Mapping[str, str]) -> list[str]:
 
 def passes(rows: Sequence[Compared], parents: Mapping[str, str]) -> bool:
     """No wrong `confirmed`, and nearly all right."""
-    found = [(judged(row.service, row.probe, parents), row.probe.confidence) for row in rows]
-    wrong = any(kind is Judgement.WRONG and confidence == "confirmed" for kind, confidence in found)
-    right = sum(kind is Judgement.RIGHT for kind, _ in found)
-    return bool(rows) and not wrong and right >= MUST_BE_RIGHT * len(rows)
+    wrong = any(_sure_and_wrong(row.service, row.probe, parents) for row in rows)
+    named = [row for row in rows if row.service.truth.service]
+    right = sum(judged(row.service, row.probe, parents) is Judgement.RIGHT for row in named)
+    return bool(rows) and not wrong and right >= MUST_BE_RIGHT * len(named)
 
 
 def as_json(rows: Sequence[Compared], times: Times, failed: Mapping[str, str]) -> dict[str, object]:
