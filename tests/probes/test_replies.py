@@ -209,3 +209,41 @@ def test_a_greeting_is_enough_as_soon_as_it_confirms(real):
     assert not one.enough(put, b"+OK Dovecot ready.\r\n", first=True)
     assert not one.enough(put, b"* OK [CAPABILITY IMAP4rev1] ready.\r\n", first=True)
     assert one.enough(put, put.message.data)
+
+
+def test_who_says_the_same_to_other_questions_is_likely_at_most(real):
+    answer = b"\x00\x05\x00\x01no\x00"
+    liar, honest = greeted(real), greeted(real)
+    read = Asked("tftp/read", 0, Message(b"\x00\x01abcdefabcdef\x00octet\x00", {}))
+    for one in (liar, honest):
+        one.ask(Asked("stun/binding", 0, Message(b"\x00\x01\x00\x00!\x12\xa4B" + bytes(12), {})))
+        if one is liar:
+            assert not one.datagram(answer)
+        one.ask(read)
+        assert one.datagram(answer)
+    assert (liar.best, honest.best) == (Confidence.LIKELY, Confidence.CONFIRMED)
+
+
+def test_our_datagram_with_more_behind_it_is_no_echo(real):
+    ours = b"\x1d\x02our own question"
+    for data, echoes in ((ours, True), (ours[:8], True), (ours + b"more", False)):
+        one = greeted(real)
+        one.ask(Asked("stun/binding", 0, Message(ours, {})))
+        one.datagram(data)
+        assert one.echoes is echoes
+
+
+@pytest.mark.parametrize(
+    ("alpn", "offered", "service"),
+    [
+        ("bep/1.0", ("http/1.1", "bep/1.0"), "syncthing"),
+        ("bep/1.0", ("bep/1.0", "http/1.1"), None),
+        ("bep/1.0", (), None),
+        ("h2", ("http/1.1", "h2"), None),
+    ],
+)
+def test_a_name_that_was_picked_out_of_several_is_likely(real, alpn, offered, service):
+    one = greeted(real)
+    one.tls_facts(TlsFacts(version="TLSv1.3", cipher="c", alpn=alpn, names=()), offered=offered)
+    assert one.best_service == service
+    assert one.best is (Confidence.LIKELY if service else Confidence.UNKNOWN)

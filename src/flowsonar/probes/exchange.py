@@ -177,7 +177,7 @@ class Exchange:
             facts = client.facts()
             seen.tls, seen.alpn, seen.last = TlsState.OPEN, facts.alpn, Heard.KNOWN
             seen.handshake_s = self.now_s - began_s
-            self._judge.tls_facts(facts, upgraded=not plain_before)
+            self._judge.tls_facts(facts, upgraded=not plain_before, offered=alpn)
             return client
         line.end = line.end or Ended(self.now_s, Outcome.CLOSED, client.problem)
         if line.end.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):

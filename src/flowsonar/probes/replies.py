@@ -21,6 +21,7 @@ __all__ = ["Asked", "Judge"]
 
 _SERVICES_PER_REPLY: Final = 4
 """Services that one reply may speak for; more would say nothing."""
+_WEB: Final = frozenset({"h2", "http/1.1", "http/1.0"})
 _STRANGE_REPLIES: Final = 2
 """Replies nobody knows that are kept as evidence."""
 _REPLIES_KEPT: Final = 8
@@ -231,8 +232,8 @@ class Judge:
                 return True
         if self._asked and len(self._strange) < _STRANGE_REPLIES:
             asked = self._asked[-1]
-            if is_echo(data, asked.message.data):
-                self._echoes()
+            if is_echo(data, asked.message.data) and len(data) <= len(asked.message.data):
+                self._echoes()  # what is ours and more is no echo server's: Cube 2 puts its answer behind any datagram
             self._strange.append((asked, self.as_reply(asked, data, Transport.UDP, closed=False)))
         return False
 
@@ -306,7 +307,7 @@ class Judge:
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
-    def tls_facts(self, facts: TlsFacts, *, upgraded: bool = False) -> None:
+    def tls_facts(self, facts: TlsFacts, *, upgraded: bool = False, offered: Sequence[str] = ()) -> None:
         """A handshake went through; what runs inside is still to be seen. `upgraded`: it began in clear."""
         self._held = None
         if self.best_service == "tls":  # an alert to another hello had said so much: now there is an inside
@@ -315,6 +316,26 @@ class Judge:
             self._tls = facts
             detail = f"STARTTLS: {facts.line()}" if upgraded else facts.line()
             self._keep(_tls_evidence(detail, b"", service=None))
+            self._picked(facts.alpn, offered)
+
+    def _picked(self, alpn: str | None, offered: Sequence[str]) -> None:
+        """A server that picks one service's own name out of several, and not just the first, is likely that service.
+
+        Syncthing hangs up inside for want of a client's certificate: nothing more can be had. Names of the web say
+        less, for many other things are spoken over HTTP.
+        """
+        if alpn is None or alpn in _WEB or alpn not in offered[1:]:
+            return
+        services = self._signatures.by_alpn(alpn)
+        if len(services) == 1:
+            self._keep(
+                Evidence(
+                    kind=EvidenceKind.REPLY, service=services[0], confidence=Confidence.LIKELY, over=Layer.TLS,
+                    probe="tls", signature="tls/handshake", detail=f"picks ALPN {alpn} out of {len(offered)} names",
+                )
+            )  # fmt: skip
+            self._candidate(services[0])
+            self._raise(services[0], Confidence.LIKELY)
 
     def tls_closed(self, problem: str, raw: bytes) -> None:
         """It speaks TLS, but not to the end with us: nobody can look inside."""
@@ -376,6 +397,8 @@ class Judge:
         return signature is not None and signature.speaks_first is Speaker.SERVER
 
     def _accept(self, matches: Sequence[Match], reply: Reply, *, remember: bool = True) -> None:
+        if any(before.data == reply.data and before.message != reply.message for _, before in self._strange):
+            matches = [_weakened(match, "it says the same to other questions") for match in matches]
         top = matches[0]
         services: set[str] = set()
         for match in matches:
