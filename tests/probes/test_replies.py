@@ -226,11 +226,11 @@ def test_who_says_the_same_to_other_questions_is_likely_at_most(real):
 
 def test_our_datagram_with_more_behind_it_is_no_echo(real):
     ours = b"\x1d\x02our own question"
-    for data, echoes in ((ours, True), (ours[:8], True), (ours + b"more", False)):
+    for data, echoes in ((ours, True), (ours + b"more", False)):
         one = greeted(real)
         one.ask(Asked("stun/binding", 0, Message(ours, {})))
         one.datagram(data)
-        assert one.echoes is echoes
+        assert ("echo" in one.candidates) is echoes
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,8 @@ class Judge:
 
     def datagram(self, data: bytes) -> bool:
         """Judge a datagram: it may answer any of the questions put so far."""
-        for asked in reversed(self._asked):
+        begun_with = [asked for asked in self._asked if is_echo(data, asked.message.data)]
+        for asked in reversed(begun_with or self._asked):  # what begins with a question of ours answers no other
             reply = self.as_reply(asked, data, Transport.UDP, closed=False)
             matches = self._match(reply)
             if not _is_strong(matches):
