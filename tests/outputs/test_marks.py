@@ -1,7 +1,11 @@
 import json
+import re
+from pathlib import Path
 
 from flowsonar.model import Confidence, Endpoint, FlowKey, MarkAction, MarkRecord, TrafficClass, Transport, Verdict
 from flowsonar.outputs.marks import ClassRow, encode_classes, encode_mark, mark_line
+from flowsonar.shaping.marking import Marker
+from flowsonar.shaping.policy import Policy
 
 RECORD = MarkRecord(
     time_ns=1_700_000_000_123_000_000,
@@ -35,6 +39,23 @@ def test_a_mark_as_json() -> None:
         "waited_ms": 0.123,
         "mark_ms": 3.0,
     }
+
+
+SECTION = (Path(__file__).resolve().parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+SECTION = SECTION.split("## Records of shape")[1].split("\n## ")[0]
+
+
+def test_every_field_is_documented_and_no_other() -> None:
+    row = ClassRow("realtime", "up", None, 10, 2000, 64.0, 0, 0, 1.0)
+    classes = json.loads(encode_classes([row], time_ns=0, by_rule={}, counts={}))["shaping"]
+    fields = {f"shaping.{name}" for name in (*json.loads(encode_mark(RECORD, "AF31"))["shaping"], "rules", "counters")}
+    fields |= {f"shaping.classes[].{name}" for name in classes["classes"][0]}
+    documented = {
+        name for cell in re.findall(r"^\| (`.+?`) \|", SECTION, re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)
+    }
+    assert documented == fields
+    for counter in Marker(Policy(), len).counts:
+        assert f"`{counter}`" in SECTION
 
 
 def test_an_endpoints_mark() -> None:

@@ -250,7 +250,8 @@ async def _lines(watching: Watching, shaping: Shaping, rows: ClassRows, file: Pa
             begun = begun or _begin(names)
             marks, shaping.records = shaping.records, []
             lines = [encode_mark(one, None if one.dscp is None else dscp_name(one.dscp)) for one in marks]
-            rows.rows(shaping.flows())
+            if time.monotonic() >= due_s - 1:  # read beside the run, so a moment before
+                rows.rows(shaping.flows())
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + _CLASSES_S
                 lines.append(classes(last=False))
