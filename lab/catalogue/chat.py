@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.catalogue.entry import Entry
 from lab.services.base import Site
 from lab.services.endpoint import endpoint, says
+from lab.truth import EITHER
 
 __all__ = ["PROGRAMS"]
 
@@ -64,7 +65,7 @@ def _inspircd(site: Site) -> None:
     folder, port = site.folder("inspircd"), site.ports.one()
     (folder / "conf").write_text(_INSPIRCD.format(port=port, folder=folder, certificate=site.certificate))
     site.run("inspircd", "--nofork", "--runasroot", "--config", folder / "conf")
-    endpoint(site, "inspircd", port, "irc", [says(*_REGISTER)])
+    endpoint(site, "inspircd", port, "irc", [says(*_REGISTER)], over=EITHER)
 
 
 def _prosody(site: Site) -> None:
@@ -75,8 +76,8 @@ def _prosody(site: Site) -> None:
         )
     )
     site.run("prosody", "-F", "--config", folder / "conf.lua")
-    endpoint(site, "prosody", clients, "xmpp", [says(_STREAM.format(kind="client"))])
-    endpoint(site, "prosody-servers", servers, "xmpp", [says(_STREAM.format(kind="server"))])
+    endpoint(site, "prosody", clients, "xmpp", [says(_STREAM.format(kind="client"))], over=EITHER)
+    endpoint(site, "prosody-servers", servers, "xmpp", [says(_STREAM.format(kind="server"))], over=EITHER)
 
 
 PROGRAMS: tuple[Entry, ...] = (

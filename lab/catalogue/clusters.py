@@ -71,7 +71,8 @@ def _registry(site: Site) -> None:
     path = folder / "registry.yml"
     path.write_text(_REGISTRY.format(port=port, folder=folder))
     site.run("docker-registry", "serve", path)
-    endpoint(site, "docker-registry", "http", port, ("curl", "-sS", "http://{host}:{port}/v2/"))
+    client = ("curl", "-sS", "http://{host}:{port}/v2/")
+    endpoint(site, "docker-registry", "http", port, client, product="Docker Registry")
 
 
 PROGRAMS = (

@@ -121,7 +121,7 @@ def _derby(site: Site) -> None:
     server = ["org.apache.derby.drda.NetworkServerControl", "start", "-h", "0.0.0.0", "-p", str(port)]
     site.run("java", f"-Dderby.system.home={folder}", "-cp", classes, *server, "-noSecurityManager", name="derby")
     message = bytes.fromhex("0017d001000100111041000d115e8699a64081a29640a2")
-    endpoint(site, "derby", "drda", port, says(message))
+    endpoint(site, "derby", "drda", port, says(message), product="Apache Derby")
 
 
 PROGRAMS = (

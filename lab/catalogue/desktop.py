@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.catalogue.entry import Entry
 from lab.services.base import Site
 from lab.services.endpoint import endpoint, program, says, through_socat
+from lab.truth import EITHER
 
 __all__ = ["PROGRAMS"]
 
@@ -21,7 +22,7 @@ def _xrdp(site: Site) -> None:
     port = site.ports.one()
     site.run("xrdp", "--nodaemon", "--port", str(port))
     asks = says(r"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00")
-    endpoint(site, "xrdp", port, "rdp", [asks])
+    endpoint(site, "xrdp", port, "rdp", [asks], over=EITHER, product="xrdp")
 
 
 def _tigervnc(site: Site) -> None:

@@ -71,7 +71,9 @@ def _tomcat(site: Site) -> None:
     classes = "/usr/share/tomcat10/bin/bootstrap.jar:/usr/share/tomcat10/bin/tomcat-juli.jar"
     where = ["-Dcatalina.home=/usr/share/tomcat10", f"-Dcatalina.base={folder}", f"-Djava.io.tmpdir={folder}/temp"]
     site.run("java", "-cp", classes, *where, "org.apache.catalina.startup.Bootstrap", "start", name="tomcat")
-    endpoint(site, "tomcat", "http", http, ("curl", "-sS", "http://{host}:{port}/"))
+    version = version_of(["dpkg-query", "-W", "-f", "${Version}", "tomcat10"], r"([0-9]+\.[0-9]+\.[0-9]+)")
+    client = ("curl", "-sS", "http://{host}:{port}/")
+    endpoint(site, "tomcat", "http", http, client, product="Apache Tomcat", version=version)
     endpoint(site, "tomcat-ajp", "ajp", ajp, says(bytes.fromhex("123400010a")))
 
 

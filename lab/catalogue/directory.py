@@ -9,6 +9,7 @@ from lab.catalogue.entry import Entry
 from lab.packages import SEARCH_PATH
 from lab.services.base import Site
 from lab.services.endpoint import endpoint, program
+from lab.truth import EITHER
 
 __all__ = ["PROGRAMS"]
 
@@ -66,8 +67,8 @@ def _slapd(site: Site) -> None:
     search = ("-x", "-b", "", "-s", "base")
     asks = program("ldapsearch", "-H", "ldap://{host}:{port}", *search)
     inside = program("env", "LDAPTLS_REQCERT=never", "ldapsearch", "-H", "ldaps://{host}:{port}", *search)
-    endpoint(site, "slapd", port, "ldap", [asks])
-    endpoint(site, "slapd-tls", tls, "ldap", [inside], tls=True)
+    endpoint(site, "slapd", port, "ldap", [asks], over=EITHER, product="OpenLDAP")
+    endpoint(site, "slapd-tls", tls, "ldap", [inside], tls=True, product="OpenLDAP")
 
 
 def _krb5kdc(site: Site) -> None:
@@ -81,7 +82,8 @@ def _krb5kdc(site: Site) -> None:
     site.run("env", *words, "krb5kdc", "-n", name="krb5kdc")
     asks = program("sh", "-c", f"echo lab | KRB5_CONFIG={conf} kinit lab@LAB.EXAMPLE", families=(4,))
     for transport in ("tcp", "udp"):
-        endpoint(site, f"krb5kdc-{transport}", port, "kerberos", [asks], transport=transport, families=(4,))
+        kind = f"krb5kdc-{transport}"
+        endpoint(site, kind, port, "kerberos", [asks], transport=transport, product="MIT Kerberos", families=(4,))
 
 
 def _samba(site: Site) -> None:
@@ -89,7 +91,7 @@ def _samba(site: Site) -> None:
     (folder / "smb.conf").write_text(_SAMBA.format(folder=folder, port=port, files=site.files))
     site.run("smbd", "--foreground", "--no-process-group", f"--configfile={folder / 'smb.conf'}")
     lists = program("smbclient", "-N", "-p", "{port}", "-L", "{address}")
-    endpoint(site, "samba", port, "smb", [lists])
+    endpoint(site, "samba", port, "smb", [lists], product="Samba")
 
 
 PROGRAMS: tuple[Entry, ...] = (

@@ -261,7 +261,7 @@ PROGRAMS: tuple[Entry, ...] = (
     ),
     Entry(
         name="php",
-        start=_one("php", lambda site, port: ["php", "-S", f"[::]:{port}", "-t", site.files], None, _NO_VERSION),
+        start=_one("php", lambda site, port: ["php", "-S", f"[::]:{port}", "-t", site.files], "PHP", _NO_VERSION),
         packages=("php-cli",),
     ),
     Entry(name="node", start=_node, packages=("nodejs",)),
