@@ -32,3 +32,20 @@ def test_the_route_to_a_host_is_looked_up_once_a_second(monkeypatch):
 )
 def test_addresses_as_the_kernel_wants_them(address, family, target):
     assert socket_address(address, 80) == (family, target)
+
+
+@pytest.mark.parametrize(
+    ("family", "level", "option"),
+    [
+        (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TOS),
+        (socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+    ],
+)
+def test_questions_may_be_served_before_others(family, level, option):
+    routes = Routes()
+    with routes.open(family, socket.SOCK_DGRAM) as plain:
+        assert plain.getsockopt(level, option) == 0
+    routes.preferred = (6, 16)  # a priority that needs no right
+    with routes.open(family, socket.SOCK_STREAM) as preferred:
+        assert preferred.getsockopt(level, option) == 16 << 2
+        assert preferred.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 6

@@ -110,6 +110,10 @@ class Asking:
             if forget is not None:
                 forget()
 
+    def prefer(self, priority: int, dscp: int) -> None:
+        """Let questions have this packet priority and code point."""
+        self._prober.prefer(priority, dscp)
+
     def remember(self, findings: Iterable[tuple[Endpoint, str]]) -> None:
         """What earlier runs found: it moves the order of questions."""
         self._prober.remember(findings)

@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flowsonar.errors import ShapingError
-from flowsonar.model import Announcement, Endpoint, FlowKey, FlowRecord, MarkRecord, Outcome, RecordType, Verdict
+from flowsonar.model import (
+    Announcement,
+    Endpoint,
+    FlowKey,
+    FlowRecord,
+    MarkRecord,
+    Outcome,
+    RecordType,
+    TrafficClass,
+    Verdict,
+)
 from flowsonar.shaping.applier import Applier
+from flowsonar.shaping.classes import by_name
 from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.journal import Journal
@@ -134,6 +145,12 @@ class Shaping:
         self._present = False
         self._withdrawn = False
         self._indexes: dict[str, int | None] = {}
+
+    @property
+    def preferred(self) -> tuple[int, int] | None:
+        """Packet priority and code point of our own questions, where queues of ours are."""
+        control = by_name(self.planned.policy.classes, TrafficClass.CONTROL)
+        return (control.priority, control.dscp) if self._queued else None
 
     # -- beginning and end --------------------------------------------------------------------------------------
 

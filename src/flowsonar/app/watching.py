@@ -226,6 +226,8 @@ class Watching:
         )
         if shaping is not None:
             shaping.open(self._store, parts.signatures)
+            if self._asking is not None and shaping.preferred is not None:
+                self._asking.prefer(*shaping.preferred)
             shaping.attach(self._tracker)
         loop = asyncio.get_running_loop()
         for descriptor in self._source.descriptors():

@@ -206,6 +206,10 @@ class Prober:
         """Whether the flow is one of our own, seen from either side, until a minute after it ended."""
         return self._gate.own.is_own(key, time.monotonic())
 
+    def prefer(self, priority: int, dscp: int) -> None:
+        """Let what is sent from now on have this packet priority and code point."""
+        self._routes.preferred = (priority, dscp)
+
     def plan(self, question: Question) -> list[str]:
         """What would be asked if nothing answered, one line a move; sends nothing."""
         why = self._gate.permits(question.endpoint)

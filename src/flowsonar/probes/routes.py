@@ -22,11 +22,25 @@ class Routes:
     """Our own address towards each host, as the routing table has it."""
 
     def __init__(self) -> None:
+        self.preferred: tuple[int, int] | None = None
+        """Packet priority and DSCP of questions, where queues of ours serve them: they must not wait behind the very
+        flows that they are about."""
         self._known: dict[tuple[str | int, ...], tuple[float, str]] = {}  # host and zone: when, our address
 
     def open(self, family: int, kind: int) -> socket.socket:
         """A socket for a conversation."""
-        return socket.socket(family, kind)
+        opened = socket.socket(family, kind)
+        if self.preferred is not None:
+            priority, dscp = self.preferred
+            level, option = (
+                (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+                if family == socket.AF_INET6
+                else (socket.IPPROTO_IP, socket.IP_TOS)
+            )
+            with contextlib.suppress(OSError):  # without the right they wait as everybody does
+                opened.setsockopt(level, option, dscp << 2)  # this sets a priority too: ours comes after it
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
+        return opened
 
     def local_address(self, family: int, target: SocketAddress, now_s: float) -> str:
         """Our address towards the target, from the routing table: connecting a datagram socket sends nothing.
