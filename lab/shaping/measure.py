@@ -180,12 +180,13 @@ def marks(
                 continue
             kind, endpoint, port, to_server = remote
             key = (endpoint, port, packet.transport)
-            firsts[key] = min(firsts.get(key, packet.time_ns), packet.time_ns)
+            if not out:  # flows of the inside; what the gateway asks itself is only seen outside
+                firsts[key] = min(firsts.get(key, packet.time_ns), packet.time_ns)
             if to_server is out:
                 leaving.setdefault(key, (kind, []))[1].append((packet.time_ns, packet.octets, packet.dscp))
     found: dict[str, Marks] = {}
     for key, (kind, seen) in leaving.items():
-        if start_ns <= firsts[key] < end_ns:
+        if start_ns <= firsts.get(key, -1) < end_ns:
             _add(found.setdefault(kind.name, Marks()), kind, firsts[key], sorted(seen))
     return found
 
