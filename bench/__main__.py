@@ -8,8 +8,9 @@ import platform
 from pathlib import Path
 
 from bench.asking import asking
+from bench.live import live
 from bench.matching import matching
-from bench.packets import core, packets
+from bench.packets import core, mixes, packets
 from bench.recorded import recorded
 from bench.start import start
 from bench.throughput import throughput
@@ -20,7 +21,9 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="where corpus and tools lie")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="captures and peers are kept here")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["packets", "core", "asking", "throughput", "matching", "recorded", "start"])
+    parser.add_argument(
+        "--only", choices=["packets", "core", "asking", "throughput", "matching", "recorded", "start", "live"]
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {
@@ -31,6 +34,7 @@ def main() -> None:
         "matching": ("Matching", matching),
         "recorded": ("Recorded banners", lambda: recorded(args.shared / "corpus/recog")),
         "start": ("Start", lambda: start(args.runs)),
+        "live": ("Live capture at rising rates", lambda: live(mixes(args.shared, args.out)["flow-heavy"])),
     }
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"

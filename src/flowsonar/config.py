@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowsonar import limits
 
-__all__ = ["BudgetSettings", "FlowSettings", "ScopeSettings", "Settings"]
+__all__ = ["BudgetSettings", "CaptureSettings", "FlowSettings", "ScopeSettings", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +61,23 @@ class FlowSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings:
+    """Live capture."""
+
+    filter: str | None = None
+    """Kernel filter in tcpdump's language; None: what the flow table can use."""
+    ring_mib: int = 32
+    """Memory that packets of one interface may wait in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
     scope: ScopeSettings = field(default_factory=ScopeSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
     store: Path | None = None
     """The verdict store; None: `$XDG_STATE_HOME/flowsonar/verdicts.db`."""
     signatures: tuple[Path, ...] = ()

@@ -5,19 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from flowsonar.capture.pcapng import PcapngWriter
-from flowsonar.capture.ring import Drops, Ring
-from flowsonar.config import FlowSettings
-from flowsonar.errors import CaptureError
+from flowsonar.capture.ring import BLOCK_BYTES, Drops, Ring
+from flowsonar.config import CaptureSettings, FlowSettings
+from flowsonar.errors import CaptureError, ConfigError
 from flowsonar.flows.events import FlowEvent
 from flowsonar.flows.table import make_table
 from flowsonar.model import Block
 from flowsonar.passive import FOLLOW
 
-__all__ = ["PacketSource"]
+__all__ = ["PacketSource", "ring_blocks"]
 
 _log = logging.getLogger(__name__)
+
+RING_MIB_MAX: Final = 2048
+"""Of one interface: a second of 10 Gbit/s."""
+
+
+def ring_blocks(capture: CaptureSettings) -> int:
+    """Blocks of each interface's ring. Raises ConfigError."""
+    if not 1 <= capture.ring_mib <= RING_MIB_MAX:
+        raise ConfigError(f"capture.ring_mib is {capture.ring_mib}: give 1 to {RING_MIB_MAX}")
+    return (capture.ring_mib << 20) // BLOCK_BYTES
 
 
 class PacketSource:
@@ -30,10 +41,14 @@ class PacketSource:
         *,
         write: str | Path | None = None,
         filter_expression: str | None = None,
+        capture: CaptureSettings | None = None,
     ) -> None:
+        """`filter_expression` goes over the filter of `capture`. Raises ConfigError."""
+        capture = capture or CaptureSettings()
+        self._blocks = ring_blocks(capture)
         self.interfaces = tuple(dict.fromkeys(interfaces))
         self._write = write
-        self._filter = filter_expression
+        self._filter = filter_expression or capture.filter
         self._table = make_table(settings, follow=FOLLOW)
         self._rings: list[Ring] = []
         self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
@@ -45,7 +60,7 @@ class PacketSource:
         """Open the rings first: they keep the packets that come while the rest is loaded."""
         try:
             for index, name in enumerate(self.interfaces):
-                self._rings.append(Ring(name, index=index, filter=self._filter))
+                self._rings.append(Ring(name, index=index, filter=self._filter, blocks=self._blocks))
             if self._write is not None:
                 self._writer = PcapngWriter(self._write, self.interfaces)
         except BaseException:

@@ -58,7 +58,13 @@ class Watching:
         if not interfaces and (write is not None or filter_expression is not None):
             raise ConfigError("connection tracking has no packets to write or filter: name an interface")
         self._source: Source = (
-            PacketSource(interfaces, self.settings.flows, write=write, filter_expression=filter_expression)
+            PacketSource(
+                interfaces,
+                self.settings.flows,
+                write=write,
+                filter_expression=filter_expression,
+                capture=self.settings.capture,
+            )
             if interfaces
             else ConnectionSource(self.settings.flows)
         )
@@ -66,6 +72,7 @@ class Watching:
         self._duration_s = duration_s
         self._parts = parts
         self._shaping = shaping
+        self._began_s = time.monotonic(), time.process_time()
         self._wake = asyncio.Event()
         self._stopping = False
         self._check_ns = 0
@@ -99,6 +106,8 @@ class Watching:
     def counters(self) -> dict[str, int]:
         """What was seen, dropped, asked and refused so far."""
         counts = dict(self._source.counters())
+        counts["elapsed_ms"] = int((time.monotonic() - self._began_s[0]) * 1000)
+        counts["cpu_ms"] = int((time.process_time() - self._began_s[1]) * 1000)
         if self._tracker is not None:
             counts |= self._tracker.counts
         if self._asking is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from flowsonar.cli import process
 from flowsonar.cli.arguments import Option
 from flowsonar.cli.common import (
     AsPeerOption,
@@ -26,6 +27,10 @@ from flowsonar.cli.common import (
     warn,
 )
 from flowsonar.errors import ConfigError
+from flowsonar.outputs import Format, open_output
+
+if TYPE_CHECKING:
+    from flowsonar.config import Settings
 
 __all__ = ["SourceKind", "watch"]
 
@@ -53,6 +58,10 @@ def watch(
     exclude: ExcludeOption = None,
     passive: Annotated[bool, Option("--passive", help="Ask nothing; label only what shows itself.")] = False,
     ask_as_peer: AsPeerOption = False,
+    ends: Annotated[
+        bool,
+        Option("--ends", help="Write flows when they end only (JSON lines, with --passive): the fastest way to watch."),
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be asked, send nothing.")] = False,
     write: Annotated[Path | None, Option("--write", metavar="FILE.pcapng", help="Keep the packets as pcapng.")] = None,
     duration: Annotated[
@@ -74,7 +83,6 @@ def watch(
     recorded.
     """
     from flowsonar.app import Watching
-    from flowsonar.outputs import open_output
 
     kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(
@@ -90,6 +98,10 @@ def watch(
         verbose=verbose,
     )
     names = _interfaces(interface, source)
+    if ends:
+        if not (settings.passive and names and kind is Format.JSON and write is None):
+            raise ConfigError("--ends is for packets of interfaces, --passive, JSON lines, and without --write")
+        return _ends(names, settings, duration, filter_expression, output_file)
     watching = Watching(names, settings, duration_s=duration, write=write, filter_expression=filter_expression)
 
     async def main() -> None:
@@ -106,6 +118,25 @@ def watch(
             output.summary(watching.counters())
 
     run(main, watching.stop)
+    return 0
+
+
+def _ends(
+    names: list[str], settings: Settings, duration: float | None, filter_expression: str | None, file: Path | None
+) -> int:
+    from flowsonar.app.ends import Ends
+    from flowsonar.outputs.jsonlines import JsonOutput
+
+    reading = Ends(names, settings, duration_s=duration, filter_expression=filter_expression)
+    with open_output(Format.JSON, live=True, file=file) as output:
+        assert isinstance(output, JsonOutput)
+        process.collect_rarely()
+        with process.stopped_by_signals(reading.end):
+            for ended in reading.lines():
+                output.write_ended(ended)
+        output.summary(reading.counters)
+    for problem in reading.problems:
+        warn(problem)
     return 0
 
 

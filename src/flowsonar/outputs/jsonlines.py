@@ -36,3 +36,5 @@ class JsonOutput(LinesOutput):
         """Write records, and lines that are ready; raises as `write` does."""
         for one in ended:
             self._take(one if isinstance(one, bytes) else self.line(one))
+        if self._live:
+            self.flush()

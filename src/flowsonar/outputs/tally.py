@@ -87,4 +87,6 @@ def counters_line(counters: Mapping[str, int], confidences: Mapping[Confidence, 
     if "connections" in counters or "datagrams" in counters:
         sent = counters.get("connections", 0) + counters.get("datagrams", 0)
         text.append(f"  probes {amount(sent)}")
+    if counters.get("elapsed_ms"):
+        text.append(f"  cpu {counters.get('cpu_ms', 0) / counters['elapsed_ms']:.0%}")
     return text
