@@ -27,6 +27,8 @@ LISTEN_LAST_S: Final = 0.6
 """Who hangs up on every question may greet those that ask nothing: libvncserver does after a tenth to a third."""
 REPLY_FLOOR_S: Final = 0.15
 """A local server answers within this even on a busy machine; the first question's answer is waited for to the end."""
+FIRST_FLOOR_S: Final = 0.25
+"""The same for the first question: others follow side by side, and most that answer at all answer this one."""
 BESIDE_FLOOR_S: Final = 0.25
 """The same where questions are put side by side: each has only this one chance."""
 REPLY_CEILING_S: Final = 1.2
@@ -56,7 +58,7 @@ class Waits:
 
     def reply_s(self, seen: Seen, *, strong: bool) -> float:
         """For a reply, before something else is tried; `strong`: something points to the service."""
-        floor_s = 2 * REPLY_FLOOR_S if strong else REPLY_FLOOR_S
+        floor_s = 2 * REPLY_FLOOR_S if strong else REPLY_FLOOR_S if seen.tried else FIRST_FLOOR_S
         return min(clamp(3 * _rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self.left_s(seen))
 
     def beside_s(self, seen: Seen, *, strong: bool) -> float:
