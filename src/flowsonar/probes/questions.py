@@ -143,6 +143,7 @@ class Questions:
         while (step := steps.step) is not None:
             line = yield from self._line_for(move, steps, step)
             if line is None:
+                self._stopped(steps)
                 return
             asked = self._message(steps, step, line)
             if asked.message.data:
@@ -157,9 +158,11 @@ class Questions:
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
             if held is None or exchange.failed is not None:
+                self._stopped(steps)
                 return
             steps.heard(reply, held)
             if step.reached is not None:
+                steps.reached = True
                 self._judge.went_through(probe, steps.groups, reply.data, move.over, reached=step.reached)
             if steps.turns_to_tls:
                 client = yield from exchange.secure(line, self._hints.server_name, ())
@@ -170,6 +173,11 @@ class Questions:
                 return
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, steps.groups, steps.previous[-1], move.over)
+
+    def _stopped(self, steps: Steps) -> None:
+        """A dialogue did not come to its end: what it had proved half-way falls, unless the time was over."""
+        if steps.reached and self.exchange.failed is None:
+            self._judge.take_back(steps.probe)
 
     def _tidy(self, steps: Steps, line: Line) -> Talk[None]:
         """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""

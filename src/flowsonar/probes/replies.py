@@ -306,6 +306,13 @@ class Judge:
         )  # fmt: skip
         self._raise(probe.service, confidence)
 
+    def take_back(self, probe: ProbeSpec) -> None:
+        """What a dialogue had proved half-way does not hold: it did not go on as it should."""
+        self.evidence = [piece for piece in self.evidence if (piece.probe, piece.signature) != (probe.id, probe.id)]
+        left = max(self.evidence, key=lambda piece: piece.confidence.rank, default=None)
+        self.best = Confidence.UNKNOWN if left is None else left.confidence
+        self.best_service = None if left is None else left.service
+
     # -- TLS ----------------------------------------------------------------------------------------------------
 
     def tls_facts(self, facts: TlsFacts, *, upgraded: bool = False, offered: Sequence[str] = ()) -> None:

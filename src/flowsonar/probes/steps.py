@@ -31,6 +31,7 @@ class Steps:
         self.messages: list[bytes] = []
         self.previous: list[bytes] = []
         self.slowest_s = 0.0
+        self.reached = False  # something was proved half-way
         self._before = len(before)
         self._computed = computed(probe.special, pick)
 

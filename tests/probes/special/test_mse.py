@@ -10,6 +10,7 @@ import pytest
 from flowsonar.config import Settings
 from flowsonar.model import Confidence, Evidence, Outcome
 from flowsonar.probes.dialogue import (
+    Beside,
     Close,
     Closed,
     Command,
@@ -95,9 +96,9 @@ class Peer:
         (Peer(), Confidence.CONFIRMED),
         (Peer(deaf=True), Confidence.GUESS),
         (Peer(closes_at=2, deaf=True), Confidence.GUESS),
-        (Peer(closes_at=3, deaf=True), Confidence.LIKELY),
+        (Peer(closes_at=3, deaf=True), Confidence.GUESS),
         (Peer(closes_at=4, deaf=True), Confidence.GUESS),
-        (Peer(after=200, deaf=True), Confidence.LIKELY),
+        (Peer(after=200, deaf=True), Confidence.GUESS),
         (Peer(after=300, deaf=True), Confidence.GUESS),
     ],
 )
@@ -107,9 +108,31 @@ def test_only_who_knows_the_secret_is_confirmed(peer: Peer, confidence: Confiden
     assert max(piece.confidence.rank for piece in evidence if piece.service == "bittorrent") == confidence.rank
 
 
-def _ask(signatures: SignatureSet, peer: Peer) -> tuple[Evidence, ...]:
+class Babbler(Peer):
+    """Answers each message with random bytes of any number, and ends the connection at any time, or never."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        super().__init__()
+
+    def answer(self, data: bytes) -> tuple[bytes, bool]:
+        often = self._chance.choice((0.2, 1.0))
+        said = self._chance.randbytes(self._chance.choice((1, 14, 96, 100, 200, 600, 700)))
+        return said if self._chance.random() < often else b"", self._chance.random() < 0.2
+
+
+def test_a_thousand_random_servers_are_nobody_s_peers() -> None:
+    services = load_signatures().services
+    signatures = SignatureSet([services["bittorrent"], services["skype"]])
+    matcher = Matcher(signatures, engine="re2")
+    for seed in range(1000):
+        found = _ask(signatures, Babbler(seed), matcher)
+        assert not [piece.signature for piece in found if piece.confidence.rank >= Confidence.LIKELY.rank], seed
+
+
+def _ask(signatures: SignatureSet, peer: Peer, matcher: Matcher | None = None) -> tuple[Evidence, ...]:
     session = Session(
-        question("10.0.0.9:6881"), signatures=signatures, matcher=Matcher(signatures, engine="re2"),
+        question("10.0.0.9:6881"), signatures=signatures, matcher=matcher or Matcher(signatures, engine="re2"),
         settings=Settings(), now_s=0.0, pick=random.Random(7),
     )  # fmt: skip
     now_s, waiting = 0.0, (b"", False)
@@ -138,8 +161,9 @@ def _ask(signatures: SignatureSet, peer: Peer) -> tuple[Evidence, ...]:
     talk = session.talk()
     command = next(talk)
     try:
-        while True:
+        while not isinstance(command, Beside):  # what is asked side by side is asked of nobody who may be a peer
             command = talk.send(event(command))
     except StopIteration as stop:
-        answer = stop.value
-    return tuple(answer.evidence)
+        return tuple(stop.value.evidence)
+    talk.close()
+    return session.evidence
