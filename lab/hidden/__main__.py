@@ -28,7 +28,15 @@ from lab.programs import LabError, Programs
 _OUT = Path(__file__).resolve().parents[1] / "out"
 _BENCH = Path(__file__).resolve().parents[2] / "bench" / "out"
 """NFStream's environment is the one of `make bench`."""
-_TOOLS = (("libndpi-bin", "ndpiReader"), ("tshark", "tshark"), ("tcpdump", "tcpdump"), ("ethtool", "ethtool"))
+_TOOLS = (
+    ("iproute2", "bridge"),
+    ("procps", "sysctl"),
+    ("nftables", "nft"),
+    ("libndpi-bin", "ndpiReader"),
+    ("tshark", "tshark"),
+    ("tcpdump", "tcpdump"),
+    ("ethtool", "ethtool"),
+)
 _RIGHT = 0.97
 """The share of flows that must be right, and none may be wrong at `confirmed`, for the exit code 0."""
 

@@ -35,6 +35,14 @@ CLIENT, SERVER = "10.0.0.2", "10.0.0.1"
 MS = 1_000_000
 RANDOM = bytes.fromhex("9c1f83d2e07755aa0b64f1c8de93ab3107c4e96fd2b85a1c")
 """As a datagram it could be media's first."""
+SSH = (
+    b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
+    + bytes.fromhex("000001dc0514")
+    + RANDOM[:16]
+    + b"\0\0\0\x24curve25519-sha256,ecdh"
+)
+"""Greeting and key exchange: what no other service says."""
+PUTTY = b"SSH-2.0-PuTTY_Release_0.78\r\n"
 OPAQUE = b"\x5c" + RANDOM[1:]
 """As a datagram it could be nothing that counts."""
 
@@ -128,7 +136,7 @@ def test_a_flow_in_a_tunnel_is_named_so_and_nobody_is_asked(make: Callable[..., 
 
 def test_what_shows_itself_is_not_asked(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1)])
+    tracker.feed([opened(), stands(), payload(PUTTY), payload(SSH, direction=1)])
     tracker.due(1 << 62)
     assert not tracker.questions
     tracker.feed([closed()])
@@ -190,7 +198,7 @@ def test_what_a_flow_shows_of_an_endpoint_ends_the_asking_of_it(make: Callable[.
     tracker = make(cache=Memory())
     tracker.feed([opened(1), stands(1), payload(RANDOM), closed(1)])
     assert [question.endpoint for question in tracker.questions] == [endpoint()]
-    tracker.feed([opened(2), stands(2), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", flow=2, direction=1, at=5 * MS)])
+    tracker.feed([opened(2), stands(2), payload(PUTTY, flow=2), payload(SSH, flow=2, direction=1, at=5 * MS)])
     assert tracker.withdrawn == [endpoint()]
     (record,) = flow_records(tracker)
     assert (record.flow_id, record.verdict.service) == (1, "ssh")
@@ -423,7 +431,7 @@ def test_the_flows_own_bytes_drop_a_cached_verdict(make: Callable[..., Tracker])
     cache = Memory()
     cache.known[endpoint()] = Verdict(service="redis", confidence=Confidence.CONFIRMED)
     tracker = make(cache=cache)
-    tracker.feed([opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed()])
+    tracker.feed([opened(), stands(), payload(PUTTY), payload(SSH, direction=1), closed()])
     assert tracker.counts["cache_contradicted"] == 1
     assert flow_records(tracker)[0].verdict.service == "ssh"
     assert cache.known.get(endpoint(), Verdict()).service != "redis"
@@ -716,9 +724,7 @@ def test_questions_are_bounded(make: Callable[..., Tracker], monkeypatch: pytest
 
 def test_the_active_timeout_gives_a_record_and_the_flow_goes_on(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed(
-        [opened(), stands(), payload(b"SSH-2.0-OpenSSH_9.2p1\r\n", direction=1), closed(reason=CloseReason.ACTIVE)]
-    )
+    tracker.feed([opened(), stands(), payload(PUTTY), payload(SSH, direction=1), closed(reason=CloseReason.ACTIVE)])
     tracker.feed([closed(reason=CloseReason.IDLE)])
     assert [record.reason for record in flow_records(tracker)] == ["active", "idle"]
 
@@ -742,5 +748,5 @@ def test_who_wants_to_know_is_told_the_moment_a_label_is_decided_or_taken_back(m
     )
     tracker.feed([opened()])
     assert told == [(1, 7777, "http")]
-    tracker.feed([stands(), payload(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", direction=1), closed()])
+    tracker.feed([stands(), payload(PUTTY), payload(SSH, direction=1), closed()])
     assert told[-1] == (1, 7777, "ssh")
