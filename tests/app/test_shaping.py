@@ -216,6 +216,13 @@ def test_a_policy_decides_and_hosts_can_be_left_alone(lab: World, tmp_path: Path
         assert talk.once() == (1 << 2, 1 << 2)
         program.send_signal(signal.SIGINT)
         program.wait(20)
+    policy.write_text('unknown = "bulk"\n[[rule]]\nservice = "dns"\nclass = "leave"\n')
+    with closing(Talk(lab, 4)) as talk, shaping(lab, tmp_path, "--mark-only", "--policy", str(policy)) as program:
+        assert talk.once()[0] == 1 << 2
+        assert next_mark(program, talk.port)["shaping"]["action"] == "cleared"
+        assert talk.once() == (0, 0)
+        program.send_signal(signal.SIGINT)
+        program.wait(20)
     policy.write_text(f'except = ["{CLIENT}"]\n')
     with closing(Talk(lab, 4)) as talk, shaping(lab, tmp_path, "--mark-only", "--policy", str(policy)):
         for _ in range(3):

@@ -59,6 +59,14 @@ def test_mistakes_are_one_line(arguments: list[str], told: bytes, tmp_path: Path
     assert found.stderr.count(b"\n") == 1
 
 
+def test_what_has_no_label_gets_what_unknown_gets(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('unknown = "bulk"\n[[rule]]\nservice = "sip"\nclass = "leave"\n')
+    flows = ("--flow", "name=a.example", "--flow", "service=sip")
+    text = flowsonar("policy", "check", str(tmp_path / "p.toml"), *flows, home=tmp_path).stdout.decode()
+    assert "-> class bulk, as all that has no mark" in text
+    assert text.count("-> left as it is") == 1
+
+
 def test_conflicts_are_an_exit_code(tmp_path: Path) -> None:
     rule = '[[rule]]\nservice = "ssh"\nclass = "{}"\n'
     (tmp_path / "p.toml").write_text(rule.format("bulk") + rule.format("realtime"))
@@ -83,5 +91,8 @@ def test_records() -> None:
     text, facts = _from_record('{"src_ip":"10.0.0.5","flowsonar":{"service":"http","class":"bulk","name":"a"}}', KNOWN)
     assert facts.traffic_class is TrafficClass.BULK
     assert text == "http unknown a 10.0.0.5 > None"
+    assert not facts.encrypted
+    _, facts = _from_record('{"flowsonar":{"service":null,"evidence":[{"signature":"unknown/encrypted"}]}}', KNOWN)
+    assert facts.encrypted
     with pytest.raises(ConfigError):
         _from_record("[" * 100_000, KNOWN)

@@ -5,7 +5,7 @@ import pytest
 from flowsonar.model import Confidence, Endpoint, FlowKey, MarkAction, TrafficClass, Transport, Verdict
 from flowsonar.shaping.marking import ENDPOINT_S, FLOW_S, RENEW_S, Marker
 from flowsonar.shaping.nftmessages import ALIVE, Operation, Place, Put
-from flowsonar.shaping.nftrules import CLEAR
+from flowsonar.shaping.nftrules import CLEAR, LEFT
 from flowsonar.shaping.policy import Policy
 from flowsonar.shaping.policyfile import parse_policy
 
@@ -227,6 +227,20 @@ def test_what_is_announced_is_there_for_a_minute_and_never_over_what_is_known(ke
     made.foretold(ENDPOINT, RTP, now_ns=1)
     made.flush(4)
     assert kernel.values("endpoints4") == [LE]
+
+
+def test_what_a_rule_leaves_is_not_unknown_either(kernel: Kernel) -> None:
+    rule = '[[rule]]\nservice = "rtp"\nclass = "leave"\n'
+    made = marker(kernel, parse_policy(rule, "p.toml"))
+    decide(made, RTP)
+    assert kernel.elements == {}  # without a mark it is left as it is anyway
+    made = marker(kernel, parse_policy('unknown = "bulk"\n' + rule, "p.toml"))
+    decide(made, RTP)
+    decide(made, RTP)
+    assert kernel.values("flows4") == [LEFT, LEFT]
+    assert made.counts["flows_cleared"] == 1
+    decide(made, GUESS)
+    assert kernel.values("flows4") == [CLEAR, CLEAR]
 
 
 def test_a_new_table_is_filled_again(kernel: Kernel) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from flowsonar.shaping.classes import DEFAULT_CLASSES, DSCP, MARK_MASK
-from flowsonar.shaping.nftrules import CLEAR, COMMENT, Rules, Treatment, render
+from flowsonar.shaping.classes import DEFAULT_CLASSES, DSCP, MARK_MASK, SET_MASK
+from flowsonar.shaping.nftrules import CLEAR, COMMENT, LEFT, LEFT_MARK, Rules, Treatment, render
 from tests.needs import needs_program, needs_root
 from tests.shaping.world import World
 
@@ -56,6 +56,14 @@ def test_acknowledgements_do_not_wait_among_bulk_data() -> None:
 def test_what_does_not_come_over_the_line_has_a_class_of_its_own() -> None:
     text = render(Rules(treatments=ALL, inside=("lan", "lan2"), outside=("wan",)))
     assert 'oifname { "lan", "lan2" } iifname != { "wan" } meta priority set 1:fe' in text
+
+
+def test_what_is_left_alone_is_served_by_nothing() -> None:
+    text = render(Rules(treatments=ALL, unknown=ALL[5]))
+    served = text.split("chain served {")[1]
+    assert f"{LEFT_MARK:#010x}" not in served
+    assert f"{LEFT_MARK:#010x}" in text.split("chain seek {")[1].split("}\n\n")[0]
+    assert LEFT & SET_MASK
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,9 @@ def _explain(policy: Policy, text: str, facts: Facts) -> None:
     decision = policy.decide(facts)
     assert decision is not None
     treatment = decision.treatment
+    if treatment is None and policy.unknown is not None and not decision.leave and decision.rule != "except":
+        print(f"  -> class {policy.unknown}, as all that has no mark: {visible(decision.rule, 500)}")
+        return
     if treatment is None:
         print(f"  -> left as it is: {visible(decision.rule, 500)}")
         return
@@ -125,10 +128,13 @@ def _from_words(text: str, known: dict[str, Any]) -> Facts:
 
 def _from_record(line: str, known: dict[str, Any]) -> tuple[str, Facts]:
     """A line that `watch`, `read` or `shape` wrote. Raises ConfigError."""
+    from flowsonar.model import ENCRYPTED
+
     try:
         record = json.loads(line)
         label = record.get("flowsonar") or {}
         ends = (record.get("src_ip"), record.get("dest_ip"))
+        encrypted = any(piece.get("signature") == ENCRYPTED for piece in label.get("evidence") or ())
         given = {
             "service": label.get("service"),
             "product": label.get("product"),
@@ -138,10 +144,11 @@ def _from_record(line: str, known: dict[str, Any]) -> tuple[str, Facts]:
             "from": ends[0],
             "to": ends[1],
         }
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ConfigError(f"--flow: not a record of flowsonar ({line[:80]!r})") from error
     texts = {key: value for key, value in given.items() if isinstance(value, str)}
     facts = _facts(texts, "--flow: the record", known, confidence="unknown")
+    facts = facts._replace(encrypted=encrypted and facts.service is None)
     name = f" {facts.name}" if facts.name else ""
     return f"{facts.service or 'unknown'} {facts.confidence}{name} {ends[0]} > {ends[1]}", facts
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from flowsonar import limits
 from flowsonar.model import Endpoint, FlowKey, MarkAction, MarkRecord, TrafficClass, Verdict
 from flowsonar.shaping.nftmessages import ALIVE, Drop, Operation, Place, Put, endpoint_place, flow_places
-from flowsonar.shaping.nftrules import ALIVE_S, CLEAR, ELEMENTS, Treatment
+from flowsonar.shaping.nftrules import ALIVE_S, CLEAR, ELEMENTS, LEFT, Treatment
 from flowsonar.shaping.policy import Decision, Policy, about_endpoint, about_flow
 
 __all__ = ["FLOW_S", "Marker"]
@@ -32,6 +32,8 @@ class _Marked(NamedTuple):
 
     key: FlowKey
     treatment: Treatment | None
+    value: int
+    """What stands in the map."""
 
 
 class _Known(NamedTuple):
@@ -91,12 +93,13 @@ class Marker:
         assert decision is not None  # of a flow everything is known
         before = self._flows.get(number)
         treatment = decision.treatment
-        if before is not None and before.treatment == treatment:
+        value = treatment.value if treatment is not None else LEFT if decision.leave else CLEAR
+        if before is not None and before.value == value:
             return
-        if treatment is None and before is None and not self._known(key):
+        needless = value == CLEAR or self._policy.unknown is None  # what has no mark needs none taken away
+        if treatment is None and before is None and needless and not self._known(key):
             return
-        self._flows[number] = _Marked(key, treatment)
-        value = CLEAR if treatment is None else treatment.value
+        self._flows[number] = _Marked(key, treatment, value)
         for place in places:
             self._put(place, value, FLOW_S)
         if treatment is None:
@@ -213,9 +216,8 @@ class Marker:
         for known in self._endpoints.values():
             self._place(known)
         for marked in self._flows.values():
-            value = CLEAR if marked.treatment is None else marked.treatment.value
             for place in flow_places(marked.key) or ():
-                self._put(place, value, FLOW_S)
+                self._put(place, marked.value, FLOW_S)
 
     def classes(self) -> dict[TrafficClass, int]:
         """Flows that live and are marked, by class."""

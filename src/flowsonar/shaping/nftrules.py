@@ -37,7 +37,20 @@ from flowsonar.shaping.classes import (
     mark_of,
 )
 
-__all__ = ["ALIVE_S", "CLEAR", "COMMENT", "CONNECTIONS", "FAMILY", "MAPS", "TABLE", "Rules", "Treatment", "render"]
+__all__ = [
+    "ALIVE_S",
+    "CLEAR",
+    "COMMENT",
+    "CONNECTIONS",
+    "FAMILY",
+    "LEFT",
+    "LEFT_MARK",
+    "MAPS",
+    "TABLE",
+    "Rules",
+    "Treatment",
+    "render",
+]
 
 FAMILY: Final = "inet"
 TABLE: Final = "flowsonar"
@@ -52,6 +65,10 @@ ELEMENTS: Final = 262_144
 
 CLEAR: Final = 0x0002_0001
 """The map value that takes our mark away again: a label was taken back. No class has it (`SET_MASK` is not in it)."""
+
+LEFT_MARK: Final = mark_of(255, 0)
+LEFT: Final = LEFT_MARK | 1
+"""The map value for flows that a rule leaves as they are: a mark that nothing serves, not even as unknown."""
 
 CONNECTIONS: Final = ("tcp", "udp", "sctp")
 """Transports whose flows can be marked one by one: they have ports."""
@@ -138,8 +155,11 @@ def render(rules: Rules) -> str:
         body += _chain(_name("take", treatment), [f"ct mark set ct mark & {_KEEP:#010x} ^ {treatment.mark:#010x}"])
         body += _chain(_name("serve", treatment), _serving(treatment, mark_only=rules.mark_only))
     body += _chain("clear", [f"ct mark set ct mark & {_KEEP:#010x}", "meta priority set none"])
+    left = f"ct mark set ct mark & {_KEEP:#010x} ^ {LEFT_MARK:#010x}"
+    body += _chain("leave", [left, "meta priority set none"])
     targets = [f"{_classid(one.value)} : goto {_name('take', one)}" for one in treatments]
-    body += _chain("take", [f"meta priority vmap {{ {', '.join([*targets, f'{_classid(CLEAR)} : goto clear'])} }}"])
+    targets += [f"{_classid(CLEAR)} : goto clear", f"{_classid(LEFT)} : goto leave"]
+    body += _chain("take", [f"meta priority vmap {{ {', '.join(targets)} }}"])
     body += _chain("seek", _seeking(rules, treatments))
     alive, known = "meta nfproto != @alive return", "ct state invalid,untracked return"
     body += _chain("arriving", [alive, 'iifname "lo" return', known, "goto seek"], hook="prerouting priority mangle")
@@ -195,9 +215,8 @@ def _seeking(rules: Rules, treatments: list[Treatment]) -> Iterable[str]:
     for number, family, _ in _FAMILIES:
         key = f"meta l4proto . {family} saddr . th sport . {family} daddr . th dport"
         yield f"meta priority set {key} map @flows{number} goto take"
-    if treatments:
-        marks = ", ".join(f"{one.mark:#010x}" for one in treatments)
-        yield f"ct mark & {MARK_MASK:#010x} {{ {marks} }} return"
+    marks = ", ".join(f"{mark:#010x}" for mark in (*(one.mark for one in treatments), LEFT_MARK))
+    yield f"ct mark & {MARK_MASK:#010x} {{ {marks} }} return"
     for number, family, _ in _FAMILIES:
         to, back = (f"meta l4proto . {family} {side}addr . th {side}port" for side in "ds")
         yield f"ct direction original meta priority set {to} map @endpoints{number} goto take"

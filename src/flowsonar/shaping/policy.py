@@ -78,6 +78,8 @@ class Decision:
     treatment: Treatment | None
     """None: left as it is."""
     rule: str
+    leave: bool = False
+    """A rule says so: it is not to be treated as unknown either."""
 
 
 BUILT_IN: Final = (
@@ -141,7 +143,7 @@ class Policy:
             held = self._holds(rule, facts)
             if held is False:
                 continue
-            decision = Decision(self._treatment(rule, facts), self.name_of(rule))
+            decision = Decision(self._treatment(rule, facts), self.name_of(rule), rule.leave)
             if held is None:
                 perhaps.append(decision)
                 continue
