@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flowsonar.errors import ShapingError
 from flowsonar.model import Endpoint, Transport
-from flowsonar.shaping.aspeer import PeerLine, PeerSocket, rules
+from flowsonar.shaping.aspeer import PeerLine, PeerSocket, clear, rules
 
 from .namespaces import inside, needs_root, run
 
@@ -111,6 +112,20 @@ def test_one_flow_is_held_once_and_questions_without_a_key_do_not_leave() -> Non
             assert line.counts["asked"] == 0
         finally:
             line.close()
+
+
+@needs_root
+def test_what_a_killed_run_has_left_is_cleared_and_nothing_of_others() -> None:
+    with inside():
+        assert not clear()
+        subprocess.run(["nft", "-f", "-"], input=rules(9), text=True, check=True)
+        assert clear()
+        assert not clear()
+        run("nft", "add", "table", "inet", "flowsonar_peers")  # somebody else's
+        for call in (clear, PeerLine):
+            with pytest.raises(ShapingError, match="did not make"):
+                call()
+        assert "flowsonar_peers" in run("nft", "list", "tables")
 
 
 def test_the_rules_touch_nothing_but_what_is_held() -> None:

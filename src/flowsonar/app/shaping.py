@@ -26,6 +26,7 @@ from flowsonar.model import (
     Verdict,
 )
 from flowsonar.shaping.applier import Applier
+from flowsonar.shaping.aspeer import clear as clear_peers
 from flowsonar.shaping.classes import by_name
 from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
@@ -116,6 +117,8 @@ def clear() -> list[str]:
             done.append("the firewall's table is removed")
         if cleared := clear_marks():
             done.append(f"the marks of {cleared} connections are cleared")
+        if clear_peers():
+            done.append("the table for asking as the peer is removed")
         Applier.clear()
         done.append("the queues are as they were before")
         return done

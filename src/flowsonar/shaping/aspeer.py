@@ -25,7 +25,7 @@ from flowsonar.model import Endpoint
 from flowsonar.shaping.datagram import build, finished, parse
 from flowsonar.shaping.nflog import PacketLog
 
-__all__ = ["COMMENT", "Key", "PeerLine", "PeerSocket", "rules"]
+__all__ = ["COMMENT", "Key", "PeerLine", "PeerSocket", "clear", "rules"]
 
 COMMENT: Final = "made by flowsonar --ask-as-peer"
 _TABLE: Final = "inet flowsonar_peers"
@@ -58,14 +58,35 @@ def rules(group: int) -> str:
     return "\n".join([*lines, "}", "}", ""])
 
 
-def _nft(script: str) -> None:
+def _nft(script: str, *, quietly: bool = False) -> str:
+    """What nft printed; a failure is nothing where that is expected."""
     program = shutil.which("nft") or shutil.which("nft", path=_PATH)
     if program is None:
         raise ShapingError("asking as the peer needs nft: apt-get install nftables")
     done = subprocess.run([program, "-f", "-"], input=script, capture_output=True, text=True, check=False, timeout=20)
-    if done.returncode != 0:
+    if done.returncode != 0 and not quietly:
         first = done.stderr.strip().splitlines()
         raise ShapingError(f"asking as the peer: nft: {first[0] if first else 'failed'}")
+    return done.stdout
+
+
+def clear() -> bool:
+    """Take away the table that a killed run has left; False where there is none. Raises ShapingError."""
+    if not _present():
+        return False
+    _nft(f"delete table {_TABLE}\n")
+    return True
+
+
+def _present() -> bool:
+    """Whether our table is there. Raises ShapingError where one of that name is not ours."""
+    listed = _nft(f"list table {_TABLE}\n", quietly=True)
+    if listed and COMMENT not in listed:
+        raise ShapingError(
+            f"there is a table `{_TABLE}` that flowsonar did not make; it is left alone: rename it, or remove it with "
+            f"`nft delete table {_TABLE}`, and start again"
+        )
+    return bool(listed)
 
 
 class _Hold:
@@ -104,16 +125,20 @@ class PeerLine:
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._work, name="ask-as-peer", daemon=True)
         try:
-            _nft(f"add table {_TABLE}\ndelete table {_TABLE}\n{rules(self._log.group)}")
+            begin = f"delete table {_TABLE}\n" if _present() else ""
+            _nft(f"{begin}{rules(self._log.group)}")
         except (ShapingError, subprocess.TimeoutExpired):
-            self.close()
+            self._end()
             raise
         self._thread.start()
 
     def close(self) -> None:
         """Let all flows go and take the rules away."""
         with contextlib.suppress(ShapingError, subprocess.TimeoutExpired):
-            _nft(f"add table {_TABLE}\ndelete table {_TABLE}\n")
+            clear()
+        self._end()
+
+    def _end(self) -> None:
         os.write(self._stop_write, b".")
         if self._thread.is_alive():
             self._thread.join()
