@@ -51,7 +51,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--probe", default="", metavar="OPTIONS", help="further options of `flowsonar probe`, as one word"
     )
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="programs at a time (16)")
+    parser.add_argument("--batch", type=int, default=24, metavar="N", help="programs at a time (24)")
     parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
     parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
     parser.add_argument("--list", action="store_true", help="print the catalogue")
@@ -92,6 +92,7 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
     rows: list[Compared] = []
     with Pair() as pair, Programs(directory) as programs:
         batch = Batch(pair, programs, Ports(seed), directory, names, options, _say)
+        batch.warm()
         size = max(1, chosen.batch)
         for start in range(0, len(entries), size):
             _say(f"programs {start + 1} to {min(start + size, len(entries))} of {len(entries)}")

@@ -80,6 +80,13 @@ class Batch:
     """Entry or service to why it is not there."""
     _number: int = 0
 
+    def warm(self) -> None:
+        """Let flowsonar compile its signatures, which the first start after a change of them does."""
+        command = ours.probe_command([("tcp", "127.0.0.1", 1)], self.directory / "warm.db")
+        program = self.programs.start(self.pair.client, command, name="flowsonar-warm")
+        _ended(program, _PROBE_S)
+        self.programs.stop([program])
+
     def run(self, entries: Sequence[Entry]) -> list[Compared]:
         """All of a batch; what does not come up is in `failed`."""
         self._number += 1
@@ -187,7 +194,7 @@ class Batch:
         wanted = [key for key in endpoints if "." in key[1] and (key[0] == "tcp" or self.options.nmap_udp)]
         self.say(f"  nmap -sV of {len(wanted)} endpoints")
         began_s = time.monotonic()
-        found = nmap.scan(self.programs, self.pair.client, wanted, folder / "nmap", self.names)
+        found = nmap.scan(self.programs, self.pair.client, wanted, folder / "nmap", self.names, self.say)
         self.times.nmap_s += time.monotonic() - began_s
         return found
 

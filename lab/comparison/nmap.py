@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from lab.programs import Program, Programs
 
 __all__ = ["command", "parse", "scan"]
 
-_AT_ONCE = 16
+_AT_ONCE = 32
 """They wait most of the time."""
+_SAID_EVERY_S = 30.0
 _HOST_TIMEOUT = "200s"
 """A silent port takes nmap 165 s."""
 _UDP_TIMEOUT = "60s"
@@ -49,11 +50,16 @@ def parse(document: str, names: Names) -> Said:
 
 
 def scan(
-    programs: Programs, namespace: str, endpoints: Sequence[tuple[str, str, int]], folder: Path, names: Names
+    programs: Programs,
+    namespace: str,
+    endpoints: Sequence[tuple[str, str, int]],
+    folder: Path,
+    names: Names,
+    say: Callable[[str], None],
 ) -> dict[tuple[str, str, int], Said]:
-    """Ask nmap about each endpoint; waits for all of them."""
+    """Ask nmap about each endpoint; waits for all of them, and says now and then how far it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    waiting = list(endpoints)
+    waiting, said_s = list(endpoints), time.monotonic()
     running: list[tuple[tuple[str, str, int], Program, Path]] = []
     found: dict[tuple[str, str, int], Said] = {}
     while waiting or running:
@@ -62,6 +68,9 @@ def scan(
             file = folder / f"{endpoint[0]}-{endpoint[2]}-{4 if '.' in endpoint[1] else 6}.xml"
             running.append((endpoint, programs.start(namespace, command(*endpoint, file), name="nmap"), file))
         time.sleep(0.05)
+        if time.monotonic() - said_s > _SAID_EVERY_S:
+            said_s = time.monotonic()
+            say(f"    {len(found)} of {len(endpoints)} done")
         for item in list(running):
             endpoint, program, file = item
             if program.running:

@@ -126,11 +126,12 @@ def summary(rows: Sequence[Compared], times: Times, failed: Mapping[str, str], p
         lines.append(f"{'on nmap-asked':16} {_counts(both, tools['flowsonar probe'], parents)}")
     lines += _liars(rows, {name: tools[name] for name in ("flowsonar probe", "nmap -sV")})
     lines += _tls_in_the_middle(rows)
-    times_ms = sorted(row.probe.ms for row in rows if row.probe.ms is not None and row.probe.service)
+    named = [row for row in rows if row.probe.service and row.service.truth.service]
+    times_ms = sorted(row.probe.ms for row in named if row.probe.ms is not None)
     if times_ms:
         last = times_ms[min(len(times_ms) - 1, len(times_ms) * 99 // 100)]
         lines.append(f"time of the identified: median {statistics.median(times_ms):.1f} ms, 99 % within {last:.0f} ms")
-    tries = [row.probe.tries for row in rows if row.probe.service]
+    tries = [row.probe.tries for row in named]
     if tries:
         few = [sum(one <= most for one in tries) / len(tries) for most in (2, 5)]
         lines.append(f"connections or datagrams: at most 2 for {few[0]:.1%}, at most 5 for {few[1]:.1%}")
