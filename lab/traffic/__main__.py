@@ -102,7 +102,7 @@ def _work(chosen: argparse.Namespace, modes: Sequence[Mode], directory: Path, se
     install(_TOOLS)
     plans = _passes(chosen)
     if sum(plan.takes(mode) for plan in plans for mode in modes) > MOST:
-        raise LabError(f"more than {MOST} modes in all passes: choose with --watch or --family")
+        raise LabError(f"more than {MOST} modes in all passes")
     seen: list[Seen] = []
     with Path3() as network, Programs(directory) as programs:
         run = Run(network, programs, Ports(seed), directory, _certificate(directory), _say)

@@ -27,9 +27,9 @@ TO_SERVER, FROM_SERVER, WHOLE = "up0", "down0", "right0"
 """Interfaces of the path."""
 LINKS = frozenset({"10.78.2.2", "10.78.3.2", "10.78.8.2"})
 """The ends of the links themselves, which programs use that look at interfaces rather than at routes."""
-MOST = 200
+MOST = 1000
 """Programs of one run."""
-_FIRST = 20
+_FIRST, _IN_ONE = 20, 200
 _SETTINGS = Path("/etc/netns")
 _SWITCHES = (
     "ipv4.conf.all.rp_filter=0",
@@ -76,9 +76,9 @@ class Path3:
         """A new pair of addresses, left's and right's. Raises LabError when there is no more."""
         if self._given >= MOST:
             raise LabError("too many programs for one network")
-        number = _FIRST + self._given
+        third, last = divmod(self._given, _IN_ONE)
         self._given += 1
-        left, right = f"10.78.1.{number}", f"10.78.9.{number}"
+        left, right = f"10.78.{16 + third}.{_FIRST + last}", f"10.78.{32 + third}.{_FIRST + last}"
         _inside(self.left, f"addr add {left}/32 dev lo", f"route add {right}/32 via 10.78.2.1 src {left}")
         _inside(self.right, f"addr add {right}/32 dev lo", f"route add {left}/32 via 10.78.8.1 src {right}")
         _inside(self.path, f"route add {left}/32 via 10.78.3.2", f"route add {right}/32 via 10.78.8.2")
