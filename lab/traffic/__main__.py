@@ -17,7 +17,6 @@ from pathlib import Path
 from lab.comparison import passive
 from lab.comparison.said import Names, Said
 from lab.packages import MissingError, install
-from lab.ports import Ports
 from lab.programs import LabError, Programs
 from lab.traffic import table
 from lab.traffic.catalogue import families
@@ -105,7 +104,7 @@ def _work(chosen: argparse.Namespace, modes: Sequence[Mode], directory: Path, se
         raise LabError(f"more than {MOST} modes in all passes")
     seen: list[Seen] = []
     with Path3() as network, Programs(directory) as programs:
-        run = Run(network, programs, Ports(seed), directory, _certificate(directory), _say)
+        run = Run(network, programs, seed, directory, _certificate(directory), _say)
         run.warm()
         for plan in plans:
             seen += run.play(plan, modes, max(1, chosen.batch))

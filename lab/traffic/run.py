@@ -82,7 +82,8 @@ class Run:
 
     network: Path3
     programs: Programs
-    ports: Ports
+    seed: int
+    """Of the random ports, which are drawn anew for each batch."""
     directory: Path
     certificate: Path
     say: Callable[[str], None]
@@ -116,6 +117,7 @@ class Run:
 
     def _batch(self, plan: Pass, modes: Sequence[Mode]) -> list[Seen]:
         self._count += 1
+        ports = Ports(self.seed + self._count)
         folder = self.directory / f"batch-{self._count}"
         folder.mkdir()
         folder.chmod(0o755)
@@ -123,7 +125,7 @@ class Run:
         clients: list[tuple[Program, Begun]] = []
         try:
             for place, mode in enumerate(modes):
-                stage = self._set_up(plan, mode, folder / str(place))
+                stage = self._set_up(plan, mode, folder / str(place), ports)
                 if stage is not None:
                     stages[mode] = stage
             self._await_servers(stages)
@@ -149,13 +151,13 @@ class Run:
             self.programs.stop([program for program, _ in clients])
             self.programs.stop([program for stage in stages.values() for program in stage.started])
 
-    def _set_up(self, plan: Pass, mode: Mode, folder: Path) -> Stage | None:
+    def _set_up(self, plan: Pass, mode: Mode, folder: Path, ports: Ports) -> Stage | None:
         folder.mkdir()
         folder.chmod(0o755)
         left, right = self.network.addresses()
         stage = Stage(
             programs=self.programs,
-            ports=self.ports,
+            ports=ports,
             directory=folder,
             left_namespace=self.network.left,
             right_namespace=self.network.right,
