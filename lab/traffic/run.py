@@ -20,7 +20,7 @@ from lab.traffic.mode import Begun, Mode, Stage
 from lab.traffic.network import FROM_SERVER, LINKS, TO_SERVER, WHOLE, Path3
 from lab.traffic.told import Flow, Key, flows
 
-__all__ = ["PASSES", "Pass", "Run", "Seen"]
+__all__ = ["PASSES", "Pass", "Run", "Seen", "batches", "whose"]
 
 _UP_S = 15.0
 _SETTLE_S = 4.0
@@ -108,7 +108,7 @@ class Run:
     def play(self, plan: Pass, modes: Sequence[Mode], batch: int) -> list[Seen]:
         """All modes of a pass."""
         found = []
-        for part in _batches([mode for mode in modes if plan.takes(mode)], batch):
+        for part in batches([mode for mode in modes if plan.takes(mode)], batch):
             self.say(f"{plan.name}: {', '.join(mode.name for mode in part)}")
             found += self._batch(plan, part)
         return found
@@ -287,7 +287,7 @@ class Run:
             if broken:
                 self.faults.append(f"{broken} lines of flowsonar are no JSON records")
             for flow in flows(records):
-                mode, place = _whose(stages, owners, flow.key)
+                mode, place = whose(stages, owners, flow.key)
                 if mode is None:
                     continue
                 watch = f"{plan.name}, {name}" if name else plan.name
@@ -300,14 +300,13 @@ class Run:
         for mode, stage in stages.items():
             there = {one.expected for one in found if one.mode is mode}
             left = [one for place, one in enumerate(stage.expected) if place not in there]
-            if left and not watch:
+            if not there - {-1} and not watch:
                 what = ", ".join(f"{one.service} ({one.transport} {one.low}-{one.high})" for one in left)
                 self.say(f"  no flow of {mode.name}: {what}")
-                if not there - {-1}:
-                    self.failed[mode.name] = f"no flow was seen: {what}"
+                self.failed[mode.name] = f"no flow was seen: {what}"
 
 
-def _batches(modes: Sequence[Mode], size: int) -> list[list[Mode]]:
+def batches(modes: Sequence[Mode], size: int) -> list[list[Mode]]:
     """As many modes at a time as may play together."""
     batches: list[list[Mode]] = []
     for mode in modes:
@@ -324,7 +323,7 @@ _NARROW = 100
 """Ports that a mode has for itself."""
 
 
-def _whose(stages: dict[Mode, Stage], owners: dict[str, Mode], key: Key) -> tuple[Mode | None, int]:
+def whose(stages: dict[Mode, Stage], owners: dict[str, Mode], key: Key) -> tuple[Mode | None, int]:
     """A flow's mode and which of its expected flows it is, -1 for none of them.
 
     By the addresses; of programs that look at interfaces for addresses to use (ICE), by ports that no other mode has.
