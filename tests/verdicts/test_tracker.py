@@ -30,6 +30,7 @@ from flowsonar.passive import PassiveReader
 from flowsonar.signatures import Matcher, SignatureSet, load_signatures
 from flowsonar.verdicts.tracker import Tracker
 from tests.flows.frames import ACK, RST, SYN, Conversation, Frame, block
+from tests.protocols.hellos import client_hello, server_hello
 
 CLIENT, SERVER = "10.0.0.2", "10.0.0.1"
 MS = 1_000_000
@@ -232,6 +233,17 @@ def test_nobody_who_may_be_asked_tells(make: Callable[..., Tracker]) -> None:
     (record,) = flow_records(tracker)
     assert record.verdict.encrypted
     assert "both directions" in record.verdict.evidence[0].detail
+
+
+def test_a_server_that_says_tls_is_asked_on_for_what_is_inside(make: Callable[..., Tracker]) -> None:
+    tracker = make(cache=Memory())
+    tracker.feed([opened(), stands(), payload(client_hello())])
+    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    tracker.feed([payload(server_hello(), direction=1, at=5 * MS)])
+    flow = tracker.flow(1)
+    assert flow is not None
+    assert (flow.verdict.service, flow.verdict.confidence) == ("tls", Confidence.CONFIRMED)
+    assert tracker.withdrawn == []
 
 
 def test_a_flow_that_shows_what_it_is_waits_for_no_answer(make: Callable[..., Tracker]) -> None:

@@ -465,8 +465,11 @@ class Tracker:
             self.withdrawn.append(endpoint)
 
     def _found_out(self, endpoint: Endpoint, verdict: Verdict, now_ns: int) -> None:
-        """An endpoint that is being asked has said by itself what it is: nobody waits for its answer any more."""
-        if not self._inquiry.waiting(endpoint):
+        """An endpoint that is being asked has said by itself what it is: nobody waits for its answer any more.
+
+        One that says TLS is asked on: what is inside it does not say.
+        """
+        if is_opaque(verdict) or not self._inquiry.waiting(endpoint):
             return
         self.withdrawn.append(endpoint)
         self._early.pop(endpoint, None)
