@@ -56,7 +56,7 @@ def _work(chosen: argparse.Namespace, folder: Path, seed: int) -> int:
         wire = bench.finish()
     found = report.figures({result.way: result for result in results})
     print("99th percentile of the call's one-way delay (all ways but the first: what the load added), losses, and bulk")
-    print("as a share of what the call leaves of the line; settled: from 5 s after the load's begin on", "", sep="\n")
+    print("as a share of what the call leaves of the line; settled: from 10 s after the load's begin on", "", sep="\n")
     print("\n".join(report.table(results)), "", sep="\n")
     for one in found:
         print(f"{'reached    ' if one.reached else 'NOT reached'}  {one.what}: {one.found} (wanted: {one.wanted})")

@@ -4,8 +4,8 @@ from lab.shaping.run import Result
 
 
 def result(way: str, ms: float, *, bulk: int = 0) -> Result:
-    points = [(second / 50, ms + second % 2 * 0.1) for second in range(500)]
-    delays = {way: Delays(sent=500, lost=0, points=points) for way in ("up", "down")}
+    points = [(second / 50, ms + second % 2 * 0.1) for second in range(1000)]
+    delays = {way: Delays(sent=1000, lost=0, points=points) for way in ("up", "down")}
     sums = {"bulk": bulk, "call": 10_750}
     return Result(way=way, **delays, carried={"up": dict(sums), "down": dict(sums)}, seconds=1.0)
 
