@@ -128,7 +128,8 @@ def compare(rows: Iterable[_Row], records: Mapping[str, Mapping[_Flow, FlowRecor
         flow = f"{row['transport']} {row['a_ip']}:{row['a_port']} {row['b_ip']}:{row['b_port']}"
         if seen != "DPI":
             if verdict.confidence is Confidence.CONFIRMED and not judge.agrees(theirs, record):
-                found.beyond.append(Difference(capture, flow, f"{theirs} ({seen})", ours, verdict.confidence, ""))
+                reason = judge.why(capture, theirs, record)
+                found.beyond.append(Difference(capture, flow, f"{theirs} ({seen})", ours, verdict.confidence, reason))
             continue
         if judge.agrees(theirs, record):
             kind = "port" if verdict.confidence is Confidence.GUESS else "same"

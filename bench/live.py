@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +47,10 @@ def live(capture: Path) -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else [f"failed: {done.stderr.strip()[-300:]}"]
 
 
-def _measure(capture: Path) -> list[str]:
+def _measure(capture: Path, rates: Sequence[int]) -> Iterator[str]:
     _set_up()
-    lines = ["| packets a second, asked | sent | program | lost | share | CPU s |", "|---|---|---|---|---|---|"]
+    yield "| packets a second, asked | sent | program | lost | share | CPU s |"
+    yield "|---|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:
         programs = {
             "tcpdump -w /dev/null": (["tcpdump", "-i", WATCHES, "-n", "-w", "/dev/null"], _tcpdump_lost),
@@ -62,13 +63,12 @@ def _measure(capture: Path) -> list[str]:
                 _flowsonar_lost,
             ),
         }
-        for rate in RATES:
+        for rate in rates:
             for name, (command, lost) in programs.items():
                 run = _run(command, capture, rate, Path(folder), lost)
                 share = run.lost / run.sent if run.sent else 0.0
                 asked = f"{rate:,}" if rate else "all"
-                lines.append(f"| {asked} | {run.rate:,.0f} | {name} | {run.lost:,} | {share:.2%} | {run.cpu_s:.2f} |")
-    return lines
+                yield f"| {asked} | {run.rate:,.0f} | {name} | {run.lost:,} | {share:.2%} | {run.cpu_s:.2f} |"
 
 
 def _set_up() -> None:
@@ -94,7 +94,11 @@ def _run(command: list[str], capture: Path, rate: int, folder: Path, lost: Calla
             time.sleep(1)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         said.seek(0)
         text = said.read()
@@ -126,4 +130,5 @@ def _flowsonar_lost(text: str) -> int:
 
 
 if __name__ == "__main__":
-    print("\n".join(_measure(Path(sys.argv[1]))))
+    for line in _measure(Path(sys.argv[1]), [int(rate) for rate in sys.argv[2:]] or RATES):
+        print(line, flush=True)

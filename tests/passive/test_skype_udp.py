@@ -174,3 +174,8 @@ def test_memory_is_bounded(monkeypatch):
     assert len(ports) == 10
     assert len(ports.hosts) == 10
     assert ports.find(SERVER, 0) is None
+
+
+def test_an_answer_that_only_another_service_gives_counts(reader):
+    talk = _flow(reader).send(PROBE).answer(b"SIP/2.0 200 OK\r\n")
+    assert talk.best == ("sip", "confirmed")

@@ -373,7 +373,8 @@ class PassiveReader:
         if sequence is not None:
             return sequence
         if flow.datagrams is not None:
-            return self._skype_datagram(flow, event)
+            known = self._sure(flow, direction, data) if direction and not count else None
+            return known or self._skype_datagram(flow, event)
         if flow.quic is not None or (starts_like_quic(data) and not flow.confirmed):
             resumed = self._quic(flow, event)
             if resumed is not None:
@@ -412,6 +413,15 @@ class PassiveReader:
         if count >= _TRIES or (flow.likely and count):
             return _DONE if count >= _TRIES and flow.counts[1 - direction] >= _TRIES else NOTHING
         return None
+
+    def _sure(self, flow: PassiveFlow, direction: int, data: bytes) -> Findings | None:
+        """An answer that only another service gives, where the question looked like Skype's; None: there is none."""
+        matches = [
+            match
+            for match in self._matcher.payload(_OVER_UDP, None, data, _ports(flow.opened))
+            if match.confidence is _CONFIRMED and match.service not in ("skype", "dns")
+        ]
+        return self._matched(flow, direction, data, matches) if matches else None
 
     def _matched(self, flow: PassiveFlow, direction: int, data: bytes, matches: list[Match]) -> Findings:
         """Judge a datagram that patterns know; a call is followed until its media comes."""
