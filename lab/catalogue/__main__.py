@@ -20,7 +20,7 @@ from lab.comparison import table
 from lab.comparison.batch import Batch, Compared, Options
 from lab.comparison.network import Pair
 from lab.comparison.said import Names
-from lab.packages import MissingError, install
+from lab.packages import MissingError, install, install_debian
 from lab.ports import Ports
 from lab.programs import LabError, Programs
 
@@ -79,6 +79,15 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _install(entries: Sequence[Entry]) -> None:
+    """All Debian packages in one go, which takes a fraction of the time of one after the other."""
+    packages = sorted({package for entry in entries for package in entry.packages})
+    try:
+        install_debian(packages)
+    except MissingError as error:
+        _say(f"not all packages could be installed at once, so each with its program: {str(error)[:300]}")
+
+
 def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path, seed: int) -> int:
     names = Names.load()
     options = Options(
@@ -89,6 +98,7 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
     )
     left_out = {name for name, gone in (("nmap", not options.nmap), ("ndpiReader", not options.ndpi)) if gone}
     install([tool for tool in _TOOLS if tool[1] not in left_out])
+    _install(entries)
     rows: list[Compared] = []
     with Pair() as pair, Programs(directory) as programs:
         batch = Batch(pair, programs, Ports(seed), directory, names, options, _say)
