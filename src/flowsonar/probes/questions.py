@@ -175,7 +175,7 @@ class Questions:
             self._judge.went_through(probe, steps.groups, steps.previous[-1], move.over)
 
     def _stopped(self, steps: Steps) -> None:
-        """A dialogue did not come to its end: what it had proved half-way falls, unless the time was over."""
+        """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off."""
         if steps.reached and self.exchange.failed is None:
             self._judge.take_back(steps.probe)
 
