@@ -197,6 +197,11 @@ class _Counter:
             return source + struct.pack("!I", number) + bytes(chance.choice([7, 8, 16, 40]))
         if chance.randrange(5) == 0:
             about = chance.choice([self.other, source, b""])
+            if chance.randrange(4) == 0:  # with the name of its source, or the time of day
+                name = b"\x81\xca\0\x02" + chance.choice([source, self.other]) + b"\x01\x02ab"
+                clock = struct.pack("!I", 1_700_000_000 + 2_208_988_800 + chance.choice([0, 90_000]))
+                sender = b"\x80\xc8\0\x06" + source + clock + bytes(16)
+                return chance.choice([b"\x80\xc9\0\x01" + source + name, sender, sender + name, sender + bytes(4)])
             report = about + bytes(20) if about else b""
             size = chance.choice([len(report) // 4 + 1, 1, 7])
             head = struct.pack(

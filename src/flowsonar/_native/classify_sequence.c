@@ -16,7 +16,12 @@ enum {
     REPORTS_MAX = 31,
     NAT_TRAVERSAL = 4500,
     ESP_LEAST = 256,
+    SENDER = 200,      /* protocols/rtp.py: types of control packets */
+    DESCRIPTION = 202,
+    DAY_S = 86400,
 };
+
+#define SINCE_1900_S INT64_C(2208988800)
 
 /* How a datagram follows. */
 enum outcome {
@@ -36,6 +41,7 @@ struct media {
 struct side {
     struct media last;
     bool has_last, has_control, has_index;
+    bool named; /* its last control packet brought its source's name, or the time of day */
     uint8_t report_count;
     uint32_t control; /* source of its control packets */
     uint32_t reports[REPORTS_MAX];
@@ -49,6 +55,7 @@ struct sequence {
 };
 
 struct datagram {
+    uint64_t time_ns;
     const uint8_t *data;
     uint32_t size, wire_length;
     int direction;
@@ -77,15 +84,25 @@ static bool read_media(const struct datagram *d, struct media *media) {
 
 static size_t control_size(const uint8_t *data) { return 4 * ((size_t)be16(data + 2) + 1); }
 
+/* Whether a sender's report has the time of day (RFC 3550 section 6.4.1). */
+static bool is_now(uint32_t clock_s, uint64_t time_ns) {
+    int64_t now_s = (int64_t)(time_ns / UINT64_C(1000000000)) + SINCE_1900_S;
+    int64_t apart_s = (int64_t)clock_s - now_s;
+    return apart_s > -DAY_S && apart_s < DAY_S;
+}
+
 /* Sets the side's source and reports; false where it is no control packet. */
 static bool read_control(const struct datagram *d, struct side *side, enum outcome *outcome) {
     const uint8_t *data = d->data;
     size_t size = d->size, whole = d->wire_length;
     if (size < 8 || (data[0] & 0xc0) != 0x80 || !is_control_type(data[1])) return false;
     size_t first = control_size(data), at = first;
+    bool named = false;
     if (first < 8 || first > whole) return false;
     for (int i = 0; i < 32; i++) {
         if (at + 4 > size || (data[at] & 0xc0) != 0x80 || !is_control_type(data[at + 1])) break;
+        bool describes = data[at + 1] == DESCRIPTION && size >= at + 9 && memcmp(data + at + 4, data + 4, 4) == 0;
+        named = named || (describes && data[at + 8] == 1);
         at += control_size(data + at);
         if (at > whole) return false;
     }
@@ -97,6 +114,8 @@ static bool read_control(const struct datagram *d, struct side *side, enum outco
     side->has_control = true;
     side->control = source;
     side->report_count = (uint8_t)reports;
+    side->named = (named && at == whole && (data[1] == SENDER || data[1] == SENDER + 1)) ||
+                  (data[1] == SENDER && at == whole && size >= 28 && is_now(be32(data + 8), d->time_ns));
     for (size_t i = 0; i < reports; i++) side->reports[i] = be32(data + start + 24 * i);
     return true;
 }
@@ -110,6 +129,7 @@ static bool speaks_of(const struct side *side, const struct side *other) {
 static enum outcome feed_media(struct side *side, const struct datagram *d) {
     enum outcome outcome;
     struct media media, before = side->last;
+    side->named = false;
     if (read_control(d, side, &outcome)) return outcome;
     bool had = side->has_last;
     side->has_last = read_media(d, &media);
@@ -170,15 +190,18 @@ bool classify_sequence(const struct table *t, uint32_t slot, const struct seen *
     memset(&s.sides, 0, sizeof s.sides);
     for (uint32_t piece = l->flows[slot].first; piece != STORE_NONE;) {
         const struct stored *stored = store_at(l->store, piece);
-        feed(&s, key, &(struct datagram){stored->data, stored->size, stored->wire_length, stored->direction});
+        feed(&s, key, &(struct datagram){stored->time_ns, stored->data, stored->size, stored->wire_length,
+                                         stored->direction});
         piece = stored->next;
     }
     what->in_sequence = s.kind != COUNTS_NOT;
-    enum outcome outcome = feed(&s, key, &(struct datagram){seen->data, seen->size, seen->wire_length, seen->direction});
+    const struct side *side = &s.sides[seen->direction];
+    enum outcome outcome = feed(&s, key, &(struct datagram){t->now_ns, seen->data, seen->size, seen->wire_length,
+                                                            seen->direction});
     if (s.kind == COUNTS_NOT) return true;
-    if (outcome == OUT_CONTROL || outcome == OUT_CONTROL_OTHER) return false; /* Python reads what it says of its source */
     what->key[0] |= CLASSIFY_KEY_SEQUENCE;
     bool agree = speaks_of(&s.sides[0], &s.sides[1]) || speaks_of(&s.sides[1], &s.sides[0]);
-    uint8_t facts[2] = {(uint8_t)(outcome | agree << 7), s.kind == COUNTS_MEDIA ? s.sides[seen->direction].last.kind : s.kind};
+    uint8_t facts[2] = {(uint8_t)(outcome | side->named << 6 | agree << 7),
+                        s.kind == COUNTS_MEDIA ? side->last.kind : (uint8_t)s.kind};
     return classify_add(what, facts, sizeof facts);
 }

@@ -51,6 +51,8 @@ _LIKELY: Final = Confidence.LIKELY.rank
 _PRELUDES: Final = frozenset({"stun", "turn"})
 """What calls begin with, before media comes in the same flow."""
 _CALLS: Final = frozenset({"dtls", *_PRELUDES})
+_NOT_CALLS: Final = 0x50
+"""First bytes from here on are media's, or nothing that a call has (RFC 7983 section 7)."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
 _NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
@@ -384,7 +386,7 @@ class PassiveReader:
             found = self._dns(flow, direction, data)
             if found is not None:
                 return found
-        enough = self._enough(flow, direction, count)
+        enough = self._enough(flow, direction, count, data)
         if enough is not None:
             return enough
         other = flow.firsts[1 - direction]
@@ -403,11 +405,11 @@ class PassiveReader:
         return NOTHING
 
     @staticmethod
-    def _enough(flow: PassiveFlow, direction: int, count: int) -> Findings | None:
+    def _enough(flow: PassiveFlow, direction: int, count: int, data: bytes) -> Findings | None:
         """Whether patterns have seen enough of a direction; None where they have not."""
         if flow.media:
             if max(flow.counts) < _MEDIA_WITHIN:
-                return None
+                return NOTHING if count >= _TRIES and data[0] >= _NOT_CALLS else None
             flow.finish()
             return _DONE
         if count >= _TRIES or (flow.likely and count):
