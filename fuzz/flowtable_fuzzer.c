@@ -174,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .payload_bytes = 2048,
         .followed_packets = 16,
         .followed_bytes = 64,
+        .followed_datagrams = 8,
         .prefixes = 1,
         .prefix_size = {1},
         .prefix = {{'2'}},

@@ -22,6 +22,9 @@ PAYLOAD_BYTES: Final = 2048
 FOLLOWED_PACKETS: Final = 4096
 """Payload packets reported of a flow that is followed (FTP control, calls), then it is released."""
 
+FOLLOWED_DATAGRAMS: Final = 128
+"""The same over UDP, where calls are followed until their media comes: by then 64 of one direction were seen."""
+
 FOLLOWED_BYTES: Final = 512
 """Longer segments of a followed TCP flow are not reported: commands and replies are short lines."""
 

@@ -466,8 +466,8 @@ def test_following_ends(make: Make) -> None:
     table = make()
     (opened, *_) = feed(table, [datagram()])
     table.follow(opened.flow)
-    events = feed(table, [datagram(b"%d" % number) for number in range(limits.FOLLOWED_PACKETS + 9)])
-    assert len(events) == limits.FOLLOWED_PACKETS
+    events = feed(table, [datagram(b"%d" % number) for number in range(limits.FOLLOWED_DATAGRAMS + 9)])
+    assert len(events) == limits.FOLLOWED_DATAGRAMS
     assert table.counters()["follows_ended"] == 1
 
 

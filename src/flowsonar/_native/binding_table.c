@@ -208,6 +208,7 @@ static int check_settings(const struct table_settings *settings, Py_ssize_t seed
         settings->half_open_ns > UINT64_C(1) << 57)
         wrong = "timeout too long";
     if (settings->followed_packets < 1 || settings->followed_packets > UINT16_MAX) wrong = "followed_packets";
+    if (settings->followed_datagrams < 1 || settings->followed_datagrams > UINT16_MAX) wrong = "followed_datagrams";
     if (seed_size != 16) wrong = "seed is not 16 bytes";
     for (int i = 0; i < EVENT_KINDS; i++)
         if (!PyType_Check(classes[i]) || !PyType_IsSubtype((PyTypeObject *)classes[i], &PyTuple_Type))
@@ -221,16 +222,16 @@ static PyObject *table_py_new(PyTypeObject *type, PyObject *args, PyObject *keyw
                             "seed",     "events",  "budget",    "lanes",        NULL};
     struct table_settings settings = {0};
     unsigned long long idle_ns, active_ns, half_open_ns;
-    unsigned int capacity, budget[5];
+    unsigned int capacity, budget[6];
     const char *seed;
     Py_ssize_t seed_size;
     PyObject *follow, *lanes = Py_None, *classes[EVENT_KINDS];
     struct lane_settings lane_settings;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "IKKKO!y#(OOOO)(IIIII)|O:FlowTable", names, &capacity, &idle_ns,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "IKKKO!y#(OOOO)(IIIIII)|O:FlowTable", names, &capacity, &idle_ns,
                                      &active_ns, &half_open_ns, &PyTuple_Type, &follow, &seed, &seed_size,
                                      &classes[EVENT_OPENED], &classes[EVENT_ESTABLISHED], &classes[EVENT_PAYLOAD],
                                      &classes[EVENT_CLOSED], &budget[0], &budget[1], &budget[2], &budget[3],
-                                     &budget[4], &lanes))
+                                     &budget[4], &budget[5], &lanes))
         return NULL;
     settings.capacity = capacity;
     settings.idle_ns = idle_ns;
@@ -241,6 +242,7 @@ static PyObject *table_py_new(PyTypeObject *type, PyObject *args, PyObject *keyw
     settings.payload_bytes = budget[2];
     settings.followed_packets = budget[3];
     settings.followed_bytes = budget[4];
+    settings.followed_datagrams = budget[5];
     if (check_settings(&settings, seed_size, classes) || take_prefixes(follow, &settings)) return NULL;
     memcpy(settings.seed, seed, sizeof settings.seed);
     if (lanes != Py_None) {

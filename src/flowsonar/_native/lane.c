@@ -49,7 +49,9 @@ static void emit(struct table *t, uint32_t slot, const struct seen *seen, uint64
     event->node = node;
     event->time_ns = time_ns;
     event->payload.handshake_ns = handshake;
-    if (t->flows[slot].status & STATUS_FOLLOWING || t->lanes->flows[slot].flags & LANE_ENTANGLED) t->barrier = true;
+    const struct flow *flow = &t->flows[slot];
+    bool control = flow->status & STATUS_FOLLOWING && flow->key.protocol == PROTOCOL_TCP; /* calls only say what they are */
+    if (control || t->lanes->flows[slot].flags & LANE_ENTANGLED) t->barrier = true;
 }
 
 /* Report what was seen of a flow as if it had always been in the slow lane. What is kept of it stays until the end of

@@ -46,7 +46,8 @@ void count_payload(struct table *t, uint32_t slot, int direction, const struct p
         lane_payload(t, slot, &seen);
     else
         report_payload(t, slot, &seen);
-    if (flow->status & STATUS_FOLLOWING && ++flow->followed == settings->followed_packets) {
+    uint32_t most = packet->protocol == PROTOCOL_UDP ? settings->followed_datagrams : settings->followed_packets;
+    if (flow->status & STATUS_FOLLOWING && ++flow->followed >= most) {
         flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
         t->counters[COUNT_follows_ended]++;
     }

@@ -110,6 +110,7 @@ struct table_settings {
     uint32_t payload_bytes;
     uint32_t followed_packets; /* less than 65536 */
     uint32_t followed_bytes;
+    uint32_t followed_datagrams; /* over UDP; less than 65536 */
     uint32_t prefixes;
     uint8_t prefix_size[FOLLOW_PREFIXES]; /* 1 to FOLLOW_PREFIX_BYTES */
     uint8_t prefix[FOLLOW_PREFIXES][FOLLOW_PREFIX_BYTES];

@@ -76,12 +76,25 @@ class Teacher:
                     self._learn(events[at], node)
                     fed = at + 1
             self._tracker.feed(events[fed:])
+        self._release()
         if self._reader.doubts and not self._doubting:
             self._doubting = True
             self._table.doubt()
         for hosts in list(self._tracker.hidden):
             for host in hosts:
                 self._watch(_packed(host))
+
+    def _release(self) -> None:
+        """Have no more reported of flows that are settled, at once: a block may hold many packets of theirs."""
+        released = self._tracker.releases
+        if not released:
+            return
+        for flow in released:
+            self._table.release(flow)
+        follows = [flow for flow in self._tracker.follows if flow not in released]
+        self._tracker.follows.clear()
+        self._tracker.follows.extend(follows)
+        released.clear()
 
     def _learn(self, event: FlowEvent, node: int) -> None:
         """Have an event judged and tell the table what came of it."""

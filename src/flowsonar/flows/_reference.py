@@ -465,7 +465,8 @@ class ReferenceTable:
         )
         if flow.following:
             flow.followed += 1
-            if flow.followed == limits.FOLLOWED_PACKETS:
+            datagrams = packet.protocol == UDP
+            if flow.followed >= (limits.FOLLOWED_DATAGRAMS if datagrams else limits.FOLLOWED_PACKETS):
                 flow.following, flow.released = False, True
                 self._counters["follows_ended"] += 1
 

@@ -102,6 +102,7 @@ def make_table(
             limits.PAYLOAD_BYTES,
             limits.FOLLOWED_PACKETS,
             limits.FOLLOWED_BYTES,
+            limits.FOLLOWED_DATAGRAMS,
         ),
         lanes=lanes,
     )
