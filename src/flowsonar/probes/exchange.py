@@ -35,6 +35,8 @@ UNACKNOWLEDGED_S: Final = 1.0
 """Added to the wait, once a question, while the network has not delivered what we said."""
 HELLO_FLOOR_S: Final = 0.25
 """A server answers a ClientHello within this, and three times as long where something told that it speaks TLS."""
+HELLO_BESIDE_S: Final = 1.0
+"""The same where other questions are put beside it: it holds nobody up, and has only this one chance."""
 HELLO_SHOWN_S: Final = 2.0
 """The same where the flow itself shows TLS: nothing else is worth asking."""
 HANDSHAKE_FLOOR_S: Final = 1.0
@@ -161,6 +163,8 @@ class Exchange:
         plain_before = not line.said
         began_s, rtt_s, hints = line.now_s, line.rtt_s or 0.0, self._question.hints
         floor_s = HELLO_FLOOR_S if self.seen.tls is TlsState.UNKNOWN else 3 * HELLO_FLOOR_S
+        if None in self.seen.spread:
+            floor_s = max(floor_s, HELLO_BESIDE_S)
         if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes):
             floor_s = HELLO_SHOWN_S
         first_s = clamp(3 * rtt_s + floor_s, floor_s, self._timeout_s)
