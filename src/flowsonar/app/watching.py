@@ -57,6 +57,12 @@ class Watching:
         self.settings = settings or Settings()
         if not interfaces and (write is not None or filter_expression is not None):
             raise ConfigError("connection tracking has no packets to write or filter: name an interface")
+        if interfaces and self.settings.ask_as_peer and not self.settings.passive:
+            from flowsonar.shaping.datagram import OURS  # noqa: PLC0415 - who does not ask so does not wait for it
+
+            # What we say in a peer's name must not be read as the peer's own words.
+            wanted = filter_expression or self.settings.capture.filter
+            filter_expression = f"({wanted}) and not ({OURS})" if wanted else f"not ({OURS})"
         self._source: Source = (
             PacketSource(
                 interfaces,

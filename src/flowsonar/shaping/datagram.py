@@ -8,10 +8,17 @@ from typing import Final, NamedTuple
 
 from flowsonar.model import Endpoint, Transport
 
-__all__ = ["Datagram", "build", "finished", "parse"]
+__all__ = ["OURS", "Datagram", "build", "finished", "parse"]
 
 _UDP: Final = 17
 _TTL: Final = 64
+_NUMBER: Final = 0xF50A
+"""Identification (IPv4) or flow label (IPv6) of what is built here; one strange packet in 65,536 has it too."""
+OURS: Final = (
+    f"(ip[4:2] = {_NUMBER} and ip[8] = {_TTL} and ip[9] = {_UDP})"
+    f" or (ip6[0:4] & 0xfffff = {_NUMBER} and ip6[7] = {_TTL} and ip6[6] = {_UDP})"
+)
+"""In tcpdump's language: what was built here and leaves this machine. It must not be taken for the peer's own."""
 
 
 class Datagram(NamedTuple):
@@ -41,8 +48,8 @@ def build(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes:
     check = _sum(pseudo + ports + b"\0\0" + payload) or 0xFFFF
     datagram = ports + struct.pack("!H", check) + payload
     if sender.version == 6:
-        return struct.pack("!IHBB", 6 << 28, length, _UDP, _TTL) + sender.packed + receiver.packed + datagram
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, _TTL, _UDP, 0) + sender.packed + receiver.packed
+        return struct.pack("!IHBB", 6 << 28 | _NUMBER, length, _UDP, _TTL) + sender.packed + receiver.packed + datagram
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, _NUMBER, 0, _TTL, _UDP, 0) + sender.packed + receiver.packed
     return head[:10] + struct.pack("!H", _sum(head)) + head[12:] + datagram
 
 
