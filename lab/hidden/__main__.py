@@ -39,6 +39,8 @@ _TOOLS = (
 )
 _RIGHT = 0.97
 """The share of flows that must be right, and none may be wrong at `confirmed`, for the exit code 0."""
+_RIGHT_QUICK = 0.85
+"""The same of the few flows of `--quick`, of which a busy machine may cost one or two."""
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -90,7 +92,7 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     flows = [flow for outcome in outcomes for flow in outcome.flows]
     right = sum(flow.service == "bittorrent" and flow.confidence in {"confirmed", "likely"} for flow in flows)
     wrong = sum(flow.service not in {None, "bittorrent"} and flow.confidence == "confirmed" for flow in flows)
-    passed = bool(flows) and right >= _RIGHT * len(flows) and not wrong
+    passed = bool(flows) and right >= (_RIGHT_QUICK if chosen.quick else _RIGHT) * len(flows) and not wrong
     print(f"{right} of {len(flows)} flows right, {wrong} wrong at confirmed: {'passed' if passed else 'failed'}")
     return 0 if passed else 1
 
