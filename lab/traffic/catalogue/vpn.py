@@ -159,7 +159,7 @@ def _ike(version: int) -> Start:
                 ping = f"ping -q -i 0.1 -s 200 -I {nets[1]} -w {int(stage.seconds)} {nets[0]}"
                 script += f" swanctl --initiate --child lab --timeout 4; {ping}; wait"
                 stage.client("unshare", "-m", "sh", "-c", script, lasts=True)
-        stage.expect("ike", "udp", 500)
+        stage.expect("ike", "udp", 500, also=("ipsec",))
         stage.expect("ipsec", "udp", 4500, also=("ike",))
 
     return start
