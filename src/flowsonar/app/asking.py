@@ -138,6 +138,7 @@ class Asking:
         self._of_peers.clear()
         if self._as_peer is not None:
             self._as_peer.close()
+            self._as_peer = None
         for endpoint, forget in list(self._asked.items()):
             forget()
             if self._asked.pop(endpoint, None) is not None:

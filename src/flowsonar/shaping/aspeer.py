@@ -113,6 +113,7 @@ class PeerLine:
         self._log = PacketLog()
         self._holds: dict[tuple[Endpoint, Endpoint], _Hold] = {}
         self._lock = threading.Lock()
+        self._ended = False
         self.counts = dict.fromkeys(("asked", "answers", "passed_on", "let_go"), 0)
         try:
             self._raw = {
@@ -139,6 +140,9 @@ class PeerLine:
         self._end()
 
     def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         os.write(self._stop_write, b".")
         if self._thread.is_alive():
             self._thread.join()
