@@ -34,7 +34,7 @@ def tell_of_making(tell: Callable[[str], None]) -> None:
 def making(what: str) -> None:
     """Something that takes seconds is about to be made."""
     if _told:
-        _told.pop()(f"{what}: some seconds, this once (the result is kept in {cache_directory()})")
+        _told.pop()(f"{what}: some seconds, once for all starts that can write to {cache_directory()}")
 
 
 def cache_directory() -> Path:
