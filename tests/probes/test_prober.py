@@ -223,8 +223,12 @@ def test_starttls(run):
     assert answer.connections == 1
 
 
-@pytest.mark.parametrize(("from_address", "service"), [("127.0.0.1", "file"), ("127.0.0.2", None)])
-def test_an_answer_from_another_port_counts_and_from_another_address_never(run, from_address, service):
+@pytest.mark.parametrize(
+    ("from_address", "words", "service"),
+    [("127.0.0.1", b"NONE", "file"), ("127.0.0.2", b"NONE", None), ("127.0.0.1", b"", None)],
+    ids=["another port", "another address", "our own words from another port"],
+)
+def test_an_answer_from_another_port_counts_and_from_another_address_never(run, from_address, words, service):
     loop_of = asyncio.get_running_loop
 
     class Files(asyncio.DatagramProtocol):
@@ -234,7 +238,7 @@ def test_an_answer_from_another_port_counts_and_from_another_address_never(run, 
 
         def datagram_received(self, data, source):
             if data.startswith(b"READ"):
-                self.other.sendto(b"NONE", source)
+                self.other.sendto(words or data, source)
 
         def connection_lost(self, problem):
             self.other.close()

@@ -80,7 +80,7 @@ _IDLE, _CONNECTING, _READING, _WRITING, _PAUSED, _ATTENDING = range(6)
 class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
-    __slots__ = ("_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
+    __slots__ = ("_asked", "_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
                  "_local", "_loose", "_news", "_others", "_over", "_paid", "_prepaid", "_problem", "_reactor",
                  "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
                  "due_s", "stood")  # fmt: skip
@@ -93,6 +93,7 @@ class Channel:
         self._routes = routes
         self._loose: SocketAddress | None = None  # where datagrams go, where answers may come from other ports
         self._others: set[Endpoint] = set()  # ports of the address that answers came from
+        self._asked = b""  # the last message
         self._endpoint = endpoint
         self._host = host
         self._udp = endpoint.transport is Transport.UDP
@@ -377,6 +378,7 @@ class Channel:
         elif self._said == 1:  # a second message must not wait until the first is acknowledged
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._said += 1
+        self._asked = command.data
         self._view = memoryview(command.data)
         event = self._write()
         if event is None:
@@ -435,11 +437,11 @@ class Channel:
                 return Ended(time.monotonic(), Outcome.CLOSED)
 
     def _hear_any(self, opened: socket.socket) -> bytes:
-        """A datagram from any port of the asked address; those of others are dropped unread."""
+        """A datagram from any port of the asked address; those of others, and our own words from there, are dropped."""
         assert self._loose is not None
         for _ in range(_STRANGERS):
             data, source = opened.recvfrom(limits.REPLY_BYTES)
-            if source[0] != self._loose[0]:
+            if source[0] != self._loose[0] or (source[1] != self._loose[1] and data == self._asked):
                 continue
             other = Endpoint(Transport.UDP, self._endpoint.address, source[1])
             if other not in self._others and len(self._others) < _OTHER_PORTS:
