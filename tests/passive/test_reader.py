@@ -310,6 +310,18 @@ def test_media_that_does_not_come_is_not_waited_for_for_ever(real):
     assert talk.best == ("stun", "confirmed")
 
 
+def test_messages_of_a_call_that_say_nothing_new_are_evidence_once(real):
+    talk = Conversation(real, protocol=17, server_port=30000)
+    for _ in range(4):
+        talk.send(STUN_ASKS).answer(STUN_ANSWERS)
+    before = len(talk.evidence)
+    for _ in range(30):
+        talk.send(STUN_ASKS).answer(STUN_ANSWERS)
+    assert len(talk.evidence) == before
+    indication = b"\x00\x16" + STUN_ASKS[2:]  # TURN's Send
+    assert len(talk.send(indication).evidence) > before
+
+
 def test_what_media_looks_like_by_chance_is_not_believed(real):
     talk = Conversation(real, protocol=17, server_port=30000)
     for _ in range(4):

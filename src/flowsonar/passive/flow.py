@@ -40,6 +40,7 @@ NOTHING = Findings()
 
 _NO_BYTES: tuple[bytes, bytes] = (b"", b"")
 _NO_COUNTS: tuple[int, int] = (0, 0)
+_NO_MESSAGES: frozenset[tuple[int, bytes]] = frozenset()
 _NO_SERVICES: dict[str, int] = {}
 _NOTHING_SAID: tuple[Evidence | None, Evidence | None] = (None, None)
 
@@ -58,6 +59,7 @@ class PassiveFlow:
         "ftp",
         "late",
         "media",
+        "messages",
         "mirrored",
         "name",
         "opened",
@@ -81,6 +83,8 @@ class PassiveFlow:
         """Both sides began with the same short message."""
         self.media = False
         """It began as calls do (STUN, TURN, DTLS with keys for media): media may come in it."""
+        self.messages: frozenset[tuple[int, bytes]] = _NO_MESSAGES
+        """Direction and type of a call's messages that were matched."""
         self.name: str | None = None
         """SNI, HTTP host."""
         self.alpn: tuple[str, ...] = ()

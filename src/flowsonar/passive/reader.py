@@ -53,6 +53,10 @@ _PRELUDES: Final = frozenset({"stun", "turn"})
 _CALLS: Final = frozenset({"dtls", *_PRELUDES})
 _NOT_CALLS: Final = 0x50
 """First bytes from here on are media's, or nothing that a call has (RFC 7983 section 7)."""
+_STUN_BELOW: Final = 4
+"""First bytes of STUN and TURN messages (the same section)."""
+_STUN_TYPE: Final = 2
+"""Bytes of a STUN message's type (RFC 8489 section 5)."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
 _NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
@@ -409,7 +413,7 @@ class PassiveReader:
         """Whether patterns have seen enough of a direction; None where they have not."""
         if flow.media:
             if max(flow.counts) < _MEDIA_WITHIN:
-                return NOTHING if count >= _TRIES and data[0] >= _NOT_CALLS else None
+                return NOTHING if count >= _TRIES and _adds_nothing(flow, direction, data) else None
             flow.finish()
             return _DONE
         if count >= _TRIES or (flow.likely and count):
@@ -430,6 +434,8 @@ class PassiveReader:
         judged = self._judge(flow, _SIDES[direction], data, matches, asks=direction == 0)
         judged = (dtls.told(flow, judged[0], data), *judged[1:])
         follows, flow.media = flow.media, flow.media or bool(_PRELUDES & flow.services.keys())
+        if flow.media:
+            flow.messages |= {(direction, data[:_STUN_TYPE])}
         done = self._both_spoke(flow) and flow.likely and not flow.media
         if done:
             flow.finish()
@@ -547,6 +553,11 @@ def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | 
         return evidence.from_port(services[0], side, port) if services else None
 
     return guess
+
+
+def _adds_nothing(flow: PassiveFlow, direction: int, data: bytes) -> bool:
+    """Whether a datagram of a call is media's, or a message of a type that was read before: agents test on and on."""
+    return data[0] >= _NOT_CALLS or (data[0] < _STUN_BELOW and (direction, data[:_STUN_TYPE]) in flow.messages)
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:
