@@ -49,15 +49,20 @@ def shaping(lab: World, folder: Path, *options: str) -> Iterator[subprocess.Pope
     with (folder / "errors").open("wb") as errors:
         program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
     try:
-        while b"shaping; watching" not in (folder / "errors").read_bytes():
-            assert program.poll() is None, (folder / "errors").read_text()
-            select_a_moment()
+        await_words(program, folder, "shaping; watching")
         yield program
     finally:
         program.kill()
         program.wait()
         assert program.stdout is not None
         program.stdout.close()
+
+
+def await_words(program: subprocess.Popen[bytes], folder: Path, words: str) -> None:
+    """Wait until the program has said so on standard error."""
+    while words not in (said := (folder / "errors").read_text()):
+        assert program.poll() is None, said
+        select_a_moment()
 
 
 def select_a_moment() -> None:
@@ -241,7 +246,7 @@ def test_a_table_that_somebody_flushes_is_put_back(lab: World, tmp_path: Path) -
             next_mark(program, other.port)
             assert other.once() == (CS2, CS2)
         assert talk.once() == (CS2, CS2)
-        assert "it was put back" in (tmp_path / "errors").read_text()
+        await_words(program, tmp_path, "it was put back")
 
 
 @needs_root()

@@ -1,7 +1,5 @@
 """TLS begun in the middle of a connection, once the service is known and says that one may."""
 
-from dataclasses import replace
-
 import pytest
 
 from flowsonar.config import BudgetSettings, Settings
@@ -18,7 +16,7 @@ HELLO, STARTTLS = Step(expect=Condition(pattern="^MAIL")), MAIL.starttls[0]
 def catalogue(*steps: Step, announced: str = "may STARTTLS") -> SignatureSet:
     others = [one for name, one in SIGNATURES.services.items() if name != "mail"]
     return SignatureSet(
-        [*others, replace(MAIL, starttls=steps, announced=announced, replies=(reply("mail", "hello", "^MAIL"),))]
+        [*others, MAIL._replace(starttls=steps, announced=announced, replies=(reply("mail", "hello", "^MAIL"),))]
     )
 
 

@@ -201,7 +201,7 @@ bool classify_sequence(const struct table *t, uint32_t slot, const struct seen *
     if (s.kind == COUNTS_NOT) return true;
     what->key[0] |= CLASSIFY_KEY_SEQUENCE;
     bool agree = speaks_of(&s.sides[0], &s.sides[1]) || speaks_of(&s.sides[1], &s.sides[0]);
-    uint8_t facts[2] = {(uint8_t)(outcome | side->named << 6 | agree << 7),
+    uint8_t facts[2] = {(uint8_t)((unsigned)outcome | (unsigned)side->named << 6 | (unsigned)agree << 7),
                         s.kind == COUNTS_MEDIA ? side->last.kind : (uint8_t)s.kind};
     return classify_add(what, facts, sizeof facts);
 }

@@ -47,7 +47,7 @@ def harmless(signatures: SignatureSet) -> SignatureSet:
     """All signatures, with only those of their probes that may come in a peer's name."""
     return SignatureSet(
         [
-            replace(one, probes=tuple(probe for probe in one.probes if probe.as_peer is not None))
+            one._replace(probes=tuple(probe for probe in one.probes if probe.as_peer is not None))
             for one in signatures.services.values()
         ]
     )

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 __all__ = ["TAG_BYTES", "InitialKeys", "Scheme", "initial_keys", "scheme_of", "version_name"]
 
@@ -84,9 +83,12 @@ class InitialKeys:
     __slots__ = ("_aead", "_header", "_iv")
 
     def __init__(self, key: bytes, iv: bytes, header: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         self._aead = AESGCM(key)
         self._iv = int.from_bytes(iv, "big")
-        self._header = Cipher(algorithms.AES(header), modes.ECB())  # noqa: S305  one block: RFC 9001 section 5.4.3
+        self._header: Cipher[modes.ECB] = Cipher(algorithms.AES(header), modes.ECB())  # noqa: S305  one block: RFC 9001 section 5.4.3
 
     def _mask(self, sample: bytes) -> bytes:
         encryptor = self._header.encryptor()
@@ -97,6 +99,8 @@ class InitialKeys:
 
     def open(self, packet: bytes, at: int) -> bytes | None:
         """Open a whole packet whose number stands at `at`; None when it is not of this side and connection."""
+        from cryptography.exceptions import InvalidTag
+
         sample = packet[at + 4 : at + 20]
         if len(sample) < 16 or len(packet) < at + 4 + TAG_BYTES:
             return None

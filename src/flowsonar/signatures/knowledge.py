@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowsonar.signatures.banners import fields_of
 from flowsonar.signatures.conditions import GROUP_CHARACTERS
 from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
-from flowsonar.signatures.recog import Fingerprint, read_recog
 from flowsonar.signatures.rules import Match
+
+if TYPE_CHECKING:
+    from flowsonar.signatures.recog import Fingerprint
 
 __all__ = ["FingerprintDatabase", "Knowledge", "Known", "completed", "params_of"]
 
@@ -51,6 +53,8 @@ class Knowledge:
     @classmethod
     def load(cls, folder: Path, kind: str, cache: Path | None = None) -> Knowledge:
         """Read recog's folder. Raises SignatureError."""
+        from flowsonar.signatures.recog import read_recog
+
         return cls(read_recog(folder), kind, cache)
 
     def about(self, service: str, data: bytes) -> Known | None:

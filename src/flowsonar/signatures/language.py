@@ -1,13 +1,14 @@
 """The signature language as values: what one TOML file says once the loader has read it.
 
 `docs/signatures.md` explains the language to people; the loader turns TOML into these, the matcher compiles the
-conditions, the dialogue speaks the steps. Nothing here reads files or sockets.
+conditions, the dialogue speaks the steps. Nothing here reads files or sockets. They are named tuples, written by name
+only: some thousand of them are read from the cache at each start.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from flowsonar.model import Confidence, Layer, Side, TrafficClass, Transport
 
@@ -88,8 +89,7 @@ class Rest(StrEnum):
     """At most what follows: other messages may come after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentField:
+class SentField(NamedTuple):
     """A part of a message that is made anew for each try, and may be required to come back.
 
     Written `{name:size}` for random bytes, `{name:size from 0x5200..0x5fff}` for a random number in a range,
@@ -106,8 +106,7 @@ class SentField:
     order: FieldOrder = FieldOrder.BIG
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthField:
+class LengthField(NamedTuple):
     """The number of bytes between here and the end of the message or a mark, plus `add`."""
 
     size: int = 0
@@ -118,22 +117,19 @@ class LengthField:
     until: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A place in a message that a length field counts up to; no bytes."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A message: constant bytes and fields in order. `again` (a step's number) sends that step's very bytes."""
 
     parts: tuple[bytes | SentField | LengthField | Mark, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldCheck:
+class FieldCheck(NamedTuple):
     """One test of bytes at a fixed place. Exactly one of the kinds is set, or only `capture`."""
 
     at: int
@@ -159,8 +155,7 @@ class FieldCheck:
     """The `size` bytes there are kept under this name for later steps of the dialogue."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(NamedTuple):
     """What a reply, or a flow's first bytes, must be. All that is given must hold."""
 
     pattern: str | None = None
@@ -186,8 +181,7 @@ class Condition:
     """Nothing comes within the time of the step."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class Product(NamedTuple):
     """How product, version and CPE are made: constants or group references `{name}` of the pattern."""
 
     product: str | None = None
@@ -195,8 +189,7 @@ class Product:
     cpe: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProductPattern:
+class ProductPattern(NamedTuple):
     """A program that speaks the service. It names the program once another pattern has shown the service."""
 
     service: str
@@ -206,8 +199,7 @@ class ProductPattern:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One move of a dialogue: say (or only listen), then what must come back for the dialogue to go on."""
 
     send: Template | None = None
@@ -221,8 +213,7 @@ class Step:
     """What a dialogue that has come through this step proves already, though it goes on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeSpec:
+class ProbeSpec(NamedTuple):
     """A short dialogue with an endpoint. It changes nothing on the other side."""
 
     service: str
@@ -262,8 +253,7 @@ class ProbeSpec:
         return 1 + sum(step.connection is Connection.NEW for step in self.steps[1:])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyPattern:
+class ReplyPattern(NamedTuple):
     """What an endpoint of this service may say. Tried on any reply to any probe unless `to` narrows it."""
 
     service: str
@@ -289,8 +279,7 @@ class ReplyPattern:
         return f"{self.service}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadPattern:
+class PayloadPattern(NamedTuple):
     """What the first payload bytes of a flow of this service may be."""
 
     service: str
@@ -315,18 +304,17 @@ class PayloadPattern:
         return f"{self.service}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class Example(NamedTuple):
     """A reply or payload that must match its own signature, or (a near miss) must not."""
 
     data: bytes
+    transport: Transport
     replies: tuple[bytes, ...] = ()
     """A whole dialogue with the probe `to`: the reply to each of its steps; `data` is the last one."""
     to: str | None = None
     """Probe id or `listen`: it is a reply."""
     side: Side | None = None
     """It is a payload from that side."""
-    transport: Transport
     matches: bool = True
     pattern: str | None = None
     """The pattern that must win; None: any of this signature."""
@@ -344,8 +332,7 @@ class Example:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(NamedTuple):
     """Everything known of one service."""
 
     service: str
@@ -379,6 +366,6 @@ class Signature:
     """Regular expression: a reply that matches says that `starttls` may be begun."""
     foreign: tuple[tuple[str, tuple[Reaction, ...]], ...] = ()
     """What its programs do with probes of other services that they do not answer."""
-    constants: tuple[tuple[str, bytes], ...] = field(default=())
+    constants: tuple[tuple[str, bytes], ...] = ()
     """Named byte strings for codecs that need them (Skype's hello constants)."""
     path: str = ""
