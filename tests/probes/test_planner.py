@@ -64,6 +64,19 @@ def test_first_move(asked, move):
     assert name(PLANNER.next(asked, seen())) == move
 
 
+def test_words_in_clear_are_not_what_an_encrypted_flow_is():
+    asked, found = (
+        question(midstream=True, responder_bytes=NOISE),
+        {"best": Confidence.CONFIRMED, "best_service": "http"},
+    )
+    assert name(PLANNER.next(asked, seen(**found))) == "secure"
+    assert name(PLANNER.next(asked, seen(**found, tls=TlsState.FAILED))) == "stop: identified"
+    assert name(PLANNER.next(asked, seen(**found, tls=TlsState.OPEN))) != "stop: identified"
+    within = [(GET, Layer.TLS)]
+    assert name(PLANNER.next(asked, seen(**found, tls=TlsState.OPEN, tried=within))) == "stop: identified"
+    assert name(PLANNER.next(question(midstream=True), seen(**found))) == "stop: identified"
+
+
 def test_prior_knowledge_goes_before_the_general_order_but_after_what_the_flow_shows():
     asked = question(first_speaker=Side.INITIATOR)
     assert name(PLANNER.next(asked, seen(), ("redis",))) == "redis/ping fresh"

@@ -52,6 +52,8 @@ class Planner:
     def next(self, question: Question, seen: Seen, prior: Sequence[str] = ()) -> Move:
         """The next move for `question`, after `seen`. `prior`: what neighbours of the endpoint turned out to be."""
         if seen.best is Confidence.CONFIRMED:
+            if self._hides(question, seen):
+                return Secure() if seen.tls is TlsState.UNKNOWN else self._connection(question, seen, prior)
             return self._inside_format(question, seen) or Stop("identified")
         if self._waits.over(seen):
             return Stop("out of time")
@@ -77,6 +79,20 @@ class Planner:
                     return Ask(probe, self._waits.datagram_s(seen, strong=True))
                 return Ask(probe, self._waits.reply_s(seen, strong=True), over, fresh=True)
         return None
+
+    def _hides(self, question: Question, seen: Seen) -> bool:
+        """Whether what was said in clear is not what the flow is: that looks encrypted, so TLS is to be looked into.
+
+        Servers of HTTPS say in plain HTTP that they want TLS. Peer-to-peer services encrypt by themselves.
+        """
+        hints = question.hints
+        if question.endpoint.transport is not Transport.TCP or not hints.midstream or not _in_a_record(hints):
+            return False
+        signature = self._catalogue.services.get(seen.best_service or "")
+        if signature is None or signature.peers or self._waits.over(seen) or not self._affords(seen, 1):
+            return False
+        inside = any(layer is Layer.TLS for _, layer in seen.tried)
+        return seen.tls is TlsState.UNKNOWN or (seen.tls is TlsState.OPEN and not inside)
 
     def _affords(self, seen: Seen, connections: int) -> bool:
         return seen.spent + connections <= self._max_probes
