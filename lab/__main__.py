@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-import random
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from lab import nmap_compare, report
-from lab.packages import MissingError, install
+from lab.frame import perform, say, seeded
+from lab.packages import install
 from lab.ports import Ports
 from lab.programs import LabError, Programs
 from lab.run import Lab
 from lab.services import Service, Site
 from lab.situations import SITUATIONS, Situation
-from lab.topology import LOCK, Topology
+from lab.topology import Topology
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -48,10 +43,6 @@ def _situations(chosen: argparse.Namespace) -> list[Situation]:
     return [situation for situation in SITUATIONS if situation.quick or not chosen.quick]
 
 
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _ours(results: Sequence[report.Result]) -> dict[str, tuple[str, float | None]]:
     """Label and time of each service's first flow from the first packet on."""
     found: dict[str, tuple[str, float | None]] = {}
@@ -75,12 +66,12 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     with Topology() as topology, Programs(directory) as programs:
         lab = Lab(topology, programs, Site(programs, Ports(seed), directory), directory)
         services = _wanted(lab.start(), chosen.service)
-        _progress(f"first start of flowsonar, which compiles its signatures: {lab.warm():.1f} s")
+        say(f"first start of flowsonar, which compiles its signatures: {lab.warm():.1f} s")
         for situation in _situations(chosen):
-            _progress(f"{situation.name}: {situation.title} ...")
+            say(f"{situation.name}: {situation.title} ...")
             results.append(lab.run(situation, services))
             if situation.name == "first" and not chosen.quick and not chosen.no_nmap:
-                _progress("nmap -sV on the same ports ...")
+                say("nmap -sV on the same ports ...")
                 scans = nmap_compare.scan(programs, services, directory / "nmap")
         wire = lab.finish_wire()
     rows = [row for result in results for row in result.rows]
@@ -98,10 +89,6 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     return 1 if problems else 0
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the laboratory."""
     chosen = _arguments(words)
@@ -109,35 +96,14 @@ def main(words: Sequence[str] | None = None) -> int:
         for situation in SITUATIONS:
             print(f"{situation.name:18} {'quick' if situation.quick else '':6} {situation.title}")
         return 0
-    if os.geteuid() != 0:
-        _progress("the laboratory makes network namespaces: run it as root")
-        return 3
-    signal.signal(signal.SIGTERM, _interrupted)
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    )
-    directory = Path(tempfile.mkdtemp(prefix="flowsonar-lab-"))
-    with LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            installed = install()
-            if installed:
-                _progress(f"installed: {' '.join(installed)}")
-            return _work(chosen, directory, seed)
-        except BlockingIOError:
-            _progress("another laboratory is running on this machine")
-        except (LabError, MissingError) as error:
-            _progress(f"the laboratory does not work: {error}")
-        except KeyboardInterrupt:
-            _progress("interrupted; everything that was started has been ended")
-            return 130
-        finally:
-            if chosen.keep:
-                _progress(f"kept: {directory}")
-            else:
-                shutil.rmtree(directory, ignore_errors=True)
-        return 3
+
+    def work(folder: Path) -> int:
+        installed = install()
+        if installed:
+            say(f"installed: {' '.join(installed)}")
+        return _work(chosen, folder, seeded(chosen.seed))
+
+    return perform(work, name="lab", keep=chosen.keep, alone=True)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ __all__ = [
     "FORWARDED_NET",
     "GATEWAY",
     "INNER",
-    "LOCK",
     "SEEN4",
     "SEEN6",
     "SERVER",
@@ -270,6 +269,3 @@ class Topology:
 
 
 _MASQUERADE = 'table ip lab { chain out { type nat hook postrouting priority srcnat; oifname "OUT" masquerade; }; }\n'
-
-LOCK = Path("/run/lock/flowsonar-lab")
-"""One laboratory at a time on a machine: the namespaces' names are fixed."""

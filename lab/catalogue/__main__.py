@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import random
 import shlex
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +15,7 @@ from lab.comparison import table
 from lab.comparison.batch import Batch, Compared, Options
 from lab.comparison.network import Pair
 from lab.comparison.said import Names
+from lab.frame import USAGE, perform, say, seeded
 from lab.packages import MissingError, install, install_debian
 from lab.ports import Ports
 from lab.programs import LabError, Programs
@@ -75,17 +71,13 @@ def _chosen(chosen: argparse.Namespace) -> list[Entry]:
     return entries
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _install(entries: Sequence[Entry]) -> None:
     """All Debian packages in one go, which takes a fraction of the time of one after the other."""
     packages = sorted({package for entry in entries for package in entry.packages})
     try:
         install_debian(packages)
     except MissingError as error:
-        _say(f"not all packages could be installed at once, so each with its program: {str(error)[:300]}")
+        say(f"not all packages could be installed at once, so each with its program: {str(error)[:300]}")
 
 
 def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path, seed: int) -> int:
@@ -101,11 +93,11 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
     _install(entries)
     rows: list[Compared] = []
     with Pair() as pair, Programs(directory) as programs:
-        batch = Batch(pair, programs, Ports(seed), directory, names, options, _say)
+        batch = Batch(pair, programs, Ports(seed), directory, names, options, say)
         batch.warm()
         size = max(1, chosen.batch)
         for start in range(0, len(entries), size):
-            _say(f"programs {start + 1} to {min(start + size, len(entries))} of {len(entries)}")
+            say(f"programs {start + 1} to {min(start + size, len(entries))} of {len(entries)}")
             rows += batch.run(entries[start : start + size])
     print("\n".join(table.table(rows, names.parents)), "", sep="\n")
     print("\n".join(table.summary(rows, batch.times, batch.failed, names.parents)))
@@ -118,46 +110,23 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
     return 0 if passed else 1
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the comparison."""
     chosen = _arguments(words)
     try:
         entries = _chosen(chosen)
     except LabError as error:
-        _say(str(error))
-        return 2
+        say(str(error))
+        return USAGE
     if chosen.list:
         for name, programs in families().items():
             for entry in programs:
                 if entry in entries:
                     print(f"{name:14} {entry.name:24} {' '.join((*entry.packages, *entry.pip))}")
         return 0
-    if os.geteuid() != 0:
-        _say("the laboratory makes network namespaces: run it as root")
-        return 3
-    signal.signal(signal.SIGTERM, _interrupted)
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    root = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    directory = Path(tempfile.mkdtemp(prefix="flowsonar-services-"))
-    directory.chmod(0o755)  # servers drop to users of their own
-    try:
-        return _work(chosen, entries, directory, seed)
-    except (LabError, MissingError) as error:
-        _say(f"the laboratory does not work: {error}")
-    except KeyboardInterrupt:
-        _say("interrupted; everything that was started has been ended")
-        return 130
-    finally:
-        if chosen.keep:
-            _say(f"kept: {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 3
+    return perform(
+        lambda folder: _work(chosen, entries, folder, seeded(chosen.seed)), name="services", keep=chosen.keep
+    )
 
 
 if __name__ == "__main__":

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import random
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers import nfstream
 
+from lab.frame import perform, say, seeded
 from lab.hidden import report
 from lab.hidden.cases import PAIRS, PHASES, Pair
 from lab.hidden.clients import PACKAGES, PIP
 from lab.hidden.network import Network
 from lab.hidden.run import Hidden, Outcome
-from lab.packages import MissingError, install, install_debian, install_python
+from lab.packages import install, install_debian, install_python
 from lab.ports import Ports
 from lab.programs import LabError, Programs
 
@@ -59,10 +55,6 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _pairs(chosen: argparse.Namespace) -> list[Pair]:
     if chosen.pair:
         return [pair for pair in PAIRS if any(text in pair.name for text in chosen.pair)]
@@ -78,11 +70,11 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
         raise LabError(f"no pair is called like that; there are: {'; '.join(pair.name for pair in PAIRS)}")
     outcomes: list[Outcome] = []
     with Network() as network, Programs(directory) as programs:
-        hidden = Hidden(network, programs, directory, pairs, nfstream(_BENCH), _progress, Ports(seed))
-        _progress(f"{len(pairs)} pairs of clients ...")
+        hidden = Hidden(network, programs, directory, pairs, nfstream(_BENCH), say, Ports(seed))
+        say(f"{len(pairs)} pairs of clients ...")
         hidden.prepare()
         for phase in phases:
-            _progress(f"{phase.name}: {phase.title} ...")
+            say(f"{phase.name}: {phase.title} ...")
             outcomes.append(hidden.watch(phase))
     print(*report.by_pair(outcomes), "", *report.by_phase(outcomes), "", *report.readme(outcomes), sep="\n")
     found = report.problems(outcomes)
@@ -97,43 +89,23 @@ def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     return 0 if passed else 1
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the hiding case."""
     chosen = _arguments(words)
-    if os.geteuid() != 0:
-        _progress("the laboratory makes network namespaces: run it as root")
-        return 3
-    signal.signal(signal.SIGTERM, _interrupted)
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    )
-    directory = Path(tempfile.mkdtemp(prefix="flowsonar-hidden-"))
     began_s = time.monotonic()
-    try:
+
+    def work(folder: Path) -> int:
         install(_TOOLS)
         used = {client.kind for pair in _pairs(chosen) for client in (pair.seed, pair.leech)}
         install_debian(package for kind, package in PACKAGES.items() if kind in used)
         if "deluge" in used:
             install_debian(["deluge-console"])
         install_python(PIP)
-        return _work(chosen, directory, seed)
-    except (LabError, MissingError) as error:
-        _progress(f"the laboratory does not work: {error}")
-    except KeyboardInterrupt:
-        _progress("interrupted; everything that was started has been ended")
-        return 130
-    finally:
-        _progress(f"{time.monotonic() - began_s:.0f} s")
-        if chosen.keep:
-            _progress(f"kept: {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 3
+        return _work(chosen, folder, seeded(chosen.seed))
+
+    code = perform(work, name="hidden", keep=chosen.keep)
+    say(f"{time.monotonic() - began_s:.0f} s")
+    return code
 
 
 if __name__ == "__main__":

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.packages import VENV, MissingError, install, install_python
+from lab.frame import perform, say, seeded
+from lab.packages import VENV, install, install_python
 from lab.programs import LabError, Programs
 from lab.shaping import report
 from lab.shaping.network import Network
 from lab.shaping.run import WAYS, Bench
 
 _OUT = Path(__file__).resolve().parents[1] / "out"
-_LOCK = Path("/run/lock/flowsonar-lab-shaping")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -39,18 +33,14 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _work(chosen: argparse.Namespace, folder: Path, seed: int) -> int:
     ways = [way for way in WAYS if way in (chosen.way or WAYS) or way == "idle"]
     results = []
     with Network(), Programs(folder) as programs:
-        bench = Bench(programs, folder, seed, _progress)
+        bench = Bench(programs, folder, seed, say)
         bench.start()
         for way in ways:
-            _progress(f"{WAYS[way]} ...")
+            say(f"{WAYS[way]} ...")
             seconds = min(10.0, chosen.seconds) if way == "idle" else chosen.seconds
             results.append(bench.measure(way, seconds, again=10.0 if way == "flowsonar" else 0.0))
         wire = bench.finish()
@@ -73,41 +63,18 @@ def _work(chosen: argparse.Namespace, folder: Path, seed: int) -> int:
     return 0 if all(one.reached for one in found) else 1
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the laboratory."""
     chosen = _arguments(words)
-    if os.geteuid() != 0:
-        _progress("the laboratory makes network namespaces: run it as root")
-        return 3
-    signal.signal(signal.SIGTERM, _interrupted)
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
-    folder = Path(tempfile.mkdtemp(prefix="flowsonar-shaping-"))
-    with _LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            installed = install()
-            if installed:
-                _progress(f"installed: {' '.join(installed)}")
-            install_python(["libtorrent", "matplotlib"])
-            return _work(chosen, folder, seed)
-        except BlockingIOError:
-            _progress("this laboratory is running already on this machine")
-        except (LabError, MissingError) as error:
-            _progress(f"the laboratory does not work: {error}")
-        except KeyboardInterrupt:
-            _progress("interrupted; everything that was started has been ended")
-            return 130
-        finally:
-            if chosen.keep:
-                _progress(f"kept: {folder}")
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-    return 3
+
+    def work(folder: Path) -> int:
+        installed = install()
+        if installed:
+            say(f"installed: {' '.join(installed)}")
+        install_python(["libtorrent", "matplotlib"])
+        return _work(chosen, folder, seeded(chosen.seed))
+
+    return perform(work, name="shaping", keep=chosen.keep, alone=True)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowsonar.shaping.datagram import parse
-from lab.packages import VENV, MissingError, install, install_python
+from lab.frame import perform
+from lab.packages import VENV, install, install_python
 from lab.programs import LabError, Program, Programs, in_namespace
 from lab.shaping.network import run
 
@@ -216,30 +214,17 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     if chosen.peer:
         return _dumb(chosen.peer)
-    if os.geteuid() != 0:
-        print("the laboratory makes network namespaces: run it as root", file=sys.stderr)
-        return 3
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
-    folder = Path(tempfile.mkdtemp(prefix="flowsonar-nat-"))
-    folder.chmod(0o755)
-    with Path("/run/lock/flowsonar-lab-nat").open("w") as lock:
+
+    def work(folder: Path) -> int:
+        install()
+        install_python(["libtorrent"])
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            install()
-            install_python(["libtorrent"])
             _build()
             return _work(folder)
-        except BlockingIOError:
-            print("this laboratory is running already on this machine", file=sys.stderr)
-        except (LabError, MissingError) as error:
-            print(f"the laboratory does not work: {error}", file=sys.stderr)
         finally:
             _remove()
-            if chosen.keep:
-                print(f"kept: {folder}", file=sys.stderr)
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-    return 3
+
+    return perform(work, name="nat", keep=chosen.keep, alone=True)
 
 
 if __name__ == "__main__":

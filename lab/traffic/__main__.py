@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.comparison import passive
 from lab.comparison.said import Names, Said
-from lab.packages import MissingError, install
+from lab.frame import USAGE, perform, say, seeded
+from lab.packages import install
 from lab.programs import LabError, Programs
 from lab.traffic import table
 from lab.traffic.catalogue import families
@@ -72,10 +68,6 @@ def _passes(chosen: argparse.Namespace) -> list[Pass]:
     return [plan for plan in PASSES if plan.quick or not chosen.quick]
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _certificate(folder: Path) -> Path:
     key, file = folder / "key.pem", folder / "certificate.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout", str(key)]
@@ -91,7 +83,7 @@ def _certificate(folder: Path) -> Path:
 def _peers(captures: Sequence[Path], names: Names) -> Mapping[object, Mapping[str, Mapping[object, Said]]]:
     found: dict[object, Mapping[str, Mapping[object, Said]]] = {}
     for capture in captures:
-        _say(f"passive classifiers on {capture.parent.name}")
+        say(f"passive classifiers on {capture.parent.name}")
         found[capture] = passive.compare(capture, capture.parent, names)  # type: ignore[assignment]
     return found
 
@@ -104,7 +96,7 @@ def _work(chosen: argparse.Namespace, modes: Sequence[Mode], directory: Path, se
         raise LabError(f"more than {MOST} modes in all passes")
     seen: list[Seen] = []
     with Path3() as network, Programs(directory) as programs:
-        run = Run(network, programs, seed, directory, _certificate(directory), _say)
+        run = Run(network, programs, seed, directory, _certificate(directory), say)
         run.warm()
         for plan in plans:
             seen += run.play(plan, modes, max(1, chosen.batch))
@@ -121,46 +113,21 @@ def _work(chosen: argparse.Namespace, modes: Sequence[Mode], directory: Path, se
     return 0 if passed else 1
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the laboratory of flows."""
     chosen = _arguments(words)
     try:
         modes = _chosen(chosen)
     except LabError as error:
-        _say(str(error))
-        return 2
+        say(str(error))
+        return USAGE
     if chosen.list:
         for name, found in families().items():
             for mode in found:
                 if mode in modes:
                     print(f"{name:10} {mode.name:48} {' '.join((*mode.packages, *mode.pip))}")
         return 0
-    if os.geteuid() != 0:
-        _say("the laboratory makes network namespaces: run it as root")
-        return 3
-    signal.signal(signal.SIGTERM, _interrupted)
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    root = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    directory = Path(tempfile.mkdtemp(prefix="flowsonar-traffic-"))
-    directory.chmod(0o755)  # servers drop to users of their own
-    try:
-        return _work(chosen, modes, directory, seed)
-    except (LabError, MissingError) as error:
-        _say(f"the laboratory does not work: {error}")
-    except KeyboardInterrupt:
-        _say("interrupted; everything that was started has been ended")
-        return 130
-    finally:
-        if chosen.keep:
-            _say(f"kept: {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 3
+    return perform(lambda folder: _work(chosen, modes, folder, seeded(chosen.seed)), name="traffic", keep=chosen.keep)
 
 
 if __name__ == "__main__":
