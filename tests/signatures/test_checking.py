@@ -98,3 +98,10 @@ def test_a_greedy_new_signature_is_found(tmp_path: Path) -> None:
     greedy = "[[reply]]\nname='all'\npattern='^SSH-'\nconfidence='confirmed'\nspecificity=500\n"
     found = problems(tmp_path, greedy)
     assert any("ssh.toml" in problem and "confirmed as sample" in problem for problem in found)
+
+
+@pytest.mark.parametrize(("more", "weak"), [("", True), ("specificity = 90\n", True), ("soft = true\n", True)])
+def test_a_pattern_that_chance_would_meet_is_found(tmp_path: Path, more: str, weak: bool) -> None:
+    body = "[[payload]]\nname='two'\ntransport='udp'\npattern='^\\xab[\\x00-\\x0f]'\nconfidence='likely'\n" + more
+    found = problems(tmp_path, GOOD + EXAMPLES + body + "[[example]]\ntransport='udp'\nbytes='{hex:ab01}'\n")
+    assert any("fixes 12 bits" in problem and "takes 20" in problem for problem in found) == weak

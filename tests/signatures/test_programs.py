@@ -10,9 +10,10 @@ from flowsonar.config import FlowSettings
 from flowsonar.flows.table import make_table
 from flowsonar.model import Side, Transport
 from flowsonar.signatures import load_signatures
+from flowsonar.signatures.expressions import UnsupportedError, parsed
 from flowsonar.signatures.lanetables import lane_tables
 from flowsonar.signatures.matcher import Matcher, payload_rules
-from flowsonar.signatures.programs import UnsupportedError, _Automaton, _counts, compile_payloads, parsed
+from flowsonar.signatures.programs import _Automaton, _counts, compile_payloads
 from flowsonar.signatures.rules import Database, Rule
 from tests.needs import needs_native
 

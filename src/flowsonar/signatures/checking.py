@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flowsonar.model import Confidence
+from flowsonar.signatures import strength
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Example, ProbeSpec, Signature
 from flowsonar.signatures.matcher import Match, Matcher, Reply
@@ -34,6 +35,7 @@ def check(signatures: SignatureSet, matcher: Matcher | None = None) -> list[Prob
         found = [text for example in signature.examples for text in _example(signatures, matcher, signature, example)]
         problems += [Problem(signature.path, line, what) for line, what in found]
         problems += [Problem(signature.path, 1, what) for what in _without_examples(matcher, signature)]
+        problems += [Problem(signature.path, 1, what) for what in _too_weak(signature)]
     return problems
 
 
@@ -144,4 +146,19 @@ def _without_examples(matcher: Matcher, signature: Signature) -> list[str]:
     problems = [f"no [[example]] matches {name}: add one" for name in patterns if name not in shown]
     if not any(not example.matches for example in signature.examples) and patterns:
         problems.append("no near miss: add an [[example]] with matches = false")
+    return problems
+
+
+def _too_weak(signature: Signature) -> list[str]:
+    """Payload patterns that enciphered traffic would meet by chance."""
+    problems = []
+    for payload in signature.payloads:
+        if payload.confidence.rank < Confidence.LIKELY.rank or payload.on_port:
+            continue
+        held, enough = strength.bits(payload.condition), strength.ENOUGH.get(payload.transport, 0)
+        if held < enough:
+            problems.append(
+                f"{payload.id} fixes {held:.0f} bits of a message, `{payload.confidence}` on any port takes {enough}: "
+                'fix more, or say on-port = true or confidence = "guess"'
+            )
     return problems

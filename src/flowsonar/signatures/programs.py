@@ -15,14 +15,22 @@ from typing import Any, Final, NamedTuple
 
 from flowsonar.model import Transport
 from flowsonar.signatures.catalogue import SignatureSet
+from flowsonar.signatures.expressions import (
+    EVERY,
+    LINE_BEGINS,
+    NEWLINE,
+    Items,
+    UnsupportedError,
+    parsed,
+    set_of,
+    syntax,
+)
 from flowsonar.signatures.language import Condition, FieldCheck, FieldOrder, Rest
 from flowsonar.signatures.matcher import payload_rules
 from flowsonar.signatures.rules import Rule
 
-__all__ = ["Flag", "Group", "Program", "Tables", "UnsupportedError", "compile_payloads", "parsed"]
+__all__ = ["Flag", "Group", "Program", "Tables", "compile_payloads"]
 
-_parser: Any = re._parser  # type: ignore[attr-defined]  # the standard library's own; it has no public face
-_constants: Any = re._constants  # type: ignore[attr-defined]
 
 _INSTRUCTIONS_MAX: Final = 8192
 """Of one expression; larger ones are for Python."""
@@ -35,11 +43,6 @@ _KINDS: Final = 16
 _NONE: Final = 0xFFFF
 _LENGTH_MAX: Final = 0xFFFFFFFF
 _MASK: Final = (1 << 64) - 1
-_NEWLINE: Final = 10
-
-
-class UnsupportedError(Exception):
-    """The expression has something that the automaton has not."""
 
 
 class Group(IntEnum):
@@ -268,48 +271,21 @@ def _prefix(fields: Iterable[FieldCheck]) -> tuple[int, ...]:
 
 # -- expressions ------------------------------------------------------------------------------------------------
 
-_Items = Sequence[tuple[Any, Any]]
-_LINE_BEGINS: Final = (_constants.AT, _constants.AT_BEGINNING)
 
-
-def parsed(pattern: str) -> tuple[_Items, int]:
-    """RE2's syntax through Python's parser, where both mean the same. Raises UnsupportedError."""
-    if re.search(r"\[:|\\x\{|\\[CQpPE]", pattern.replace(r"\\", "")):
-        raise UnsupportedError
-    text = re.sub(r"((?:^|[^\\])(?:\\\\)*)\\z", r"\1\\Z", pattern)
-    try:
-        tree = _parser.parse(text.encode("latin-1"))
-    except (re.error, UnicodeError, RecursionError, OverflowError):
-        raise UnsupportedError from None
-    items, flags = list(tree), tree.state.flags
-    if flags & re.VERBOSE or ("?m" in pattern and not flags & re.MULTILINE):
-        raise UnsupportedError
-    if flags & re.MULTILINE:
-        if items[:1] != [_LINE_BEGINS] or _has_places(items[1:]):
-            raise UnsupportedError
-        items[0] = (_constants.BRANCH, (None, [[_LINE_BEGINS], [(_constants.LITERAL, _NEWLINE)]]))
-    return items, flags
-
-
-def _has_places(items: _Items) -> bool:
-    """Whether there is a `^` or `$` inside, which mean other things where lines count."""
-    return bool(re.search(r"AT_(?:BEGINNING|END)", repr(items)))
-
-
-def _anchored(items: _Items) -> bool:
+def _anchored(items: Items) -> bool:
     if not items:
         return False
     operation, argument = items[0]
-    if operation is _constants.AT:
-        return argument in (_constants.AT_BEGINNING, _constants.AT_BEGINNING_STRING)
-    if operation is _constants.SUBPATTERN:
+    if operation is syntax.AT:
+        return argument in (syntax.AT_BEGINNING, syntax.AT_BEGINNING_STRING)
+    if operation is syntax.SUBPATTERN:
         return _anchored(argument[3])
-    if operation is _constants.BRANCH:
+    if operation is syntax.BRANCH:
         return all(_anchored(branch) for branch in argument[1])
     return False
 
 
-def _counts(items: _Items, flags: int) -> bool:
+def _counts(items: Items, flags: int) -> bool:
     """Whether an anchored expression follows bytes of many kinds for long, counting them."""
     alone = _Automaton(anywhere=False)
     alone.add(items, flags, 0)
@@ -328,97 +304,30 @@ def _where(pattern: str | None) -> Flag:
     if not body:
         return Flag(0)
     kind = Flag(0)
-    if body[0] == (_constants.LITERAL, _NEWLINE) or flags & re.MULTILINE:
+    if body[0] == (syntax.LITERAL, NEWLINE) or flags & re.MULTILINE:
         kind = Flag.LINE
-    elif body[0] == _LINE_BEGINS:
+    elif body[0] == LINE_BEGINS:
         kind = Flag.HEAD
     body = body[1:]
-    if body and body[-1] == (_constants.LITERAL, _NEWLINE):
+    if body and body[-1] == (syntax.LITERAL, NEWLINE):
         body.pop()
     return kind if kind and not _takes_newline(body, flags) else Flag(0)
 
 
-def _takes_newline(items: _Items, flags: int) -> bool:
+def _takes_newline(items: Items, flags: int) -> bool:
     for operation, argument in items:
-        if operation is _constants.BRANCH:
+        if operation is syntax.BRANCH:
             if any(_takes_newline(branch, flags) for branch in argument[1]):
                 return True
-        elif operation is _constants.SUBPATTERN:
+        elif operation is syntax.SUBPATTERN:
             if _takes_newline(argument[3], (flags | argument[1]) & ~argument[2]):
                 return True
-        elif operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+        elif operation in (syntax.MAX_REPEAT, syntax.MIN_REPEAT):
             if _takes_newline(argument[2], flags):
                 return True
-        elif operation is not _constants.AT and _set_of(operation, argument, flags) >> _NEWLINE & 1:
+        elif operation is not syntax.AT and set_of(operation, argument, flags) >> NEWLINE & 1:
             return True
     return False
-
-
-_EVERY: Final = (1 << 256) - 1
-
-
-def _range(low: int, high: int) -> int:
-    return (1 << high + 1) - (1 << low)
-
-
-_DIGITS: Final = _range(0x30, 0x39)
-_WORDS: Final = _DIGITS | _range(0x41, 0x5A) | _range(0x61, 0x7A) | 1 << 0x5F
-_SPACES: Final = sum(1 << byte for byte in b"\t\n\f\r ")  # RE2's: without the vertical tab
-
-
-def _categories() -> dict[Any, int]:
-    return {
-        _constants.CATEGORY_DIGIT: _DIGITS,
-        _constants.CATEGORY_NOT_DIGIT: _EVERY & ~_DIGITS,
-        _constants.CATEGORY_SPACE: _SPACES,
-        _constants.CATEGORY_NOT_SPACE: _EVERY & ~_SPACES,
-        _constants.CATEGORY_WORD: _WORDS,
-        _constants.CATEGORY_NOT_WORD: _EVERY & ~_WORDS,
-    }
-
-
-_CATEGORIES: Final = _categories()
-
-
-def _folded(bits: int, flags: int) -> int:
-    """Both cases of every letter, where case is ignored."""
-    if not flags & re.IGNORECASE:
-        return bits
-    upper, lower = _range(0x41, 0x5A), _range(0x61, 0x7A)
-    return bits | (bits & upper) << 32 | (bits & lower) >> 32
-
-
-def _set_of(operation: Any, argument: Any, flags: int) -> int:
-    """The bytes that one item takes, as bits."""
-    if operation in (_constants.LITERAL, _constants.NOT_LITERAL):
-        _plain(argument, flags)
-        bits = _folded(1 << argument, flags)
-        return bits if operation is _constants.LITERAL else _EVERY & ~bits
-    if operation is _constants.ANY:
-        return _EVERY if flags & re.DOTALL else _EVERY & ~(1 << _NEWLINE)
-    if operation is not _constants.IN:
-        raise UnsupportedError
-    bits, negated = 0, False
-    for kind, value in argument:
-        if kind is _constants.NEGATE:
-            negated = True
-        elif kind is _constants.LITERAL:
-            _plain(value, flags)
-            bits |= 1 << value
-        elif kind is _constants.RANGE:
-            bits |= _range(*value)
-        elif kind is _constants.CATEGORY and value in _CATEGORIES:
-            bits |= _CATEGORIES[value]
-        else:
-            raise UnsupportedError
-    bits = _folded(bits, flags)
-    return _EVERY & ~bits if negated else bits
-
-
-def _plain(byte: int, flags: int) -> None:
-    """Letters beyond ASCII have cases that RE2 and Python see differently."""
-    if flags & re.IGNORECASE and byte >= 0x80:
-        raise UnsupportedError
 
 
 class _Automaton:
@@ -430,7 +339,7 @@ class _Automaton:
         self._sets: dict[int, int] = {}
         self._starts: list[int] = []
 
-    def add(self, items: _Items, flags: int, number: int) -> None:
+    def add(self, items: Items, flags: int, number: int) -> None:
         """Add an expression. Raises UnsupportedError, and is then as before."""
         before = len(self._code)
         try:
@@ -452,7 +361,7 @@ class _Automaton:
             return Program(b"", 0)
         starts = list(self._starts)
         if self._anywhere:  # begin again after every byte
-            starts.append(self._instruction(_Operation.SET, self._set(_EVERY), 0))
+            starts.append(self._instruction(_Operation.SET, self._set(EVERY), 0))
         at = starts[-1]
         for start in reversed(starts[:-1]):
             at = self._instruction(_Operation.SPLIT, 0, start, at)
@@ -486,7 +395,7 @@ class _Automaton:
     def _set(self, bits: int) -> int:
         return self._sets.setdefault(bits, len(self._sets))
 
-    def _sequence(self, items: _Items, flags: int, following: int, began: int) -> int:
+    def _sequence(self, items: Items, flags: int, following: int, began: int) -> int:
         for operation, argument in reversed(items):
             following = self._item(operation, argument, flags, following, began)
         return following
@@ -494,25 +403,25 @@ class _Automaton:
     def _item(self, operation: Any, argument: Any, flags: int, following: int, began: int) -> int:
         if len(self._code) - began > _INSTRUCTIONS_MAX:
             raise UnsupportedError
-        if operation is _constants.AT:
+        if operation is syntax.AT:
             return self._instruction(_place(argument), 0, following)
-        if operation is _constants.SUBPATTERN:
+        if operation is syntax.SUBPATTERN:
             _, added, removed, items = argument
             return self._sequence(items, (flags | added) & ~removed, following, began)
-        if operation is _constants.BRANCH:
+        if operation is syntax.BRANCH:
             starts = [self._sequence(branch, flags, following, began) for branch in argument[1]]
             at = starts.pop()
             for start in reversed(starts):
                 at = self._instruction(_Operation.SPLIT, 0, start, at)
             return at
-        if operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+        if operation in (syntax.MAX_REPEAT, syntax.MIN_REPEAT):
             return self._repeat(argument, flags, following, began)
-        return self._instruction(_Operation.SET, self._set(_set_of(operation, argument, flags)), following)
+        return self._instruction(_Operation.SET, self._set(set_of(operation, argument, flags)), following)
 
     def _repeat(self, argument: Any, flags: int, following: int, began: int) -> int:
         least, most, items = argument
         at = following
-        if most is _constants.MAXREPEAT:
+        if most is syntax.MAXREPEAT:
             at = self._instruction(_Operation.SPLIT, 0, 0, following)
             self._code[at][2] = self._sequence(items, flags, at, began)
         else:
@@ -525,12 +434,12 @@ class _Automaton:
 
 def _place(kind: Any) -> _Operation:
     places = {
-        _constants.AT_BEGINNING: _Operation.BEGIN,
-        _constants.AT_BEGINNING_STRING: _Operation.BEGIN,
-        _constants.AT_END: _Operation.END,
-        _constants.AT_END_STRING: _Operation.END,
-        _constants.AT_BOUNDARY: _Operation.EDGE,
-        _constants.AT_NON_BOUNDARY: _Operation.INSIDE,
+        syntax.AT_BEGINNING: _Operation.BEGIN,
+        syntax.AT_BEGINNING_STRING: _Operation.BEGIN,
+        syntax.AT_END: _Operation.END,
+        syntax.AT_END_STRING: _Operation.END,
+        syntax.AT_BOUNDARY: _Operation.EDGE,
+        syntax.AT_NON_BOUNDARY: _Operation.INSIDE,
     }
     if kind not in places:
         raise UnsupportedError
