@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from flowsonar.model import Confidence, Question
-from flowsonar.probes.moves import Ask, Listen, Move, Seen, Stop
+from flowsonar.model import Confidence, Hints, Question, Side, Transport
+from flowsonar.probes.moves import Ask, Listen, Move, Secure, Seen, Stop
 from flowsonar.probes.ranking import Ranking
 from flowsonar.probes.waits import Waits
+from flowsonar.protocols.quic import is_long_header
 
 __all__ = ["Datagrams"]
 
@@ -35,6 +36,8 @@ class Datagrams:
 
     def next(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
         """The next move."""
+        if not seen.tried and not seen.securing and _shows_quic(question.hints):
+            return Secure()
         most = self._most if seen.candidates else self._most_unanswered
         if seen.again is not None:
             if seen.repeats < REPEATS and seen.spent < self._most_unanswered:
@@ -52,6 +55,11 @@ class Datagrams:
             return Stop("nothing left to ask")
         return self._again(seen, most)
 
+    def carries(self, question: Question, seen: Seen) -> bool:
+        """Whether it is QUIC that nobody has looked into yet."""
+        quic = question.endpoint.transport is Transport.UDP and seen.best_service == "quic"
+        return quic and not seen.securing and not self._waits.over(seen)
+
     def _again(self, seen: Seen, most: int) -> Move:
         """Nothing was heard: wait, and send the best once more."""
         left_s = self._waits.left_s(seen)
@@ -61,3 +69,8 @@ class Datagrams:
         if seen.spent < most and first is not None:
             return Ask(first, left_s)
         return Listen(left_s)
+
+
+def _shows_quic(hints: Hints) -> bool:
+    """Whether the flow's client speaks QUIC to the endpoint: its Initial says with which names."""
+    return hints.side is Side.RESPONDER and is_long_header(hints.initiator_bytes)

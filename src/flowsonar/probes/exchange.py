@@ -89,6 +89,12 @@ class Exchange:
         return self._endpoint.transport is Transport.UDP
 
     @property
+    def host(self) -> str:
+        """The endpoint's address as URLs have it."""
+        address = self._endpoint.address
+        return f"[{address}]" if ":" in address else address
+
+    @property
     def left_s(self) -> float:
         """What is left of the time for this endpoint."""
         return max(0.0, self.started_s + self._timeout_s + self.seen.held_s - self.now_s)
@@ -278,6 +284,17 @@ class Exchange:
                     first = first or event.data
                     if self._judge.echoes or line.now_s >= until_s:
                         return first, False
+
+    def datagram(self, line: Line, seconds: float) -> Talk[bytes | None]:
+        """The next datagram, which nobody judges; None when none came in time."""
+        event = yield from line.hear(seconds)
+        self.now_s = line.now_s
+        if isinstance(event, Received):
+            self.seen.heard += len(event.data)
+            return event.data
+        if isinstance(event, Ended):
+            self._ended(event)
+        return None
 
     def _conclude(self, asked: Asked, reply: Reply, *, first: bool) -> None:
         """What the reply means for the next move."""

@@ -196,7 +196,7 @@ def _answers(signature: Signature) -> set[str]:
 
 def _fits(probe: ProbeSpec, signature: Signature, setting: Setting, *, strong: bool) -> bool:
     over = setting.over
-    if probe.transport is not setting.transport or probe.special == "tls":
+    if probe.transport is not setting.transport or probe.special in ("tls", "quic"):
         return False
     if probe.amplifies and not setting.amplifying and probe.transport is Transport.UDP:
         return False  # it would not be let out; the others still may

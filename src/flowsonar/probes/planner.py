@@ -54,6 +54,8 @@ class Planner:
         if seen.best is Confidence.CONFIRMED:
             if self._hides(question, seen):
                 return Secure() if seen.tls is TlsState.UNKNOWN else self._connection(question, seen, prior)
+            if self._datagrams.carries(question, seen):
+                return Secure()
             return self._inside_format(question, seen) or Stop("identified")
         if self._waits.over(seen):
             return Stop("out of time")

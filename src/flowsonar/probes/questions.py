@@ -14,6 +14,7 @@ from flowsonar.model import Confidence, Hints, Layer, Transport
 from flowsonar.probes.dialogue import Line, Talk
 from flowsonar.probes.exchange import Exchange
 from flowsonar.probes.moves import Ask, Seen, TlsState
+from flowsonar.probes.quicquestion import look_inside
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
 from flowsonar.probes.steps import Steps
@@ -62,8 +63,11 @@ class Questions:
     # -- TLS ----------------------------------------------------------------------------------------------------
 
     def secure(self) -> Talk[None]:
-        """Open TLS; once more without what the server says it does not like."""
+        """Open TLS, or QUIC over UDP; once more without what the server says it does not like."""
         hints, exchange, seen = self._hints, self.exchange, self._seen
+        if exchange.udp:
+            yield from look_inside(exchange, self._judge, seen, hints, self._pick)
+            return
         name, alpn = hints.server_name, _offered(hints.alpn)
         seen.securing = True
         if not alpn and not looks_like_tls(hints.initiator_bytes):

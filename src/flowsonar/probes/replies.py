@@ -306,6 +306,30 @@ class Judge:
         )  # fmt: skip
         self._raise(probe.service, confidence)
 
+    def proved(
+        self,
+        service: str,
+        confidence: Confidence,
+        probe: str,
+        detail: str,
+        *,
+        over: Layer | None = None,
+        data: bytes = b"",
+    ) -> None:
+        """A probe that does its own arithmetic has shown something."""
+        self._strange.clear()
+        self._keep(
+            Evidence(
+                kind=EvidenceKind.REPLY, service=service, confidence=confidence, over=over, probe=probe,
+                signature=probe, detail=detail, data=data[: limits.EVIDENCE_BYTES], specificity=10 * confidence.rank,
+            )
+        )  # fmt: skip
+        self._raise(service, confidence)
+
+    def by_alpn(self, name: str) -> tuple[str, ...]:
+        """The services that an ALPN name stands for."""
+        return tuple(self._signatures.by_alpn(name))
+
     def take_back(self, probe: ProbeSpec) -> None:
         """What a dialogue had proved half-way does not hold: it did not go on as it should."""
         self.evidence = [piece for piece in self.evidence if (piece.probe, piece.signature) != (probe.id, probe.id)]

@@ -26,6 +26,9 @@ __all__ = [
     "is_reserved",
     "read_negotiation",
     "read_packets",
+    "read_varint",
+    "skip_ack",
+    "write_varint",
 ]
 
 MIN_INITIAL: Final = 1200
@@ -154,10 +157,10 @@ def _read_packet(data: bytes, start: int) -> Packet:
         return Packet(kind, version, destination, source, data[at:-TAG_BYTES], start, at, len(data))
     token = b""
     if kind is Kind.INITIAL:
-        size, at = _varint(data, at)
+        size, at = read_varint(data, at)
         token = data[at : at + size]
         at += size
-    length, at = _varint(data, at)
+    length, at = read_varint(data, at)
     if length < 4 + TAG_BYTES or at + length > len(data):
         raise MalformedError("QUIC packet is cut")
     return Packet(kind, version, destination, source, token, start, at, at + length)
@@ -170,7 +173,7 @@ def _sized(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at + 1 : end], end
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """Read a number of variable length (RFC 9000 section 16); give it and where it ends."""
     if at >= len(data):
         raise MalformedError("QUIC number is cut")
@@ -186,9 +189,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 class Pieces:
     """Bytes that come in any order, put in their places; of bytes that come twice the later ones count."""
 
-    __slots__ = ("_data", "_runs")
+    __slots__ = ("_data", "_most", "_runs")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_CRYPTO) -> None:
+        self._most = most
         self._data = bytearray()
         self._runs: list[tuple[int, int]] = []
         """Begin and end of what is there: in order, and never touching each other."""
@@ -198,7 +202,7 @@ class Pieces:
         end = offset + len(data)
         if not data:
             return True
-        if end > MAX_CRYPTO:
+        if end > self._most:
             return False
         before = [run for run in self._runs if run[1] < offset]
         after = [run for run in self._runs if run[0] > end]
@@ -276,27 +280,27 @@ class Initials:
                 kind = payload[at]
                 at += 1
                 if kind == crypto:
-                    offset, at = _varint(payload, at)
-                    length, at = _varint(payload, at)
+                    offset, at = read_varint(payload, at)
+                    length, at = read_varint(payload, at)
                     if at + length > size or not self.crypto[side].add(offset, payload[at : at + length]):
                         return
                     at += length
                 elif crypto == 0x06 and kind in (2, 3):
-                    at = _skip_ack(payload, at, counts=kind == 3)
+                    at = skip_ack(payload, at, counts=kind == 3)
                 elif kind != (1 if crypto == 0x06 else 7):  # PING
                     return
         except MalformedError:
             return
 
 
-def _skip_ack(payload: bytes, at: int, *, counts: bool) -> int:
+def skip_ack(payload: bytes, at: int, *, counts: bool) -> int:
     """RFC 9000 section 19.3."""
-    _, at = _varint(payload, at)
-    _, at = _varint(payload, at)
-    ranges, at = _varint(payload, at)
-    _, at = _varint(payload, at)
+    _, at = read_varint(payload, at)
+    _, at = read_varint(payload, at)
+    ranges, at = read_varint(payload, at)
+    _, at = read_varint(payload, at)
     for _ in range(2 * ranges + 3 * counts):
-        _, at = _varint(payload, at)
+        _, at = read_varint(payload, at)
     return at
 
 
@@ -323,7 +327,7 @@ def build_initial(
     assert scheme is not None
     assert len(destination) <= MAX_ID
     assert len(source) <= MAX_ID
-    frame = bytes([scheme.crypto]) + _number(offset) + _number(len(crypto)) + crypto
+    frame = bytes([scheme.crypto]) + write_varint(offset) + write_varint(len(crypto)) + crypto
     head = (
         bytes([0xC0 | scheme.initial << 4])
         + version.to_bytes(4, "big")
@@ -331,7 +335,7 @@ def build_initial(
         + destination
         + bytes([len(source)])
         + source
-        + _number(len(token))
+        + write_varint(len(token))
         + token
     )
     payload = frame + bytes(max(size - len(head) - 2 - 4 - len(frame) - TAG_BYTES, 0))
@@ -350,7 +354,8 @@ def build_unknown_version(destination: bytes, source: bytes, rest: bytes, versio
     return head + (0x4000 | len(rest)).to_bytes(2, "big") + rest
 
 
-def _number(value: int) -> bytes:
+def write_varint(value: int) -> bytes:
+    """A number of variable length, below 2**30."""
     if value < 1 << 6:
         return bytes([value])
     return (0x4000 | value).to_bytes(2, "big") if value < 1 << 14 else (0x80000000 | value).to_bytes(4, "big")

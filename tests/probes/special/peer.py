@@ -39,6 +39,10 @@ def certificate_file(names: tuple[str, ...] = ("lab.example", "www.lab.example")
     return path
 
 
+def certificate_der() -> bytes:
+    return x509.load_pem_x509_certificate(certificate_file().read_bytes()).public_bytes(serialization.Encoding.DER)
+
+
 def server_context(
     *,
     alpn: tuple[str, ...] = (),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypedDict
 
-__all__ = ["HANDSHAKE_BYTES", "TlsClient", "TlsFacts", "looks_like_tls", "prepare", "suggests_tls"]
+__all__ = ["HANDSHAKE_BYTES", "TlsClient", "TlsFacts", "looks_like_tls", "prepare", "read_certificate", "suggests_tls"]
 
 HANDSHAKE_BYTES: Final = 1 << 18
 """Bytes read of one handshake: certificate chains of a few KiB are usual, OpenSSL itself stops at 100 KiB of them."""
@@ -165,7 +165,7 @@ class TlsClient:
             version=self._object.version() or "TLS",
             cipher=cipher[0] if cipher else "",
             alpn=self._object.selected_alpn_protocol(),
-            **_certificate(self._object.getpeercert(binary_form=True)),
+            **read_certificate(self._object.getpeercert(binary_form=True)),
         )
 
     def _fail(self, problem: str) -> None:
@@ -245,7 +245,7 @@ class _Certificate(TypedDict):
     issuer_line: str
 
 
-def _certificate(certificate: bytes | None) -> _Certificate:
+def read_certificate(certificate: bytes | None) -> _Certificate:
     """What a DER certificate says; nothing where it cannot be read."""
     nothing = _Certificate(names=(), issuer="", until="", subject_line="", issuer_line="")
     if not certificate or len(certificate) > HANDSHAKE_BYTES:
