@@ -81,7 +81,7 @@ class Lab:
     def warm(self) -> float:
         """Start flowsonar once, so that it compiles its signatures; returns how long that took, in seconds."""
         started_s = time.monotonic()
-        command = [sys.executable, "-m", "flowsonar", "watch", "-i", "lo", "--passive", "--duration", "0.1"]
+        command = [sys.executable, "-m", "flowsonar", "watch", "-i", "lo", "--duration", "0.1"]
         program = self.programs.start(GATEWAY, [*command, "--store", self.directory / "warm.db"], name="flowsonar-warm")
         try:
             program.process.wait(_START_S * 3)

@@ -101,6 +101,17 @@ def test_broken_tls_is_told_from_no_tls():
         assert bool(one.garbled) is garbled
 
 
+def test_a_hello_is_waited_for_longer_where_the_flow_shows_records():
+    took = []
+    for shown in ({}, {"midstream": True, "candidates": ("tls",)}):
+        script = Script([["silent"]])
+        one = exchange(script, question(**shown))
+        line = run(one.open(None, "tls"), script)
+        run(one.secure(line, None, ()), script)
+        took.append(line.now_s)
+    assert took[1] - took[0] > 1.0
+
+
 def test_messages_say_where_they_come_from():
     script = Script([["silent"]])
     one = exchange(script, question("[fd00::9]:80", server_name="www.example"))

@@ -75,6 +75,8 @@ def test_words_in_clear_are_not_what_an_encrypted_flow_is():
     within = [(GET, Layer.TLS)]
     assert name(PLANNER.next(asked, seen(**found, tls=TlsState.OPEN, tried=within))) == "stop: identified"
     assert name(PLANNER.next(question(midstream=True), seen(**found))) == "stop: identified"
+    found["best_service"] = "ssh"  # which encrypts by itself, and is never inside TLS
+    assert name(PLANNER.next(asked, seen(**found))) == "stop: identified"
 
 
 def test_prior_knowledge_goes_before_the_general_order_but_after_what_the_flow_shows():

@@ -77,3 +77,16 @@ def test_what_was_not_made_lately_goes(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == cachefile._KEPT
     assert cachefile.load(tmp_path, "last") == b"x"
     assert cachefile.load(tmp_path, "one-0") is None
+
+
+def test_what_is_to_be_done_before_anybody_waits_is_done_once() -> None:
+    done: list[str] = []
+    with cachefile.before_making(lambda: done.append("now")):
+        assert done == []
+        cachefile.making("one thing")
+        cachefile.making("another")
+    assert done == ["now"]
+    with cachefile.before_making(lambda: done.append("never")):
+        pass
+    cachefile.making("a third")
+    assert done == ["now"]

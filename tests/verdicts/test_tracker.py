@@ -180,6 +180,17 @@ def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., 
     assert tracker.questions[0].hints.rtt_ms == 20.0
 
 
+def test_a_flow_that_was_picked_up_in_the_middle_has_had_its_time_to_begin(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True), stands(at=20 * MS)])
+    assert not tracker.questions
+    due = tracker.next_due_ns
+    assert due is not None
+    assert due < (20 + limits.SILENCE_WAIT_MS) * MS / 2
+    tracker.due(due)
+    assert len(tracker.questions) == 1
+
+
 def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([opened(), stands(at=20 * MS)])

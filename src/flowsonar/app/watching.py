@@ -19,6 +19,7 @@ from flowsonar.config import Settings
 from flowsonar.errors import ConfigError, ShapingError, StoreError
 from flowsonar.model import FlowRecord
 from flowsonar.probes import AuditEntry
+from flowsonar.signatures.cachefile import before_making
 from flowsonar.verdicts.store import Store
 from flowsonar.verdicts.tracker import Tracker
 
@@ -81,6 +82,7 @@ class Watching:
         self._began_s = time.monotonic(), time.process_time()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._capturing = False
         self._check_ns = 0
         self._tracker: Tracker | None = None
         self._asking: Asking | None = None
@@ -215,12 +217,33 @@ class Watching:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._source.open()
+        """Capture begins last: what is seen is judged at once.
+
+        Where patterns must be compiled first, which takes seconds, the rings keep what comes meanwhile.
+        """
         try:
-            parts = self._parts or Parts.load(self.settings)
+            with before_making(self._capture):
+                self._prepare()
+            self._capture()
         except BaseException:
-            self._source.close()
+            if self._capturing:
+                self._source.close()
+            if self._store is not None:
+                self._store.close()
             raise
+        loop = asyncio.get_running_loop()
+        for descriptor in self._source.descriptors():
+            loop.add_reader(descriptor, self._wake.set)
+        _log.info("watching %s", ", ".join(self.interfaces) or "connection tracking")
+
+    def _capture(self) -> None:
+        if not self._capturing:
+            self._source.open()
+            self._capturing = True
+
+    def _prepare(self) -> None:
+        """Load and make all that flows and answers will need."""
+        parts = self._parts or Parts.load(self.settings)
         asks = not self.settings.passive
         if asks:
             self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=True)
@@ -244,10 +267,6 @@ class Watching:
             if self._asking is not None and shaping.preferred is not None:
                 self._asking.prefer(*shaping.preferred)
             shaping.attach(self._tracker)
-        loop = asyncio.get_running_loop()
-        for descriptor in self._source.descriptors():
-            loop.add_reader(descriptor, self._wake.set)
-        _log.info("watching %s", ", ".join(self.interfaces) or "connection tracking")
 
     def _open_store(self) -> None:
         try:

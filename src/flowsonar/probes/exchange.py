@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from flowsonar import limits
-from flowsonar.model import Layer, Outcome, Question, Transport
+from flowsonar.model import Hints, Layer, Outcome, Question, Transport
 from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received, Talk, TimedOut
 from flowsonar.probes.moves import Heard, Seen, TlsState, clamp
 from flowsonar.probes.replies import Asked, Judge
@@ -171,7 +171,7 @@ class Exchange:
         floor_s = HELLO_FLOOR_S if self.seen.tls is TlsState.UNKNOWN else 3 * HELLO_FLOOR_S
         if None in self.seen.spread:
             floor_s = max(floor_s, HELLO_BESIDE_S)
-        if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes):
+        if looks_like_tls(hints.initiator_bytes) or looks_like_tls(hints.responder_bytes) or _is_running(hints):
             floor_s = HELLO_SHOWN_S
         first_s = clamp(3 * rtt_s + floor_s, floor_s, self._timeout_s)
         whole_s = clamp(6 * rtt_s + HANDSHAKE_FLOOR_S, HANDSHAKE_FLOOR_S, self._timeout_s)
@@ -335,6 +335,11 @@ class Exchange:
         if data.endswith(b"\n"):
             return clamp(rtt_s / 8, GAP_LINE_S, GAP_CEILING_S)
         return clamp(rtt_s, GAP_FLOOR_S, GAP_CEILING_S)
+
+
+def _is_running(hints: Hints) -> bool:
+    """Whether the flow was picked up in the middle of TLS, and shows its records."""
+    return hints.midstream and hints.candidates == ("tls",)
 
 
 def _is_open_head(data: bytearray) -> bool:

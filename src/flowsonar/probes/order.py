@@ -77,6 +77,22 @@ class Setting(NamedTuple):
     """What came of questions that brought no byte."""
 
 
+class _Entry(NamedTuple):
+    """A probe, and what does not change about it from one ranking to the next."""
+
+    place: int
+    probe: ProbeSpec
+    covers: int
+    """Services that answer it tellingly."""
+    plain: int
+    """Those of them that do not greet: who greets would have done so."""
+    plain_count: int
+    connections: int
+    is_line: bool
+    is_text: bool
+    is_random: bool
+
+
 class Order:
     """Ranks the probes of a catalogue. Holds nothing of any endpoint."""
 
@@ -100,8 +116,38 @@ class Order:
                 at += weight
         self.telling = frozenset(probe for signature in self._services.values() for probe, _ in signature.foreign)
         """Probes that some programs are known to leave unanswered in a way of their own."""
+        self._foreign = [
+            (name, dict(signature.foreign)) for name, signature in self._services.items() if signature.foreign
+        ]
+        self._entries = self._lay_out()
         self._usable: dict[tuple[str, Setting, bool], tuple[ProbeSpec, ...]] = {}
+        self._fitting: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
         self._ranked: dict[tuple[Setting, int, tuple[str, ...]], tuple[ProbeSpec, ...]] = {}
+
+    def _lay_out(self) -> list[_Entry]:
+        greets = dict.fromkeys(_TRANSPORTS, 0)
+        for name, signature in self._services.items():
+            if signature.speaks_first is Speaker.SERVER:
+                greets[Transport.TCP] |= self._masks[Transport.TCP, name]
+        entries = []
+        for place, probe in enumerate(self._probes):
+            covers = self._covers[probe.id]
+            plain = covers & ~greets.get(probe.transport, 0)
+            shuns = is_random(probe) and (probe.transport is Transport.UDP or probe.special == "mse")
+            entries.append(
+                _Entry(
+                    place,
+                    probe,
+                    covers,
+                    plain,
+                    plain.bit_count(),
+                    probe.connections,
+                    is_line(probe),
+                    is_text(probe),
+                    shuns,
+                )
+            )
+        return entries
 
     def of(self, service: str, setting: Setting, *, strong: bool) -> tuple[ProbeSpec, ...]:
         """The service's own probes that fit; `strong`: something points to it."""
@@ -137,49 +183,60 @@ class Order:
         return [name for (_, name), mask in self._masks.items() if mask & covered]
 
     def _rank(self, setting: Setting, left: int, prior: Sequence[str]) -> tuple[ProbeSpec, ...]:
-        greets = 0
-        for name, signature in self._services.items():
-            if signature.speaks_first is Speaker.SERVER and setting.transport is Transport.TCP:
-                greets |= self._masks[setting.transport, name]
         near = [
-            (self._masks.get((setting.transport, service), 0), worth)
+            (self._masks.get((setting.transport, service), 0) & left, worth)
             for service, worth in zip(prior, PRIOR, strict=False)
         ]
         fitting, other = self._declared(setting)
+        shown = RANDOM_SHOWN if setting.transport is Transport.UDP else RANDOM_STREAM
         ranked: list[tuple[float, int, ProbeSpec]] = []
-        for index, probe in enumerate(self._probes):
-            if not _fits(probe, self._services[probe.service], setting, strong=False):
-                continue
-            covered = self._covers[probe.id]
-            plain = covered & ~greets & ~fitting
-            worth = _count(plain & left, other) + _count(plain & ~left, other) / SHOWN_ALREADY
-            worth += sum(extra for mask, extra in near if mask & covered & left)
-            if (setting.line_ignored and is_line(probe)) or (setting.text_ended and is_text(probe)):
+        for place, probe, covers, plain, count, connections, line, text, random in self._that_fit(setting):
+            if fitting:
+                plain &= ~fitting  # noqa: PLW2901 - counted below
+                count = plain.bit_count()  # noqa: PLW2901
+            fresh = plain & left
+            # what an earlier question would have shown counts less, and so does what does otherwise than was met
+            worth = fresh.bit_count() * (1 - 1 / SHOWN_ALREADY) + count / SHOWN_ALREADY
+            if other:
+                against = (fresh & other).bit_count() * (1 - 1 / SHOWN_ALREADY)
+                against += (plain & other).bit_count() / SHOWN_ALREADY
+                worth -= against * (1 - 1 / OTHERWISE)
+            for mask, extra in near:
+                if mask & covers:
+                    worth += extra
+            if (line and setting.line_ignored) or (text and setting.text_ended):
                 worth /= LINE_IGNORED
-            worth += AS_DECLARED * (covered & fitting).bit_count()
-            if setting.random is not None and is_random(probe):
-                shown = RANDOM_SHOWN if setting.transport is Transport.UDP else RANDOM_STREAM
-                if setting.transport is Transport.UDP or probe.special == "mse":
-                    worth = worth * shown if setting.random else worth / shown
-            ranked.append((-worth / probe.connections, index, probe))
-        ranked.sort(key=lambda entry: entry[:2])
+            if fitting:
+                worth += AS_DECLARED * (covers & fitting).bit_count()
+            if random and setting.random is not None:
+                worth = worth * shown if setting.random else worth / shown
+            ranked.append((-worth / connections, place, probe))
+        ranked.sort()  # the place tells equals apart
         return tuple(probe for _, _, probe in ranked)
+
+    def _that_fit(self, setting: Setting) -> tuple[_Entry, ...]:
+        """Questions that may be put there, whatever was met before."""
+        key = setting[:5]
+        found = self._fitting.get(key)
+        if found is None:
+            services = self._services
+            found = self._fitting[key] = tuple(
+                entry
+                for entry in self._entries
+                if _fits(entry.probe, services[entry.probe.service], setting, strong=False)
+            )
+        return found
 
     def _declared(self, setting: Setting) -> tuple[int, int]:
         """Services whose programs do with the questions put so far what was met, and those that do something else."""
         fitting = other = 0
-        for name, signature in self._services.items():
-            declared = dict(signature.foreign) if setting.met else {}
+        for name, declared in self._foreign if setting.met else ():
             said = [reaction in declared[probe] for probe, reaction in setting.met if probe in declared]
             if said and all(said):
                 fitting |= self._masks[setting.transport, name]
             elif said:
                 other |= self._masks[setting.transport, name]
         return fitting, other
-
-
-def _count(mask: int, other: int) -> float:
-    return (mask & ~other).bit_count() + (mask & other).bit_count() / OTHERWISE
 
 
 def _weight(signature: Signature, transport: Transport) -> int:

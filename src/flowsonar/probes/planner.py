@@ -85,13 +85,16 @@ class Planner:
     def _hides(self, question: Question, seen: Seen) -> bool:
         """Whether what was said in clear is not what the flow is: that looks encrypted, so TLS is to be looked into.
 
-        Servers of HTTPS say in plain HTTP that they want TLS. Peer-to-peer services encrypt by themselves.
+        Servers of HTTPS say in plain HTTP that they want TLS. Peer-to-peer services encrypt by themselves, and so does
+        what nobody puts inside TLS (SSH).
         """
         hints = question.hints
         if question.endpoint.transport is not Transport.TCP or not hints.midstream or not _in_a_record(hints):
             return False
         signature = self._catalogue.services.get(seen.best_service or "")
-        if signature is None or signature.peers or self._waits.over(seen) or not self._affords(seen, 1):
+        if signature is None or signature.peers or not (Layer.TLS in signature.inside or signature.tls_ports):
+            return False
+        if self._waits.over(seen) or not self._affords(seen, 1):
             return False
         inside = any(layer is Layer.TLS for _, layer in seen.tried)
         return seen.tls is TlsState.UNKNOWN or (seen.tls is TlsState.OPEN and not inside)

@@ -10,10 +10,10 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["cache_directory", "load", "making", "save", "tell_of_making"]
+__all__ = ["before_making", "cache_directory", "load", "making", "save", "tell_of_making"]
 
 _DIGEST_BYTES = 32
 _KEPT = 32
@@ -24,6 +24,8 @@ _MAX_BYTES = 256 << 20
 
 _told: list[Callable[[str], None]] = []
 """At most one: a process has one user."""
+_before: list[Callable[[], object]] = []
+"""What is to be done before anybody waits."""
 
 
 def tell_of_making(tell: Callable[[str], None]) -> None:
@@ -31,8 +33,21 @@ def tell_of_making(tell: Callable[[str], None]) -> None:
     _told[:] = [tell]
 
 
+@contextlib.contextmanager
+def before_making(act: Callable[[], object]) -> Iterator[None]:
+    """Have `act` called once before something that takes seconds is made anew in here."""
+    _before.append(act)
+    try:
+        yield
+    finally:
+        if act in _before:
+            _before.remove(act)
+
+
 def making(what: str) -> None:
     """Something that takes seconds is about to be made."""
+    while _before:
+        _before.pop()()
     if _told:
         _told.pop()(f"{what}: some seconds, once for all starts that can write to {cache_directory()}")
 

@@ -1,7 +1,7 @@
 """Whom to ask about a flow, and when. No sockets or clocks: flows and `now` go in, questions come out.
 
 - what the flow's own bytes confirm is not asked;
-- what they leave open is asked after a grace that gives the flow time to show itself (`_grace_ns`); a connection on
+- what they leave open is asked after a grace that gives the flow time to show itself (`_grace_ns`); a new connection on
   which nobody has spoken gets longer (`limits.SILENCE_WAIT_MS`), and what it says later still reaches the question;
 - TCP: the responder, once the connection stands (a scan that passes by is not repeated); the other side only where
   the flow was picked up in the middle and roles are a guess;
@@ -87,7 +87,7 @@ class Inquiry:
         if flow.quiet != 3:  # data came within the SYN
             self.heard(flow, now_ns)
         elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
-            least_ns = limits.SILENCE_WAIT_MS * _MS if self._live else 0
+            least_ns = limits.SILENCE_WAIT_MS * _MS if self._live and not flow.midstream else 0
             heapq.heappush(self._due, (now_ns + max(least_ns, self._grace_ns(flow)), flow.flow))
 
     def heard(self, flow: Followed, now_ns: int) -> None:
