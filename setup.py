@@ -37,6 +37,7 @@ extension = Extension(
     depends=[str(path) for path in Path("src/flowsonar/_native").glob("*.h")],
     extra_compile_args=flags,
     extra_link_args=links,
+    libraries=["m"],
     define_macros=macros,
     py_limited_api=True,
     optional=NATIVE != "require",

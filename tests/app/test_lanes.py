@@ -236,6 +236,39 @@ def test_datagrams_that_count(tmp_path: Path, parts: Parts, kind: str) -> None:
     assert counters["taught_flows"] > 50  # which examples are chosen changes with the signatures
 
 
+def _call(chance: random.Random) -> list[tuple[int, bytes]]:
+    """What the two sides of a call say: tests of the way, TURN's messages and channels, DTLS, media, anything."""
+    cookie, says = b"\x21\x12\xa4\x42", []
+    source = chance.randbytes(4)
+    for number in range(1, chance.choice([4, 10, 31, 151])):
+        kind = chance.choice(
+            [b"\0\x01", b"\0\x01", b"\x01\x01", b"\x01\x01", b"\0\x11", b"\0\x03", b"\x01\x13", b"\0\x17"]
+        )
+        more = chance.choice([b"", b"\0\x20\0\x08" + bytes(8), b"\x80\x22\0\x04Abc1", bytes(40)])
+        message = kind + struct.pack("!H", len(more)) + cookie + chance.randbytes(12) + more
+        media = struct.pack("!BBHI", 0x80, 96, number, 160 * number) + source + chance.randbytes(20)
+        channel = b"\x40" + chance.choice([b"\0", b"\x01"]) + b"\0\x10" + chance.randbytes(16)
+        other = chance.choice([b"\x50", b"\x7f", b"\xff\x10", b"\x17\xfe\xfd", b"\x03", b""]) + chance.randbytes(24)
+        says.append((chance.randrange(2), chance.choices([message, media, channel, other], [12, 1, 2, 1])[0]))
+        if chance.randrange(6) == 0:
+            says += [says[-1]] * chance.randrange(3)  # captured more than once
+    return says
+
+
+@needs_native()
+@pytest.mark.parametrize("seed", range(3))
+def test_calls(tmp_path: Path, parts: Parts, seed: int) -> None:
+    chance, net = random.Random(f"calls {seed}"), Net()
+    calls = [_call(chance) for _ in range(60)]
+    for number in range(240):
+        port = chance.choice([3478, 4500, 20000])
+        ends = (_address(chance), 10000 + number), (_address(chance), port)
+        for who, data in calls[number % len(calls)][: chance.choice([5, 20, 400])]:
+            net.udp(ends[who], ends[1 - who], data)
+    counters = _same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["taught_flows"] > 50
+
+
 @needs_native()
 def test_later_flows_of_a_known_kind_stay_in_the_fast_lane(tmp_path: Path, parts: Parts) -> None:
     net = Net()

@@ -45,6 +45,10 @@ def of(kind: type[T], events: list[FlowEvent]) -> list[T]:
     return [event for event in events if isinstance(event, kind)]
 
 
+STUN = b"\0\x01\0\0\x21\x12\xa4\x42" + bytes(range(12))
+"""A request without attributes (RFC 8489 section 5)."""
+
+
 def datagram(payload: bytes = b"x", port: int = 1000, *, back: bool = False, time_ns: int = START) -> Frame:
     if back:
         return Frame(ethernet(ipv4(udp(payload, 53, port), 17, SERVER, CLIENT)), time_ns)
@@ -460,6 +464,23 @@ def test_a_prefix_makes_a_flow_followed(make: Make) -> None:
         other.segment(0, ACK, b"NOOP")
     assert len(of(Payload, feed(table, talk.frames))) == 11
     assert len(of(Payload, feed(table, other.frames))) == 1 + limits.PAYLOAD_PACKETS_TCP
+
+
+@pytest.mark.parametrize(
+    ("first", "followed"),
+    [
+        (STUN, True),
+        (b"\x01\x01\0\x04" + STUN[4:] + bytes(4), True),
+        (STUN + b"x", False),  # longer than it says
+        (STUN[:4] + bytes(4) + STUN[8:], False),  # without the cookie
+        (b"\x04" + STUN[1:], False),
+        (STUN[:19], False),
+    ],
+)
+def test_a_call_is_followed_from_its_first_message(make: Make, first: bytes, followed: bool) -> None:
+    table = make()
+    events = feed(table, [datagram(first)] + [datagram(b"more")] * 20)
+    assert len(of(Payload, events)) == (21 if followed else limits.PAYLOAD_PACKETS_UDP)
 
 
 def test_following_ends(make: Make) -> None:

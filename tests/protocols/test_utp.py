@@ -15,6 +15,13 @@ def datagram(
     return struct.pack("!BBHIIIHH", kind << 4 | 1, extension, connection, sent_us, 1, 65536, 20, 30) + rest
 
 
+def test_an_answer_of_stun_is_none() -> None:
+    attribute = bytes.fromhex("0020 0008 0001a147 5e12a443")
+    stun = bytes.fromhex("0101 0030 2112a442") + bytes(range(12)) + attribute + bytes(40)
+    assert utp.parse(stun) is None
+    assert utp.parse(stun[:4] + b"time" + stun[8:]) is not None
+
+
 def test_a_header_is_read() -> None:
     assert utp.parse(datagram()) == utp.Header(utp.DATA, 7, 9, 65536, 20, 30, 7)
 

@@ -3,7 +3,9 @@ import random
 
 import pytest
 
+from flowsonar._native import core
 from flowsonar.signatures.randomness import MIN_LENGTH, looks_random
+from tests.needs import needs_native
 
 SIZES = [12, 14, 16, 24, 25, 32, 64, 128, 300, 600, 1400, 4096, 70000]
 
@@ -39,6 +41,20 @@ def test_random_bytes_pass_in_99_of_100(size: int) -> None:
 )
 def test_structure_fails(data: bytes) -> None:
     assert not looks_random(data)
+
+
+@needs_native()
+def test_the_core_says_the_same() -> None:
+    chance = random.Random(7)
+    assert core is not None
+    for _ in range(3000):
+        data = chance.randbytes(chance.choice([11, 12, 13, 24, 25, 60, 200, 1400, chance.randrange(5000)]))
+        if chance.randrange(2):
+            data = bytes(byte & chance.choice([255, 255, 255, 127, 254]) for byte in data)
+        if chance.randrange(3) == 0:
+            at = chance.randrange(len(data))
+            data = data[:at] + b"printable words"[: chance.randrange(16)] + data[at:]
+        assert core.codec_random(data) == looks_random(data)
 
 
 def test_encrypted_bytes_pass() -> None:

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "dns.h"
 #include "http.h"
+#include "randomness.h"
 #include "sha256.h"
 #include "tls.h"
 
@@ -222,7 +223,15 @@ static PyObject *codec_http_response(PyObject *module, PyObject *args) {
     return read_bytes(args, http_response);
 }
 
+static PyObject *is_random(const uint8_t *data, size_t size) { return PyBool_FromLong(looks_random(data, size)); }
+
+static PyObject *codec_random(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, is_random);
+}
+
 PyMethodDef codecs_methods[] = {
+    {"codec_random", codec_random, METH_VARARGS, "random(data): whether it looks random"},
     {"codec_sha256", codec_sha256, METH_VARARGS, "sha256(data): its digest"},
     {"codec_forbid", codec_forbid, METH_VARARGS, "forbid(features): do without them"},
     {"codec_tls_first_flight", codec_tls_first_flight, METH_VARARGS, "first_flight(data, final): see tls.h"},

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define STUN_COOKIE UINT32_C(0x2112a442) /* RFC 8489 section 5 */
+
 static inline uint16_t be16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
 
 static inline uint32_t be32(const uint8_t *p) {

@@ -14,6 +14,8 @@ enum {
     KEY_NAME = 1 << 2,  /* an HTTP request that tells a host */
     KEY_DNS = 1 << 3,   /* two bits: see enum dns_kind */
     KEY_TLS = 1 << 6,
+    KEY_LONG = 1 << 5,  /* of segments: the first one's bytes are all that the evidence shows */
+    KEY_LATE = 1 << 6,  /* of datagrams: so many came that no media is waited for */
     KEY_SKYPE = 1 << 5, /* has the shape of a Skype datagram, but a pattern holds */
 };
 
@@ -22,6 +24,13 @@ enum dns_kind { DNS_NONE, DNS_QUERY, DNS_RESPONSE, DNS_AGREES };
 enum {
     FIRST_BYTES = 256,  /* kept of a direction's first payload: limits.EVIDENCE_BYTES */
     ECHO_BYTES = 8,     /* passive/reader.py: fewer equal bytes are a coincidence */
+    TRIES = 3,          /* passive/reader.py: payloads per direction that are matched */
+    MEDIA_WITHIN = 64,  /* and datagrams until media is no more waited for */
+    NAT_TRAVERSAL = 4500,
+    STUN_BELOW = 4,     /* RFC 7983 section 7, by the first byte */
+    CHANNELS = 0x40,
+    NOT_CALLS = 0x50,
+    MAY_BE_MEDIA = 0x80,
     LINES_MAX = 160,    /* of a key: longer lines are not learned by heart */
 };
 
@@ -83,6 +92,21 @@ static bool add_rules(const struct lanes *l, const struct flow *flow, const uint
     for (int i = 0; i < 2; i++)
         if (holding.line[i] && !add_text(l->shapes, what, holding.line[i], holding.line_size[i])) return false;
     return true;
+}
+
+/* Which payload of this direction began with the same `size` bytes, from 1, 0 for none: pieces of evidence with equal
+   bytes count once. */
+static uint8_t same_before(const struct lanes *l, const struct lane *lane, const struct seen *seen, size_t size) {
+    uint8_t number = 0;
+    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
+        const struct stored *stored = store_at(l->store, piece);
+        size_t one = stored->size < size ? stored->size : size, other = seen->size < size ? seen->size : size;
+        number++;
+        if (stored->direction == seen->direction && one == other && memcmp(stored->data, seen->data, one) == 0)
+            return number;
+        piece = stored->next;
+    }
+    return 0;
 }
 
 /* -- TCP ----------------------------------------------------------------------------------------------------------- */
@@ -159,7 +183,11 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
         return CLASSIFY_PYTHON;
     if (!take_host(data, size, what)) return CLASSIFY_PYTHON;
     bool names = seen->direction == 1 || midstream;
-    return add_rules(l, &t->flows[slot], data, size, names, what, &none) ? CLASSIFIED : CLASSIFY_PYTHON;
+    if (!add_rules(l, &t->flows[slot], data, size, names, what, &none)) return CLASSIFY_PYTHON;
+    size_t before = size - seen->size; /* bytes of the first payload that stand in front */
+    if (!none) what->key[1] = same_before(l, lane, seen, FIRST_BYTES - before);
+    if (before == FIRST_BYTES) what->key[0] |= KEY_LONG;
+    return CLASSIFIED;
 }
 
 /* -- UDP ----------------------------------------------------------------------------------------------------------- */
@@ -208,6 +236,35 @@ static bool like_stun(const struct seen *seen) {
     return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
 }
 
+/* Whether a message of this type, or of this channel, was read in this direction. */
+static bool is_known_message(struct lanes *l, const struct lane *lane, const struct seen *seen) {
+    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
+        const struct stored *stored = store_at(l->store, piece);
+        uint32_t node = (uint32_t)stored->offset;
+        if (stored->direction == seen->direction && stored->size >= 2 && memcmp(stored->data, seen->data, 2) == 0 &&
+            node != SHAPES_NONE && shapes_at(l->shapes, node)->flags & SHAPE_MESSAGE)
+            return true;
+        piece = stored->next;
+    }
+    return false;
+}
+
+/* A message's type, or a channel's number, is part of what the reader goes by. */
+static bool add_type(struct classified *what, const struct seen *seen) {
+    bool typed = seen->size >= 2 && (seen->data[0] < STUN_BELOW || (seen->data[0] >= CHANNELS && seen->data[0] < NOT_CALLS));
+    return !typed || classify_add(what, seen->data, 2);
+}
+
+/* Whether a call's datagram is one of those that go on and on, and that the reader does not look at: `_adds_nothing` in
+   passive/reader.py, as far as no codec before it looks at such. Datagrams of 0x80 and more may be media. */
+static bool adds_nothing(struct lanes *l, const struct lane *lane, const struct flow *flow, const struct seen *seen) {
+    uint8_t first = seen->data[0];
+    if (lane->counts[seen->direction] < TRIES || seen->index >= MEDIA_WITHIN) return false;
+    if (seen->size < 12 || !seen->data[4] || has_port(flow, NAT_TRAVERSAL)) return false;
+    if (first >= MAY_BE_MEDIA || (first >= STUN_BELOW && first < CHANNELS)) return false;
+    return first >= NOT_CALLS || is_known_message(l, lane, seen);
+}
+
 /* Whether it may be OpenVPN's data, which passive/counted.py judges over several datagrams. */
 static bool like_openvpn(const struct seen *seen) {
     const uint8_t *data = seen->data;
@@ -218,7 +275,7 @@ static bool like_openvpn(const struct seen *seen) {
 static bool like_utp(const struct seen *seen) {
     enum { VERSION = 1, DATA = 0, SYN = 4, EXTENSIONS = 3, EXTENSION_MAX = 3 };
     const uint8_t *data = seen->data;
-    if (seen->size < 20 || (data[0] & 15) != VERSION || data[0] >> 4 > SYN || data[1] > EXTENSION_MAX) return false;
+    if (seen->size < 20 || be32(data + 4) == STUN_COOKIE || (data[0] & 15) != VERSION || data[0] >> 4 > SYN || data[1] > EXTENSION_MAX) return false;
     uint8_t kind = data[0] >> 4, extension = data[1];
     size_t end = 20;
     for (int i = 0; i < EXTENSIONS && extension; i++) {
@@ -240,9 +297,13 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct flow *flow = &t->flows[slot];
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
-    if (like_dtls(seen->data, seen->size) || like_stun(seen) || like_openvpn(seen) || like_utp(seen))
-        return CLASSIFY_PYTHON;
+    bool call = shapes_at(l->shapes, lane->node)->flags & SHAPE_MEDIA, followed = flow->status & STATUS_FOLLOWING;
+    if (like_dtls(seen->data, seen->size) || like_openvpn(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if ((call || like_stun(seen)) && !followed) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
+    if (call && !what->in_sequence && adds_nothing(l, lane, flow, seen)) return CLASSIFY_NOTHING;
+    if (followed && !add_type(what, seen)) return CLASSIFY_PYTHON;
+    if (call && seen->index >= MEDIA_WITHIN) what->key[0] |= KEY_LATE;
     enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
     if (result != CLASSIFIED || is_quic) return result;
     if (seen->size >= 12 && !seen->data[4] && !classify_names_port(flow->key.low_port) &&
@@ -251,6 +312,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
     if ((first && is_echo(seen, other)) || !take_host(seen->data, seen->size, what)) return CLASSIFY_PYTHON;
     if (!add_rules(l, flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
+    if (!none) what->key[1] = same_before(l, lane, seen, FIRST_BYTES);
     if (first && !other && like_skype(flow, seen)) {
         if (none) return CLASSIFY_ENTANGLED;
         what->key[0] |= KEY_SKYPE;

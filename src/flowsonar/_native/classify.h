@@ -9,6 +9,7 @@ struct lane;
 enum classify_result {
     CLASSIFIED,
     CLASSIFY_PYTHON,    /* only Python can read it */
+    CLASSIFY_NOTHING,   /* it adds nothing to what is known of the flow, and changes nothing */
     CLASSIFY_ENTANGLED, /* and what it finds there changes how it judges other flows */
 };
 

@@ -64,7 +64,8 @@ static void leave(struct table *t, uint32_t slot, bool tracked) {
     report_opened(t, slot, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
     for (uint32_t piece = lane->first; piece != STORE_NONE;) {
         const struct stored *stored = store_at(l->store, piece);
-        struct seen seen = {stored->data, stored->offset, stored->size, stored->wire_length, stored->index,
+        uint64_t offset = flow->key.protocol == PROTOCOL_UDP ? 0 : stored->offset;
+        struct seen seen = {stored->data, offset, stored->size, stored->wire_length, stored->index,
                             stored->direction};
         emit(t, slot, &seen, stored->time_ns, stored->handshake_ns, SHAPES_NONE);
         piece = stored->next;
@@ -100,7 +101,7 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
 }
 
 /* Keep a payload for those after it, and for the slow lane; of one that nobody looks at, enough to be counted. */
-static bool keep(struct table *t, uint32_t slot, const struct seen *seen, bool quiet) {
+static bool keep(struct table *t, uint32_t slot, const struct seen *seen, uint32_t node, bool quiet) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     size_t size = quiet && seen->size > QUIET_BYTES ? QUIET_BYTES : seen->size;
@@ -112,7 +113,7 @@ static bool keep(struct table *t, uint32_t slot, const struct seen *seen, bool q
     }
     struct stored *stored = store_at(l->store, piece);
     stored->time_ns = t->now_ns;
-    stored->offset = seen->offset;
+    stored->offset = t->flows[slot].key.protocol == PROTOCOL_UDP ? node : seen->offset;
     stored->handshake_ns = handshake_ns(&t->flows[slot]);
     stored->wire_length = seen->wire_length;
     stored->index = seen->index;
@@ -173,7 +174,7 @@ static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const stru
     if (flags & SHAPE_NAMED && !what->name_size) return false;
     if (flags & SHAPE_NAMED && !keep_text(l, &lane->name, what->name, what->name_size)) return false;
     if (what->hello && !keep_text(l, &lane->hello, what->hello, what->hello_size)) return false;
-    if (!keep(t, slot, seen, what->quiet)) return false;
+    if (!keep(t, slot, seen, node, what->quiet)) return false;
     lane->node = node;
     if (flags & SHAPE_LABELS) {
         uint64_t first_ns = t->flows[slot].first_ns;
@@ -211,6 +212,11 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     struct classified what;
     bool fast = lane->flags & LANE_FAST;
     enum classify_result result = classify(t, slot, seen, &what);
+    if (result == CLASSIFY_NOTHING) {
+        if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
+        if (!fast) emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        return;
+    }
     uint32_t node = result == CLASSIFIED ? shapes_next(l->shapes, lane->node, what.key, what.key_size) : SHAPES_NONE;
     uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
     if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
@@ -226,7 +232,7 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     if (fast) leave(t, slot, true);
     lane->node = node;
     if (flags & SHAPE_DONE) lane->flags |= LANE_DONE;
-    if (!keep(t, slot, seen, what.quiet)) {
+    if (!keep(t, slot, seen, node, what.quiet)) {
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
         forget_payloads(l, lane);
         node = SHAPES_NONE;

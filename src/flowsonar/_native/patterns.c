@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "dfa.h"
+#include "randomness.h"
 
 enum { STATES = 12288 };
 
@@ -114,6 +115,7 @@ static enum verdict rule_holds(struct scan *scan, const struct rule *rule) {
         if (!scan_group(scan, rule->except_group)) return ASK_PYTHON;
         if (is_hit(&scan->hits[rule->except_group], rule->except)) return HOLDS_NOT;
     }
+    if (rule->flags & RULE_RANDOM && !looks_random(scan->data, scan->size)) return HOLDS_NOT;
     return rule->flags & RULE_PYTHON ? ASK_PYTHON : HOLDS;
 }
 

@@ -30,6 +30,7 @@ enum patterns_flags {
     RULE_OPEN = 1 << 1,    /* what it says depends on what it captures */
     RULE_LINE = 1 << 2,    /* and that stands in one line, which begins before the match */
     RULE_PYTHON = 1 << 3,  /* the tests here are necessary, not enough: Python decides */
+    RULE_RANDOM = 1 << 5,  /* the payload looks random */
     RULE_HEAD = 1 << 4,    /* OPEN and anchored: what it captures stands in the first line */
 };
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "bytes.h"
 #include "lane.h"
 #include "stream.h"
 #include "table_state.h"
@@ -9,6 +10,12 @@ bool starts_followed(const struct table_settings *settings, const uint8_t *data,
         if (settings->prefix_size[i] <= size && memcmp(settings->prefix[i], data, settings->prefix_size[i]) == 0)
             return true;
     return false;
+}
+
+/* Whether a datagram is STUN's with its cookie (RFC 8489 section 5): calls begin so, and are followed until their
+   media comes. */
+static bool starts_call(const uint8_t *data, uint32_t size, uint32_t wire_length) {
+    return size >= 20 && data[0] < 4 && be32(data + 4) == STUN_COOKIE && be16(data + 2) + 20u == wire_length;
 }
 
 void count_payload(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
@@ -31,8 +38,10 @@ void count_payload(struct table *t, uint32_t slot, int direction, const struct p
     }
     uint32_t index = flow->payloads[direction];
     if (index < UINT32_MAX) flow->payloads[direction]++;
-    if (index == 0 && packet->protocol == PROTOCOL_TCP && !(flow->status & STATUS_RELEASED) &&
-        starts_followed(settings, data, size))
+    if (index == 0 && !(flow->status & STATUS_RELEASED) &&
+        (packet->protocol == PROTOCOL_TCP ? starts_followed(settings, data, size)
+                                          : packet->protocol == PROTOCOL_UDP &&
+                                                starts_call(data, size, packet->payload_wire)))
         flow->status |= STATUS_FOLLOWING;
     bool is_short = flow->status & STATUS_FOLLOWING &&
                     (packet->protocol == PROTOCOL_UDP || packet->payload_wire <= settings->followed_bytes);

@@ -27,6 +27,8 @@ enum shape_flags {
     SHAPE_READ_RESPONDER = 1 << 10,
     SHAPE_IN_QUIC = 1 << 11, /* what comes next is read as QUIC */
     SHAPE_SURE = 1 << 12,    /* some service is confirmed, so that nothing begins to be QUIC */
+    SHAPE_MEDIA = 1 << 13,   /* it began as calls do: media may come in it */
+    SHAPE_MESSAGE = 1 << 14, /* of a call: more of this message's type adds nothing */
     SHAPE_PASSING = 1 << 15, /* true in this capture only: not kept for others */
 };
 

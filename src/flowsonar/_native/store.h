@@ -13,7 +13,7 @@ enum {
 /* One payload as its event tells it, or a text. `data` follows. */
 struct stored {
     uint64_t time_ns;
-    uint64_t offset;
+    uint64_t offset; /* in the stream; of a datagram the node of `shapes` that it led to */
     uint64_t handshake_ns;
     uint32_t next; /* of the same flow, or free */
     uint32_t wire_length;

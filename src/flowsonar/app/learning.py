@@ -27,7 +27,7 @@ _HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
-        "rank", "said", "query", "tls", "sequence", "quic",
+        "rank", "said", "query", "tls", "sequence", "quic", "media", "messages",
     }
 )  # fmt: skip
 """State of a passive flow that its path tells. All else that is set makes it one for Python."""
@@ -49,6 +49,8 @@ class Shape(IntFlag):
     READ_RESPONDER = 1024
     IN_QUIC = 2048
     SURE = 4096
+    MEDIA = 8192
+    MESSAGE = 16384
     PASSING = 32768
 
 
@@ -104,6 +106,7 @@ class Teacher:
             tracker.feed((event,))
             return
         passive = flow.passive
+        messages = passive.messages
         # Copies, so that it shows whether they are set anew, be it to the same value.
         name = passive.name = None if passive.name is None else "".join(list(passive.name))
         labelled = flow.verdict_ms = None if flow.verdict_ms is None else flow.verdict_ms + 0.0
@@ -127,6 +130,8 @@ class Teacher:
             known |= Shape.LABELS
         if passive.name is not name:
             known |= Shape.NAMED
+        if passive.messages is not messages or (event.direction, event.data[:2]) in messages:
+            known |= Shape.MESSAGE
         self._table.learn(node, known | self._state(flow), 0)
 
     def _state(self, flow: Followed) -> Shape:
@@ -139,6 +144,8 @@ class Teacher:
             state |= Shape.SURE
         if passive.quic is not None:
             state |= Shape.IN_QUIC
+        if passive.media:
+            state |= Shape.MEDIA
         if tls is not None:
             state |= Shape.TLS
             state |= Shape.READ_INITIATOR if tls.read[0] else 0

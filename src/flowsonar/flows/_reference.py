@@ -41,6 +41,12 @@ UNANSWERED_NS = 1_000_000_000
 CLOCK_STEP_NS = 3600 * 1_000_000_000
 """Time that goes back less than this ages no flow until it is made up for; more is a clock that was set."""
 
+_STUN_BYTES = 20
+"""A STUN message's header, which its length does not count (RFC 8489 section 5)."""
+_STUN_COOKIE = b"\x21\x12\xa4\x42"
+_STUN_TYPES = 3
+"""The highest first byte of a message."""
+
 FRAGMENTS = 4096
 """First fragments remembered; a new one displaces the oldest."""
 
@@ -445,7 +451,7 @@ class ReferenceTable:
             data, offset = data[max(-place, 0) :], max(place, 0)
         index = flow.payload_count[direction]
         flow.payload_count[direction] = min(index + 1, 0xFFFFFFFF)
-        if index == 0 and packet.protocol == TCP and not flow.released and data.startswith(self._follow):
+        if index == 0 and not flow.released and self._is_followed(packet, data):
             flow.following = True
         short = flow.following and (packet.protocol == UDP or packet.payload_wire <= limits.FOLLOWED_BYTES)
         if flow.released or not data or not (short or index < _BUDGET[packet.protocol]):
@@ -469,6 +475,14 @@ class ReferenceTable:
             if flow.followed >= (limits.FOLLOWED_DATAGRAMS if datagrams else limits.FOLLOWED_PACKETS):
                 flow.following, flow.released = False, True
                 self._counters["follows_ended"] += 1
+
+    def _is_followed(self, packet: Packet, data: bytes) -> bool:
+        """Whether a first payload begins a dialogue to follow: by its prefix; a call by STUN (RFC 8489 section 5)."""
+        if packet.protocol == TCP:
+            return data.startswith(self._follow)
+        if packet.protocol != UDP or len(data) < _STUN_BYTES or data[0] > _STUN_TYPES:
+            return False
+        return data[4:8] == _STUN_COOKIE and int.from_bytes(data[2:4]) + _STUN_BYTES == packet.payload_wire
 
     def _linger(self, flow: _Flow, reason: CloseReason) -> None:
         del self._list_of(flow)[flow.identifier]

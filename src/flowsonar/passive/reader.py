@@ -55,8 +55,10 @@ _NOT_CALLS: Final = 0x50
 """First bytes from here on are media's, or nothing that a call has (RFC 7983 section 7)."""
 _STUN_BELOW: Final = 4
 """First bytes of STUN and TURN messages (the same section)."""
+_CHANNELS: Final = 0x40
+"""First bytes of what comes over TURN's channels (RFC 8656 section 12)."""
 _STUN_TYPE: Final = 2
-"""Bytes of a STUN message's type (RFC 8489 section 5)."""
+"""Bytes of a STUN message's type (RFC 8489 section 5), and of a channel's number."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
 _NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
@@ -171,6 +173,8 @@ class PassiveReader:
         For flows of which no codec keeps anything.
         """
         count = flow.counts[direction]
+        if flow.media:
+            return False
         if flow.protocol == _UDP:
             return count >= _TRIES or (flow.likely and count > 0)
         if not count or (count == 1 and not flow.services) or flow.mirrored:
@@ -390,7 +394,7 @@ class PassiveReader:
             found = self._dns(flow, direction, data)
             if found is not None:
                 return found
-        enough = self._enough(flow, direction, count, data)
+        enough = self._enough(flow, event, count)
         if enough is not None:
             return enough
         other = flow.firsts[1 - direction]
@@ -409,11 +413,12 @@ class PassiveReader:
         return NOTHING
 
     @staticmethod
-    def _enough(flow: PassiveFlow, direction: int, count: int, data: bytes) -> Findings | None:
+    def _enough(flow: PassiveFlow, event: Payload, count: int) -> Findings | None:
         """Whether patterns have seen enough of a direction; None where they have not."""
+        direction = event.direction
         if flow.media:
-            if max(flow.counts) < _MEDIA_WITHIN:
-                return NOTHING if count >= _TRIES and _adds_nothing(flow, direction, data) else None
+            if event.index < _MEDIA_WITHIN:
+                return NOTHING if count >= _TRIES and _adds_nothing(flow, direction, event.data) else None
             flow.finish()
             return _DONE
         if count >= _TRIES or (flow.likely and count):
@@ -556,8 +561,11 @@ def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | 
 
 
 def _adds_nothing(flow: PassiveFlow, direction: int, data: bytes) -> bool:
-    """Whether a datagram of a call is media's, or a message of a type that was read before: agents test on and on."""
-    return data[0] >= _NOT_CALLS or (data[0] < _STUN_BELOW and (direction, data[:_STUN_TYPE]) in flow.messages)
+    """Whether a datagram of a call is media's, or of a type or channel that was read before: agents test on and on."""
+    if data[0] >= _NOT_CALLS:
+        return True
+    known = data[0] < _STUN_BELOW or data[0] >= _CHANNELS
+    return known and (direction, data[:_STUN_TYPE]) in flow.messages
 
 
 def _is_echo(data: bytes, other: bytes) -> bool:

@@ -12,6 +12,8 @@ HEADER_BYTES: Final = 20
 _VERSION: Final = 1
 _LAST_EXTENSION: Final = 3
 """0 none, 1 selective acknowledgement, 2 extension bits, 3 the reason of an end (libtorrent)."""
+_STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
+"""RFC 8489 section 5."""
 _EXTENSIONS: Final = 3
 """Of one datagram; real ones carry one."""
 
@@ -32,8 +34,13 @@ class Header(NamedTuple):
 
 
 def is_like(data: bytes) -> bool:
-    """Whether a datagram may be uTP's, by its first two bytes: cheap, and wrong once in a few hundred."""
-    return len(data) >= HEADER_BYTES and data[0] & 15 == _VERSION and data[0] >> 4 <= SYN and data[1] <= _LAST_EXTENSION
+    """Whether a datagram may be uTP's, by its first two bytes: cheap, and wrong once in a few hundred.
+
+    Answers of STUN begin alike; their cookie stands where uTP has its sender's clock.
+    """
+    if len(data) < HEADER_BYTES or data[0] & 15 != _VERSION or data[4:8] == _STUN_COOKIE:
+        return False
+    return data[0] >> 4 <= SYN and data[1] <= _LAST_EXTENSION
 
 
 def parse(data: bytes, length: int | None = None) -> Header | None:

@@ -63,6 +63,7 @@ class Flag(IntFlag):
     LINE = 4
     PYTHON = 8
     HEAD = 16
+    RANDOM = 32
 
 
 class _Operation(IntEnum):
@@ -181,7 +182,9 @@ class _Compiler:
             exact = exact and sure
             if not sure:
                 except_ = _NONE
-        if condition.random or not exact:
+        if condition.random:
+            flags |= Flag.RANDOM
+        if not exact:
             flags |= Flag.PYTHON
         low, high = condition.length or (0, _LENGTH_MAX)
         return expression, struct.pack(
