@@ -48,6 +48,7 @@ def hear(moves, seconds=0.5):
         ([b"wh", b"at\r\n", CLOSED], b"what\r\n", True, Heard.STRANGE),
         ([b"HTTP/1.1 200 OK\r\n", b"never read"], b"HTTP/1.1 200 OK\r\n", False, Heard.KNOWN),
         (["unacknowledged", b"-ERR\r\n", "silent"], b"-ERR\r\n", False, Heard.KNOWN),
+        (["unacknowledged", "unacknowledged", "silent", b"-ERR\r\n", "silent"], b"-ERR\r\n", False, Heard.KNOWN),
     ],
 )
 def test_one_reply(moves, data, closed, last):
@@ -58,6 +59,14 @@ def test_one_reply(moves, data, closed, last):
 def test_a_reply_is_over_soon_after_its_last_line_end():
     _, _, took = hear([b"what\r\n", "silent"])
     assert took < 0.02
+
+
+def test_what_is_delivered_late_is_waited_for_no_longer_than_any():
+    _, reply, took = hear(["unacknowledged", "silent", "silent"], seconds=0.06)
+    assert reply.data == b""
+    assert took == pytest.approx(0.06 + 0.02 + 0.06)
+    _, reply, took = hear(["unacknowledged"] * 100)
+    assert (reply.data, took) == (b"", pytest.approx(0.5 + 1.0))
 
 
 def test_a_reply_is_cut_at_its_bound():

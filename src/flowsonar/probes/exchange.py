@@ -6,6 +6,7 @@ Without sockets: every method that talks is a part of a conversation (see `dialo
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -32,7 +33,9 @@ GAP_CEILING_S: Final = 0.3
 REPLY_LONGEST_S: Final = 1.0
 """A reply that goes on and on is judged by what came in this time."""
 UNACKNOWLEDGED_S: Final = 1.0
-"""Added to the wait, once a question, while the network has not delivered what we said."""
+"""Added to the wait at most, once a question, while the network has not delivered what we said ..."""
+DELIVERED_STEP_S: Final = 0.02
+"""... and so often it is looked whether it has: most acknowledgements only wait 40 ms for data to go with."""
 HELLO_FLOOR_S: Final = 0.25
 """A server answers a ClientHello within this, and three times as long where something told that it speaks TLS."""
 HELLO_BESIDE_S: Final = 1.0
@@ -230,23 +233,28 @@ class Exchange:
         if self.udp:
             data, closed = yield from self._datagrams(line, until_s)
         else:
-            data, closed = yield from self._stream(line, asked, until_s, first=first)
+            data, closed = yield from self._stream(line, asked, seconds, first=first)
         self.now_s = line.now_s
         reply = self._judge.as_reply(asked, data, self._endpoint.transport, closed=closed)
         self._conclude(asked, reply, first=first)
         return reply
 
-    def _stream(self, line: Line, asked: Asked, until_s: float, *, first: bool) -> Talk[tuple[bytes, bool]]:
+    def _stream(self, line: Line, asked: Asked, seconds: float, *, first: bool) -> Talk[tuple[bytes, bool]]:
         """Collect; judge at once, at each doubling of what came, and when the reply pauses."""
         data = bytearray()
-        judge_at, extended, wants_end = 1, False, False
-        longest_s = until_s
+        judge_at, delivered, wants_end = 1, True, False
+        longest_s = until_s = line.now_s + seconds
+        extended_s: float | None = None  # the end of the time that the network was given
         while True:
             event = yield from line.hear(min(until_s, longest_s) - line.now_s)
             match event:
-                case TimedOut(unacknowledged=True) if not data and not extended:
-                    extended = True
-                    until_s = longest_s = line.now_s + min(UNACKNOWLEDGED_S, self.left_s)
+                case TimedOut(unacknowledged=True) if not data and line.now_s < (extended_s or math.inf):
+                    extended_s = extended_s or line.now_s + min(UNACKNOWLEDGED_S, self.left_s)
+                    delivered = False
+                    until_s = longest_s = min(extended_s, line.now_s + DELIVERED_STEP_S)
+                case TimedOut(unacknowledged=False) if not data and extended_s and not delivered:
+                    delivered = True  # a moment ago: the answer has as long as any
+                    until_s = longest_s = min(extended_s, line.now_s + seconds)
                 case TimedOut():
                     return bytes(data), False
                 case Ended():

@@ -27,7 +27,8 @@ _PRIME: Final = int(
 _GENERATOR: Final = 2
 _SECRET_BITS: Final = 160
 _PATIENCE_S: Final = 0.05
-"""A peer that closes at what it does not like does so at once; one that waits for more is still there after this."""
+"""A peer that closes at what it does not like does so at once; one that waits for more is still there after this.
+With a round trip on top it outlasts the 40 ms for which Linux keeps acknowledgements back."""
 
 
 class Mse:
@@ -58,4 +59,4 @@ class Mse:
         A peer that took `slowest_s` to close elsewhere, or could not be heard sooner, gets longer than that to prove
         that it does not.
         """
-        return seconds if closes else min(seconds, max(_PATIENCE_S, 1.5 * slowest_s))
+        return seconds if closes else min(seconds, max(_PATIENCE_S + slowest_s / 2, 1.5 * slowest_s))
