@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what is needed is imported when it is used: `flowsonar --he
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from flowsonar.app import Watching
+    from flowsonar.app import Reading, Watching
     from flowsonar.config import Settings
     from flowsonar.model import EndpointRecord, FlowRecord
 
@@ -42,14 +42,15 @@ def watch(
     return Watching(interfaces, settings, duration_s=duration_s, write=write, filter_expression=filter_expression)
 
 
-async def read(*captures: str | Path, settings: Settings | None = None, ask: bool = False) -> AsyncIterator[FlowRecord]:
+async def read(
+    *captures: str | Path, settings: Settings | None = None, ask: bool = False, workers: int = 1
+) -> AsyncIterator[FlowRecord]:
     """Flows of captures (pcap, pcapng, gzip'd; `-` is standard input); with `ask`, endpoints are asked now.
 
-    Raises CaptureError where a capture cannot be opened.
+    `workers`: processes that share the work, for files and without `ask`; 0 for one on each core. Raises CaptureError
+    where a capture cannot be opened.
     """
-    from flowsonar.app import Reading
-
-    reading = Reading(captures, settings)
+    reading = _reading(captures, settings, 1 if ask else workers)
     if not ask:
         async for record in reading:
             yield record
@@ -59,11 +60,20 @@ async def read(*captures: str | Path, settings: Settings | None = None, ask: boo
             yield record
 
 
-def read_sync(*captures: str | Path, settings: Settings | None = None) -> Iterator[FlowRecord]:
+def read_sync(*captures: str | Path, settings: Settings | None = None, workers: int = 1) -> Iterator[FlowRecord]:
     """Like `read` without asking, as a plain iterator."""
+    return iter(_reading(captures, settings, workers))
+
+
+def _reading(captures: tuple[str | Path, ...], settings: Settings | None, workers: int) -> Reading:
     from flowsonar.app import Reading
 
-    return iter(Reading(captures, settings))
+    if workers == 1:
+        return Reading(captures, settings)
+    from flowsonar.app.workers import WorkerReading, workers_of
+
+    count = workers_of(workers)
+    return WorkerReading(captures, settings, workers=count) if count > 1 else Reading(captures, settings)
 
 
 async def probe(*targets: str, settings: Settings | None = None) -> AsyncIterator[EndpointRecord]:

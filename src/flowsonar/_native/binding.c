@@ -7,6 +7,7 @@
 
 #include "binding_codecs.h"
 #include "framing.h"
+#include "merge.h"
 #include "table.h"
 
 /* -- framing ------------------------------------------------------------------------------------------------------ */
@@ -128,6 +129,54 @@ static PyObject *core_render_pcapng(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* -- lines of several workers --------------------------------------------------------------------------------------- */
+
+static PyObject *merged(struct merge_part *parts, size_t count, unsigned long long bound) {
+    size_t size = merge_measure(parts, count, bound);
+    PyObject *text = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size), *taken = PyList_New(0);
+    for (size_t i = 0; text && taken && i < count; i++) {
+        PyObject *pair = Py_BuildValue("nn", (Py_ssize_t)parts[i].lines, (Py_ssize_t)parts[i].bytes);
+        if (!pair || PyList_Append(taken, pair)) Py_CLEAR(taken);
+        Py_XDECREF(pair);
+    }
+    PyObject *result = text && taken ? PyTuple_Pack(2, text, taken) : NULL;
+    if (result) merge_write(parts, count, (uint8_t *)PyBytes_AsString(text));
+    Py_XDECREF(text);
+    Py_XDECREF(taken);
+    return result;
+}
+
+/* (((text, keys), ...), bound) to (lines up to the bound in order, [(lines, bytes) taken of each]) */
+static PyObject *core_merge_lines(PyObject *module, PyObject *args) {
+    Py_buffer buffers[MERGE_PARTS][2];
+    struct merge_part parts[MERGE_PARTS];
+    unsigned long long bound;
+    PyObject *given, *result = NULL;
+    size_t count = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!K:merge_lines", &PyTuple_Type, &given, &bound)) return NULL;
+    if (PyTuple_Size(given) > MERGE_PARTS) {
+        PyErr_SetString(PyExc_ValueError, "too many parts");
+        return NULL;
+    }
+    for (; (Py_ssize_t)count < PyTuple_Size(given); count++) {
+        Py_buffer *text = &buffers[count][0], *keys = &buffers[count][1];
+        PyObject *pair = PyTuple_GetItem(given, (Py_ssize_t)count);
+        if (!PyTuple_Check(pair)) {
+            PyErr_SetString(PyExc_TypeError, "a part is not a pair");
+            break;
+        }
+        if (!PyArg_ParseTuple(pair, "y*y*", text, keys)) break;
+        parts[count] = (struct merge_part){
+            .text = text->buf, .size = (size_t)text->len, .keys = keys->buf, .count = (size_t)keys->len / 8,
+        };
+    }
+    if ((Py_ssize_t)count == PyTuple_Size(given)) result = merged(parts, count, bound);
+    for (size_t i = 0; i < count; i++)
+        for (int j = 0; j < 2; j++) PyBuffer_Release(&buffers[i][j]);
+    return result;
+}
+
 /* -- module ------------------------------------------------------------------------------------------------------- */
 
 static PyObject *core_table_memory(PyObject *module, PyObject *argument) {
@@ -146,6 +195,7 @@ static PyMethodDef core_methods[] = {
     {"index_pcapng", core_index_pcapng, METH_VARARGS, "See flowsonar._native.framing."},
     {"index_ring", core_index_ring, METH_VARARGS, "See flowsonar._native.framing."},
     {"render_pcapng", core_render_pcapng, METH_VARARGS, "See flowsonar._native.framing."},
+    {"merge_lines", core_merge_lines, METH_VARARGS, "See flowsonar.app.workers."},
     {"table_memory", core_table_memory, METH_O, "Bytes that a flow table of this capacity takes."},
     {NULL, NULL, 0, NULL},
 };

@@ -37,6 +37,7 @@ PyObject *lane_py_learn(FlowTable *self, PyObject *args);
 PyObject *lane_py_verdict(FlowTable *self, PyObject *text);
 PyObject *lane_py_interfaces(FlowTable *self, PyObject *texts);
 PyObject *lane_py_doubt(FlowTable *self, PyObject *unused);
+PyObject *lane_py_share(FlowTable *self, PyObject *args);
 PyObject *lane_py_counts(FlowTable *self, PyObject *unused);
 PyObject *lane_py_keep(FlowTable *self, PyObject *unused);
 PyObject *lane_py_recall(FlowTable *self, PyObject *kept);

@@ -6,6 +6,7 @@
 #include "lane.h"
 
 enum { NODE_MAX = INT32_MAX };
+#define NOWHERE UINT64_MAX /* among the lines */
 
 /* -- settings ------------------------------------------------------------------------------------------------------ */
 
@@ -62,14 +63,15 @@ static struct lanes *lanes_of(const FlowTable *self) {
     return lanes;
 }
 
-/* What a call gives: how far it came, events, nodes beside them (None where all are 0), lines, and for each flow that
-   ended in the slow lane where among the lines its record belongs. */
+/* What a call gives: how far it came, events, nodes beside them (None where all are 0), lines, for each flow that
+   ended in the slow lane where among the lines its record belongs (-1: nowhere, it is another share's), and where
+   flows are shared out each record's place among those of all shares. */
 struct taken {
-    PyObject *events, *nodes, *places;
+    PyObject *events, *nodes, *places, *ordinals;
 };
 
-static int append(PyObject *list, size_t value) {
-    PyObject *number = PyLong_FromSize_t(value);
+static int append(PyObject *list, uint64_t value) {
+    PyObject *number = value == NOWHERE ? PyLong_FromLong(-1) : PyLong_FromUnsignedLongLong(value);
     int failed = number ? PyList_Append(list, number) : -1;
     Py_XDECREF(number);
     return failed;
@@ -88,6 +90,14 @@ static int take_event(const FlowTable *self, const struct event *event, struct t
     return taken->nodes ? 0 : -1;
 }
 
+/* Rows to text. False where there is no memory. */
+static bool take_rows(FlowTable *self, const struct lanes *lanes, const struct row *row, size_t count,
+                      struct taken *taken) {
+    for (size_t i = 0; lane_shared(lanes) && i < count; i++)
+        if (append(taken->ordinals, row[i].ordinal)) return false;
+    return lines_write(self->lines, row, count);
+}
+
 /* Events to Python, rows to text, each in its order. */
 static int take(FlowTable *self, struct lanes *lanes, struct taken *taken) {
     size_t events, rows, written = 0;
@@ -97,11 +107,12 @@ static int take(FlowTable *self, struct lanes *lanes, struct taken *taken) {
     for (size_t i = 0; i < events && room; i++) {
         if (take_event(self, &event[i], taken)) return -1;
         if (event[i].kind != EVENT_CLOSED) continue;
-        room = lines_write(self->lines, row + written, event[i].rows - written);
+        room = take_rows(self, lanes, row + written, event[i].rows - written, taken);
         written = event[i].rows;
-        if (append(taken->places, lines_size(self->lines))) return -1;
+        if (append(taken->places, event[i].lent ? NOWHERE : lines_size(self->lines))) return -1;
+        if (lane_shared(lanes) && !event[i].lent && append(taken->ordinals, event[i].ordinal)) return -1;
     }
-    if (room && lines_write(self->lines, row + written, rows - written)) return 0;
+    if (room && take_rows(self, lanes, row + written, rows - written, taken)) return 0;
     PyErr_NoMemory();
     return -1;
 }
@@ -109,21 +120,23 @@ static int take(FlowTable *self, struct lanes *lanes, struct taken *taken) {
 static PyObject *taken_result(FlowTable *self, struct taken *taken, size_t done) {
     size_t size;
     const char *lines = lines_take(self->lines, &size);
-    return Py_BuildValue("nOOy#O", (Py_ssize_t)done, taken->events, taken->nodes ? taken->nodes : Py_None,
-                         size ? lines : "", (Py_ssize_t)size, taken->places);
+    return Py_BuildValue("nOOy#OO", (Py_ssize_t)done, taken->events, taken->nodes ? taken->nodes : Py_None,
+                         size ? lines : "", (Py_ssize_t)size, taken->places, taken->ordinals);
 }
 
 static bool taken_new(struct taken *taken) {
     taken->events = PyList_New(0);
     taken->places = PyList_New(0);
+    taken->ordinals = PyList_New(0);
     taken->nodes = NULL;
-    return taken->events && taken->places;
+    return taken->events && taken->places && taken->ordinals;
 }
 
 static void taken_free(struct taken *taken) {
     Py_XDECREF(taken->events);
     Py_XDECREF(taken->nodes);
     Py_XDECREF(taken->places);
+    Py_XDECREF(taken->ordinals);
 }
 
 /* Feed from a frame on, until all are done or Python has to look first. */
@@ -245,15 +258,26 @@ PyObject *lane_py_doubt(FlowTable *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+PyObject *lane_py_share(FlowTable *self, PyObject *args) {
+    unsigned int share, shares;
+    int slow;
+    struct lanes *lanes = lanes_of(self);
+    if (!lanes || !PyArg_ParseTuple(args, "IIp:share", &share, &shares, &slow)) return NULL;
+    if (lane_share(lanes, share, shares, slow)) Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ValueError, "no such share");
+    return NULL;
+}
+
 PyObject *lane_py_counts(FlowTable *self, PyObject *unused) {
     struct lanes *lanes = lanes_of(self);
     (void)unused;
     if (!lanes) return NULL;
     struct lane_counts counts = lane_counts(lanes);
-    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
                          (unsigned long long)counts.left, "lane_no_room", (unsigned long long)counts.no_room,
                          "lane_hosts_full", (unsigned long long)counts.hosts_full, "lane_learned",
-                         (unsigned long long)counts.learned);
+                         (unsigned long long)counts.learned, "lane_lent", (unsigned long long)counts.lent,
+                         "lane_closes", (unsigned long long)counts.closes);
 }
 
 PyObject *lane_py_keep(FlowTable *self, PyObject *unused) {

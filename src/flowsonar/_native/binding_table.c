@@ -291,6 +291,7 @@ static PyMethodDef table_methods[] = {
     {"keep", METHOD(lane_py_keep), METH_NOARGS, "All that was learned and may be of use to another table."},
     {"recall", METHOD(lane_py_recall), METH_O, "Take what another table kept; whether it was well-formed."},
     {"holding", METHOD(lane_py_holding), METH_VARARGS, "Rules that hold for some bytes; None where Python decides."},
+    {"share", METHOD(lane_py_share), METH_VARARGS, "Take flows of one share of several, all in the slow lane or not."},
     {"lane_counts", METHOD(lane_py_counts), METH_NOARGS, "Sums since the beginning."},
     {NULL, NULL, 0, NULL},
 };

@@ -111,11 +111,16 @@ static uint8_t same_before(const struct lanes *l, const struct lane *lane, const
 
 /* -- TCP ----------------------------------------------------------------------------------------------------------- */
 
+/* SSL 2's framing of a hello, which is also Skype's. */
+static bool like_ssl2(const uint8_t *data, size_t size) {
+    return size >= 4 && data[0] & 0x80 && data[2] == 1 && data[3] == 3;
+}
+
 /* First bytes that a codec reads, not patterns. */
 static bool for_codecs(const struct seen *seen, const struct flow *flow, const struct stored *other) {
     const uint8_t *data = seen->data;
     uint32_t size = seen->size;
-    if (size >= 4 && data[0] & 0x80 && data[2] == 1 && data[3] == 3) return true;      /* SSL 2's framing, Skype's */
+    if (like_ssl2(data, size)) return true;
     return has_port(flow, 53) || is_echo(seen, other) || (other && starts(other->data, other->size, "PRI * HTTP/2"));
 }
 
@@ -352,6 +357,8 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     what->name_size = what->hello_size = 0;
     what->quiet = what->in_sequence = false;
     if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return CLASSIFY_ENTANGLED;
+    bool begins = protocol == PROTOCOL_TCP && !lane->counts[seen->direction];
+    if (begins && (is_login(seen->data, seen->size) || like_ssl2(seen->data, seen->size))) return CLASSIFY_ENTANGLED;
     if (shapes_at(l->shapes, lane->node)->flags >> (seen->direction ? 7 : 6) & 1) {
         what->key[0] |= KEY_QUIET;
         what->quiet = protocol == PROTOCOL_TCP;
@@ -360,4 +367,16 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     if (classify_doubtful(t, slot)) return CLASSIFY_PYTHON;
     if (protocol == PROTOCOL_TCP) return classify_segment(t, slot, seen, what);
     return protocol == PROTOCOL_UDP ? classify_datagram(t, slot, seen, what) : CLASSIFY_PYTHON;
+}
+
+bool classify_influences(const struct table *t, uint32_t slot, const struct seen *seen, bool first) {
+    const struct flow *flow = &t->flows[slot];
+    const uint8_t *data = seen->data;
+    if (data[0] >= 'A' && data[0] <= 'Z' && like_call(seen, first)) return true;
+    if (flow->key.protocol == PROTOCOL_UDP) return first && like_skype(flow, seen);
+    if (flow->key.protocol != PROTOCOL_TCP) return false;
+    bool text = data[0] >= '0' && data[0] <= 'Z'; /* as all begin that are followed */
+    if ((text && starts_followed(&t->settings, data, seen->size)) || is_login(data, seen->size) || like_ssl2(data, seen->size))
+        return true;
+    return classify_starts_tls(data, seen->size) && has_text(data, seen->size, "\3ftp"); /* ALPN of FTP inside TLS */
 }

@@ -24,6 +24,10 @@ struct classified {
 
 enum classify_result classify(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
 
+/* Whether a payload may change what is made of other flows, by its looks alone: what passive/ and verdicts/ keep for
+   several flows is announcements (SIP, RTSP, FTP), FTP inside TLS, and hosts that run Skype. `first`: of its flow. */
+bool classify_influences(const struct table *table, uint32_t slot, const struct seen *seen, bool first);
+
 /* Append to the key; false where there is no room. */
 bool classify_add(struct classified *what, const void *bytes, size_t size);
 

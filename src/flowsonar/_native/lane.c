@@ -80,6 +80,12 @@ static void leave(struct table *t, uint32_t slot, bool tracked) {
 
 /* -- what the table tells ------------------------------------------------------------------------------------------- */
 
+static bool is_ours(const struct lanes *l, const struct key *key) {
+    if (l->shares <= 1) return true;
+    uint64_t hash = hash_key(l->seed, key, key_is_ipv4(key));
+    return (uint32_t)(hash >> 40) % l->shares == l->share;
+}
+
 static uint32_t root_of(const struct key *key, bool midstream) {
     if (key->protocol == PROTOCOL_TCP) return midstream ? ROOT_TCP_MIDSTREAM : ROOT_TCP;
     if (key->protocol != PROTOCOL_UDP) return ROOT_OTHER;
@@ -92,12 +98,17 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
     const struct flow *flow = &t->flows[slot];
     memset(lane, 0, sizeof *lane);
     lane->first = lane->last = lane->name = lane->hello = STORE_NONE;
-    if (is_watched(l, &flow->key) || key_path(&flow->key) >= PATH_FIRST) {
+    uint16_t told = (uint16_t)((midstream ? LANE_MIDSTREAM : 0) | (swapped ? LANE_SWAPPED : 0));
+    if (!is_ours(l, &flow->key)) {
+        lane->flags = (uint16_t)(LANE_FOREIGN | told);
+        return;
+    }
+    if (l->slow || is_watched(l, &flow->key) || key_path(&flow->key) >= PATH_FIRST) {
         report_opened(t, slot, interface, midstream);
         return;
     }
     lane->node = root_of(&flow->key, midstream);
-    lane->flags = (uint16_t)(LANE_FAST | (midstream ? LANE_MIDSTREAM : 0) | (swapped ? LANE_SWAPPED : 0));
+    lane->flags = (uint16_t)(LANE_FAST | told);
 }
 
 /* Keep a payload for those after it, and for the slow lane; of one that nobody looks at, enough to be counted. */
@@ -197,10 +208,28 @@ static bool is_padding(const struct seen *seen) {
     return true;
 }
 
+/* Of another share's flow: reported from here on where what it says may change what is made of others. */
+static void lend(struct table *t, uint32_t slot, const struct seen *seen) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    bool first = !lane->counts[0] && !lane->counts[1];
+    if (is_padding(seen)) return;
+    if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
+    if (!classify_influences(t, slot, seen, first)) return;
+    report_opened(t, slot, t->flows[slot].interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
+    lane->flags = LANE_LENT | LANE_ENTANGLED;
+    l->counts.lent++;
+    emit(t, slot, seen, t->now_ns, handshake_ns(&t->flows[slot]), SHAPES_NONE);
+}
+
 void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     uint64_t handshake = handshake_ns(&t->flows[slot]);
+    if (lane->flags & LANE_FOREIGN) {
+        lend(t, slot, seen);
+        return;
+    }
     if (!(lane->flags & (LANE_FAST | LANE_TRACKED))) {
         emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
@@ -257,7 +286,7 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
         .labelled_ns = lane->flags & LANE_LABELLED ? lane->labelled_ns : LANE_NO_LABEL,
         .initiator_port = high ? key->high_port : key->low_port,
         .responder_port = high ? key->low_port : key->high_port,
-        .vlan = key_path(key), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
+        .ordinal = l->closes, .vlan = key_path(key), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
         .verdict = shape->verdict, .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol,
         .reason = (uint8_t)reason, .midstream = lane->flags & LANE_MIDSTREAM,
     };
@@ -287,6 +316,8 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
     struct lane *lane = &l->flows[slot];
     const struct flow *flow = &t->flows[slot];
     uint32_t node = SHAPES_NONE;
+    l->closes++;
+    if (lane->flags & LANE_FOREIGN) return;
     if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && needs_python(t, slot))) {
         if (lane->flags & LANE_FAST) leave(t, slot, false);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
@@ -309,7 +340,10 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
         forget_texts(l, lane);
     }
     report_closed(t, slot, (enum close_reason)reason);
-    t->events[t->event_count - 1].node = node;
+    struct event *event = &t->events[t->event_count - 1];
+    event->node = node;
+    event->ordinal = l->closes;
+    event->lent = lane->flags & LANE_LENT;
     if (lane->flags & LANE_ENTANGLED) t->barrier = true;
 }
 
@@ -348,6 +382,16 @@ bool lane_watch(struct table *t, const uint8_t address[16]) {
 
 void lane_doubt(struct lanes *l) { l->doubt = true; }
 
+bool lane_share(struct lanes *l, uint32_t share, uint32_t shares, bool slow) {
+    if (share >= shares || shares > LANE_SHARES) return false;
+    l->share = share;
+    l->shares = shares;
+    l->slow = slow;
+    return true;
+}
+
+bool lane_shared(const struct lanes *l) { return l->shares > 1 || l->slow; }
+
 bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict) {
     if (node == SHAPES_NONE || node > shapes_count(l->shapes)) return false;
     struct shape *shape = shapes_at(l->shapes, node);
@@ -376,7 +420,11 @@ bool lane_holding(struct lanes *l, bool udp, const uint8_t *data, size_t size, c
     return patterns_hold(l->patterns[udp], data, size, ports, names, holding);
 }
 
-struct lane_counts lane_counts(const struct lanes *l) { return l->counts; }
+struct lane_counts lane_counts(const struct lanes *l) {
+    struct lane_counts counts = l->counts;
+    counts.closes = l->closes;
+    return counts;
+}
 
 struct shapes *lane_shapes(struct lanes *l) { return l->shapes; }
 

@@ -19,6 +19,7 @@ enum {
     ROWS = 512,            /* flows that ended, kept before feed returns to have them taken */
     ROWS_PER_FRAME = 4,
     LANE_STORED_MAX = 16,  /* payloads of one flow that are kept: the budgets of both directions and a text or two */
+    LANE_SHARES = 1024,    /* more workers than any machine here has cores */
     LANE_HOSTS = 4096,     /* watched hosts; beyond that every new flow takes the slow lane */
 };
 
@@ -31,6 +32,7 @@ struct row {
     uint64_t first_ns, last_ns;
     uint64_t packets[2], bytes[2];
     uint64_t labelled_ns; /* from the first packet to the label; LANE_NO_LABEL */
+    uint64_t ordinal;     /* its place among the records of all shares */
     uint8_t initiator[16], responder[16];
     uint16_t initiator_port, responder_port;
     uint16_t vlan, interface;
@@ -85,6 +87,12 @@ bool lane_learn(struct lanes *lanes, uint32_t node, uint16_t flags, uint32_t ver
    it: false while there are more to be reported, see table_take. */
 bool lane_watch(struct table *table, const uint8_t address[16]);
 
+/* Only flows of one share of several are for this table, before the first packet; equal tables (seed, settings, packets)
+   number their flows and records alike. Of other shares' flows those are reported that may change what is made of
+   others. `slow`: no flow is for the fast lane. False where there is no such share. */
+bool lane_share(struct lanes *lanes, uint32_t share, uint32_t shares, bool slow);
+bool lane_shared(const struct lanes *lanes);
+
 /* TCP flows whose bytes nobody knows need Python from now on: it knows hosts that run Skype. */
 void lane_doubt(struct lanes *lanes);
 
@@ -98,6 +106,8 @@ struct lane_counts {
     uint64_t no_room;   /* of these: for want of room to keep their payloads */
     uint64_t hosts_full;
     uint64_t learned;   /* shapes that Python told the meaning of */
+    uint64_t lent;      /* flows of other shares that were reported */
+    uint64_t closes;    /* records of all shares */
 };
 struct lane_counts lane_counts(const struct lanes *lanes);
 

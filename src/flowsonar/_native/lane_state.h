@@ -17,6 +17,8 @@ enum {
     LANE_MIDSTREAM = 1 << 4,
     LANE_SWAPPED = 1 << 5,   /* its first packet came from the responder */
     LANE_ENTANGLED = 1 << 6, /* what Python makes of it changes what it makes of others: it looks at once */
+    LANE_FOREIGN = 1 << 7,   /* another share's, and nothing was reported of it; excludes all others but the next two */
+    LANE_LENT = 1 << 8,      /* another share's, reported because it may change what is made of others */
 };
 
 /* Beside each flow of the table. */
@@ -43,6 +45,9 @@ struct lanes {
     uint64_t seed[2];
     uint32_t capacity;
     bool doubt;
+    bool slow;              /* all flows take the slow lane */
+    uint32_t share, shares; /* flows are shared out by their keys' hash, see lane_share */
+    uint64_t closes;        /* records of all shares */
     uint32_t host_count; /* more than LANE_HOSTS: all are watched */
     bool host_used[2 * LANE_HOSTS];
     uint8_t hosts[2 * LANE_HOSTS][16];

@@ -12,6 +12,8 @@ static struct event *event_new(struct table *t, enum event_kind kind, uint32_t s
     event->time_ns = t->now_ns;
     event->node = 0;
     event->rows = 0;
+    event->ordinal = 0;
+    event->lent = false;
     if (t->lanes) {
         size_t rows;
         lane_rows(t->lanes, &rows);

@@ -59,6 +59,8 @@ struct event {
     enum event_kind kind;
     uint32_t node; /* of a payload or a close: what Python is to tell the meaning of, see lane.h; 0 for nothing */
     uint32_t rows; /* of the fast lane that came before it since the last call */
+    uint64_t ordinal; /* of a close, with lanes: its place among the records of all shares */
+    bool lent;        /* of a close: the flow is another share's */
     union {
         struct {
             uint8_t initiator[16];

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 __all__ = ["LaneTable", "Lanes", "lanes_wanted"]
 
 _FRAME_BYTES: Final = 24
-_Taken = tuple[int, list[FlowEvent], list[int] | None, bytes, list[int]]
+_Taken = tuple[int, list[FlowEvent], list[int] | None, bytes, list[int], list[int]]
 
 
 class LaneTable(FlowTable, Protocol):
     """A flow table with a fast lane (`_native/binding_lane.c`).
 
     `feed_lanes` and the like give: how far they came (for the others: whether they are done), events, beside each
-    event the node whose meaning is to be told (or None where there are none), lines of flows that ended, and where
-    among them the record of each `Closed` belongs.
+    event the node whose meaning is to be told (or None where there are none), lines of flows that ended, where
+    among them the record of each `Closed` belongs (-1: nowhere, the flow is another share's), and where flows are
+    shared out the ordinal of each line and record.
     """
 
     def feed_lanes(self, data: Any, frames: bytes, done: int, /) -> _Taken:
@@ -73,6 +74,10 @@ class LaneTable(FlowTable, Protocol):
         """Take what another table kept, before the first packet; False where it is not well-formed."""
         ...
 
+    def share(self, share: int, shares: int, slow: bool, /) -> None:
+        """Take one of several shares of the flows only, before the first packet; `slow`: all in the slow lane."""
+        ...
+
     def lane_counts(self) -> dict[str, int]:
         """Sums since the beginning."""
         ...
@@ -90,11 +95,13 @@ class Lanes:
         self, table: LaneTable, python: Callable[[], tuple[Tracker, PassiveReader]], interfaces: list[str]
     ) -> None:
         """`python` makes the Python side."""
-        self._table = table
+        self.table = table
         self._python = python
         self._teacher: Teacher | None = None
         self._interfaces = interfaces
         self._told: list[str] | None = None  # the interfaces that the table knows of
+        self.ordinals: list[int] = []
+        """Where flows are shared out: of the records given, their places among those of all shares. For the caller."""
 
     @property
     def tracker(self) -> Tracker | None:
@@ -105,14 +112,15 @@ class Lanes:
         """Feed a block; the flows that ended, in order: lines of the fast lane, some at a time, and others' records."""
         if self._told != self._interfaces:
             self._told = list(self._interfaces)
-            self._table.set_interfaces(tuple(_interface_text(name) for name in self._told))
+            self.table.set_interfaces(tuple(_interface_text(name) for name in self._told))
         data, frames = block
         count, done = len(frames) // _FRAME_BYTES, 0
         ended: list[bytes | FlowRecord] = []
         while done < count:
-            done, events, nodes, text, places = self._table.feed_lanes(data, frames, done)
+            done, events, nodes, text, places, ordinals = self.table.feed_lanes(data, frames, done)
             if events:
                 self._take(events, nodes)
+            self.ordinals += ordinals
             ended += self._ended(text, places)
         return ended
 
@@ -120,9 +128,10 @@ class Lanes:
         """Close everything, some at a time; gives what `feed` gives."""
         done = 0
         while not done:
-            done, events, nodes, text, places = self._table.finish_lanes()
+            done, events, nodes, text, places, ordinals = self.table.finish_lanes()
             if events:
                 self._take(events, nodes)
+            self.ordinals += ordinals
             yield self._ended(text, places)
 
     def _ended(self, text: bytes, places: list[int]) -> list[bytes | FlowRecord]:
@@ -135,6 +144,8 @@ class Lanes:
         found: list[bytes | FlowRecord] = []
         at = 0
         for place, record in zip(places, records, strict=True):
+            if place < 0:
+                continue
             if place > at:
                 found.append(text[at:place])
                 at = place
@@ -145,20 +156,20 @@ class Lanes:
 
     def counts(self) -> dict[str, int]:
         """The tracker's counts, with the fast lane's."""
-        counts = self._table.lane_counts()
+        counts = self.table.lane_counts()
         slow = {} if self._teacher is None else self._teacher.tracker.counts
-        return {**slow, **counts, "flows": slow.get("flows", 0) + counts["lane_flows"]}
+        return {**slow, **counts, "flows": slow.get("flows", 0) + counts["lane_flows"] - counts["lane_lent"]}
 
     def remember(self, remembered: Remembered) -> None:
         """Keep what was learned, where anything was."""
-        if self._table.lane_counts()["lane_learned"]:
-            remembered.keep(self._table.keep())
+        if self.table.lane_counts()["lane_learned"]:
+            remembered.keep(self.table.keep())
 
     def _take(self, events: list[FlowEvent], nodes: list[int] | None) -> Tracker:
         if self._teacher is None:
             from flowsonar.app.learning import Teacher
 
-            self._teacher = Teacher(self._table, *self._python())
+            self._teacher = Teacher(self.table, *self._python())
         self._teacher.take(events, nodes)
         return self._teacher.tracker
 

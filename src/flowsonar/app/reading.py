@@ -220,11 +220,14 @@ class Reading:
         )
         return table, tracker
 
-    def _wire_lanes(self, capture: CaptureFile) -> tuple[FlowTable, Lanes]:
-        table = cast("LaneTable", make_table(self.settings.flows, follow=FOLLOW, lanes=self._parts.lane_tables))
-        if self._remembered is None:
+    def _wire_lanes(
+        self, capture: CaptureFile, *, seed: bytes | None = None, remembers: bool = True
+    ) -> tuple[FlowTable, Lanes]:
+        made = make_table(self.settings.flows, follow=FOLLOW, lanes=self._parts.lane_tables, seed=seed)
+        table = cast("LaneTable", made)
+        if self._remembered is None and remembers:
             self._remembered = Remembered(self._parts.digest, cache=self._cache)
-        if self._remembered.kept is not None:
+        if self._remembered is not None and self._remembered.kept is not None:
             table.recall(self._remembered.kept)
 
         def python() -> tuple[Tracker, PassiveReader]:

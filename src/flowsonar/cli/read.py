@@ -22,6 +22,7 @@ from flowsonar.cli.common import (
     settings_from,
     warn,
 )
+from flowsonar.errors import ConfigError
 
 __all__ = ["read"]
 
@@ -37,6 +38,9 @@ def read(
     probe: Annotated[
         bool, Option("--probe", help="Ask the endpoints now, inside the scope; the capture should be fresh.")
     ] = False,
+    workers: Annotated[
+        int, Option("--workers", metavar="N", help="Processes that share the work (0: one on each core).")
+    ] = 1,
     scope: ScopeOption = None,
     exclude: ExcludeOption = None,
     signatures: SignaturesOption = None,
@@ -54,8 +58,20 @@ def read(
 
     kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose)
+    count = 1
+    if workers != 1:
+        from flowsonar.app.workers import workers_of
+
+        count = workers_of(workers)
+        if probe and count > 1:
+            raise ConfigError("--probe asks from one process: leave --workers out")
     with open_progress() as progress, open_output(kind, live=False, file=output_file) as output:
-        reading = Reading(capture, settings, progress=progress)
+        if count > 1:
+            from flowsonar.app.workers import WorkerReading
+
+            reading: Reading = WorkerReading(capture, settings, workers=count, progress=progress)
+        else:
+            reading = Reading(capture, settings, progress=progress)
 
         async def asking() -> None:
             async for batch in reading.asking():

@@ -1,0 +1,193 @@
+"""What a worker hands over to its parent, as messages on a pipe: records with their places among those of all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from flowsonar import _native
+from flowsonar.errors import FlowsonarError
+from flowsonar.model import FlowRecord
+
+if TYPE_CHECKING:
+    from flowsonar.app.lanes import Lanes
+
+__all__ = ["CAPTURE_SHIFT", "FOREVER", "PIPE_BYTES", "End", "Receiver", "Sender", "merged_lines", "merged_records"]
+
+CAPTURE_SHIFT: Final = 40
+"""A record's key is its capture's number and its ordinal there: more than 2^40 records are in no capture."""
+FOREVER: Final = 1 << 63
+PIPE_BYTES: Final = 1 << 20
+_HEAD: Final = struct.Struct("=IIQQQ")
+"""Kind, records, bytes after their keys, the key up to which all is there, bytes read of the capture."""
+_LINES, _RECORDS, _END, _FAILED = range(4)
+_SEND_BYTES: Final = 1 << 18
+_SEND_BLOCKS: Final = 64
+"""A message for each block would cost more than its records; without any the progress would stand still."""
+_RECORD_BYTES: Final = 1024
+"""About as much as a line."""
+
+
+class End(NamedTuple):
+    """A worker's last word."""
+
+    problems: list[str]
+    table: dict[str, int]
+    """What the flow tables counted, the same for all workers."""
+    counts: dict[str, int]
+    """What was counted of the worker's own flows."""
+    learned: int
+    kept: bytes
+    """What its fast lane learned, and how much of it is new."""
+
+
+class Sender:
+    """The worker's end: many records in a message. Methods raise BrokenPipeError when the parent wants no more."""
+
+    def __init__(self, descriptor: int, *, lines: bool) -> None:
+        """`lines`: records are sent as JSON lines."""
+        self._descriptor = descriptor
+        self._lines = lines
+        self._items: list[bytes | FlowRecord] = []
+        self._keys = array("Q")
+        self._bytes = 0
+        self._blocks = 0
+        self._base = 0
+        self._done = 0
+        self._position = 0
+
+    def begin(self, capture: int) -> None:
+        """Records are of this capture from now on."""
+        self._base = self._done = capture << CAPTURE_SHIFT
+
+    def add(self, ended: list[bytes | FlowRecord], lanes: Lanes, position: int) -> None:
+        """Take what the lanes gave for a block."""
+        if self._lines:
+            for one in ended:
+                line = one if isinstance(one, bytes) else _encoded(one)
+                self._items.append(line)
+                self._bytes += len(line)
+        else:
+            self._items += ended
+            self._bytes += _RECORD_BYTES * len(ended)
+        base = self._base
+        self._keys.extend([base + ordinal for ordinal in lanes.ordinals])
+        lanes.ordinals.clear()
+        self._position = position
+        self._blocks += 1
+        if self._bytes >= _SEND_BYTES or self._blocks >= _SEND_BLOCKS:
+            self.flush(lanes)
+
+    def flush(self, lanes: Lanes) -> None:
+        """Send what waits."""
+        self._done = self._base + lanes.table.lane_counts()["lane_closes"]
+        kind, body = _LINES, b"".join(self._items) if self._lines else b""  # type: ignore[arg-type]
+        if not self._lines:
+            kind, body = _RECORDS, pickle.dumps(self._items, pickle.HIGHEST_PROTOCOL)
+        self._write(kind, self._keys.tobytes(), body)
+        self._items.clear()
+        self._keys = array("Q")
+        self._bytes = self._blocks = 0
+
+    def end(self, told: End) -> None:
+        """Say the last word."""
+        self._done = FOREVER
+        self._write(_END, b"", pickle.dumps(tuple(told)))
+
+    def failed(self, error: FlowsonarError) -> None:
+        """Say why it cannot go on."""
+        self._write(_FAILED, b"", pickle.dumps(error))
+
+    def _write(self, kind: int, keys: bytes, body: bytes) -> None:
+        head = _HEAD.pack(kind, len(keys) // 8, len(body), self._done, self._position)
+        for piece in (head + keys, body):
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+
+def _encoded(record: FlowRecord) -> bytes:
+    from flowsonar.outputs.eve import encode  # noqa: PLC0415 - most are lines already
+
+    return encode(record)
+
+
+class Receiver:
+    """The parent's end for one worker: holds records until those before them have come from the other workers."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+        self.keys = bytearray()
+        self.text = bytearray()
+        self.records: list[FlowRecord] = []
+        self.done = 0
+        """All records up to this key are there."""
+        self.position = 0
+        """Bytes of the capture that were read."""
+        self.end: End | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for other workers."""
+        return len(self.text) + _RECORD_BYTES * len(self.records)
+
+    def read(self) -> bool:
+        """Take what is there, waiting for it; False when the worker has gone. Raises what it could not go on for."""
+        data = os.read(self._descriptor, PIPE_BYTES)
+        self._buffer += data
+        at = 0
+        view = memoryview(self._buffer)
+        while len(view) - at >= _HEAD.size:
+            kind, count, size, done, position = _HEAD.unpack_from(view, at)
+            begin = at + _HEAD.size + 8 * count
+            if len(view) < begin + size:
+                break
+            self._take(kind, view[at + _HEAD.size : begin], view[begin : begin + size])
+            self.done, self.position = done, position
+            at = begin + size
+        view.release()
+        del self._buffer[:at]
+        return bool(data)
+
+    def _take(self, kind: int, keys: memoryview, body: memoryview) -> None:
+        with keys, body:
+            self.keys += keys
+            if kind == _LINES:
+                self.text += body
+                return
+            told: Any = pickle.loads(body)  # noqa: S301 - our own process wrote it
+        if kind == _RECORDS:
+            self.records += told
+        elif kind == _END:
+            self.end = End(*told)
+        else:
+            raise told
+
+
+def merged_lines(receivers: Sequence[Receiver], bound: int) -> bytes:
+    """Take the lines of all up to a key, in one order."""
+    assert _native.core is not None
+    text: bytes
+    text, taken = _native.core.merge_lines(tuple((one.text, one.keys) for one in receivers), bound)
+    for one, (lines, size) in zip(receivers, taken, strict=True):
+        del one.text[:size]
+        del one.keys[: 8 * lines]
+    return text
+
+
+def merged_records(receivers: Sequence[Receiver], bound: int) -> list[FlowRecord]:
+    """Take the records of all up to a key, in one order."""
+    found: list[tuple[int, FlowRecord]] = []
+    for one in receivers:
+        keys = array("Q", bytes(one.keys))
+        count = bisect_right(keys, bound)
+        found += zip(keys[:count], one.records[:count], strict=True)
+        del one.keys[: 8 * count], one.records[:count]
+    found.sort(key=lambda pair: pair[0])
+    return [record for _, record in found]
