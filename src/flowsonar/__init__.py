@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # what is needed is imported when it is used: `flowsonar --he
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from flowsonar.app import Reading, Watching
+    from flowsonar.app import Watching
+    from flowsonar.app.reading import Reading
     from flowsonar.config import Settings
     from flowsonar.model import EndpointRecord, FlowRecord
 

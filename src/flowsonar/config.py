@@ -66,8 +66,10 @@ class CaptureSettings:
 
     filter: str | None = None
     """Kernel filter in tcpdump's language; None: what the flow table can use."""
-    ring_mib: int = 32
+    ring_mib: int = 64
     """Memory that packets of one interface may wait in."""
+    rings: int = 1
+    """Rings of each interface, among which the kernel shares its flows out; they share the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowsonar.capture.bpf import Exclusion, compile_filter
-from flowsonar.capture.ring import Ring, linktype_of
+from flowsonar.capture.ring import Ring, drops_by_interface, linktype_of, open_rings
 from flowsonar.errors import CaptureError
 from tests.capture.build import Frame, frames
 from tests.capture.conftest import add_veth, ip
@@ -89,6 +89,54 @@ def test_vlan_tags_are_seen(tag: bytes) -> None:
         found = collect(ring, 3)
     assert [frame.data for frame in found] == [tagged, PLAIN, tagged]
     assert [frame.wire for frame in found] == [len(tagged), len(PLAIN), len(tagged)]
+
+
+@marked
+def test_rings_share_the_packets_out_by_flow() -> None:
+    add_veth()
+    flows = [MACS + b"\x08\x00" + _datagram(40000 + number // 2, turned=number % 2 == 1) for number in range(200)]
+    rings = open_rings(["fsB1"], rings=3, blocks=4)
+    try:
+        assert len({ring.group for ring in rings}) == 1
+        with sender("fsB0") as sending:
+            for frame in flows:
+                sending.send(frame)
+        ports: list[set[bytes]] = [set(), set(), set()]
+        got = 0
+        while got < len(flows):
+            assert select.select(rings, [], [], WAIT_S)[0]
+            for ring, seen in zip(rings, ports, strict=True):
+                found = frames(ring.read())
+                got += len(found)
+                seen |= {max(frame.data[34:36], frame.data[36:38]) for frame in found}
+        assert sum(map(len, ports)) == len(set.union(*ports)) == 100, "both directions of a flow are in one ring"
+        assert sum(bool(one) for one in ports) > 1
+        assert drops_by_interface(rings) == {"kernel_packets": 200, "kernel_drops": 0}
+    finally:
+        for ring in rings:
+            ring.close()
+
+
+def _datagram(port: int, *, turned: bool) -> bytes:
+    ends = (bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)))
+    ports = (port, 53)
+    step = -1 if turned else 1
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 32, 0, 0, 64, 17, 0) + b"".join(ends[::step])
+    return head + struct.pack(">HHHH", *ports[::step], 12, 0) + b"what"
+
+
+@marked
+def test_drops_are_told_by_interface() -> None:
+    with Ring("lo") as one, Ring("lo") as other:
+        other.interface = "elsewhere"
+        assert drops_by_interface([one, other]) == {
+            "kernel_packets": 0,
+            "kernel_drops": 0,
+            "kernel_packets.lo": 0,
+            "kernel_drops.lo": 0,
+            "kernel_packets.elsewhere": 0,
+            "kernel_drops.elsewhere": 0,
+        }
 
 
 @marked

@@ -48,7 +48,11 @@ class Ends(Reading):
 
     def _opened(self) -> Iterator[tuple[str, Any]]:
         capture = LiveCapture(
-            self._interfaces, blocks=self._blocks_wanted, filter=self._filter, duration_s=self._duration_s
+            self._interfaces,
+            blocks=self._blocks_wanted,
+            rings=self.settings.capture.rings,
+            filter=self._filter,
+            duration_s=self._duration_s,
         )
         _ = self._parts.matcher  # now, while the rings keep the packets: what is not in the cache takes seconds
         yield ", ".join(self._interfaces), capture

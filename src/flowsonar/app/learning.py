@@ -17,7 +17,8 @@ from flowsonar.app.lanes import LaneTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.model import Announcement, FlowRecord, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
-from flowsonar.passive import PassiveFlow, PassiveReader
+from flowsonar.passive import PassiveReader
+from flowsonar.passive.flow import PassiveFlow
 from flowsonar.verdicts.followed import Followed
 from flowsonar.verdicts.tracker import Tracker
 

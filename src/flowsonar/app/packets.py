@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flowsonar.capture.pcapng import PcapngWriter
-from flowsonar.capture.ring import BLOCK_BYTES, Drops, Ring
+from flowsonar.capture.ring import BLOCK_BYTES, Ring, drops_by_interface, open_rings
 from flowsonar.config import CaptureSettings, FlowSettings
 from flowsonar.errors import CaptureError, ConfigError
 from flowsonar.flows.events import FlowEvent
@@ -22,13 +22,16 @@ _log = logging.getLogger(__name__)
 
 RING_MIB_MAX: Final = 2048
 """Of one interface: a second of 10 Gbit/s."""
+RINGS_MAX: Final = 64
 
 
 def ring_blocks(capture: CaptureSettings) -> int:
-    """Blocks of each interface's ring. Raises ConfigError."""
+    """Blocks of each ring: an interface's memory is for all its rings. Raises ConfigError."""
     if not 1 <= capture.ring_mib <= RING_MIB_MAX:
         raise ConfigError(f"capture.ring_mib is {capture.ring_mib}: give 1 to {RING_MIB_MAX}")
-    return (capture.ring_mib << 20) // BLOCK_BYTES
+    if not 1 <= capture.rings <= RINGS_MAX:
+        raise ConfigError(f"capture.rings is {capture.rings}: give 1 to {RINGS_MAX}")
+    return max(2, (capture.ring_mib << 20) // BLOCK_BYTES // capture.rings)
 
 
 class PacketSource:
@@ -46,21 +49,21 @@ class PacketSource:
         """`filter_expression` goes over the filter of `capture`. Raises ConfigError."""
         capture = capture or CaptureSettings()
         self._blocks = ring_blocks(capture)
+        self._rings_wanted = capture.rings
         self.interfaces = tuple(dict.fromkeys(interfaces))
         self._write = write
         self._filter = filter_expression or capture.filter
         self._table = make_table(settings, follow=FOLLOW)
         self._rings: list[Ring] = []
         self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
-        self._drops: dict[int, Drops] = {}
+        self._drops = {"kernel_packets": 0, "kernel_drops": 0}
         self._writer: PcapngWriter | None = None
         self._problems: list[str] = []
 
     def open(self) -> None:
         """Open the rings first: they keep the packets that come while the rest is loaded."""
+        self._rings = open_rings(self.interfaces, rings=self._rings_wanted, blocks=self._blocks, filter=self._filter)
         try:
-            for index, name in enumerate(self.interfaces):
-                self._rings.append(Ring(name, index=index, filter=self._filter, blocks=self._blocks))
             if self._write is not None:
                 self._writer = PcapngWriter(self._write, self.interfaces)
         except BaseException:
@@ -100,7 +103,7 @@ class PacketSource:
         told, self._problems = self._problems, []
         for number, ring in enumerate(self._rings):
             gone = ring.check()
-            if gone is not None and gone != self._gone.get(number):
+            if gone is not None and gone != self._gone.get(number) and gone not in told:
                 told.append(gone)
             elif gone is None and self._gone.get(number) is not None:
                 _log.warning("interface %s is back", ring.interface)
@@ -108,19 +111,15 @@ class PacketSource:
         return told
 
     def counters(self) -> dict[str, int]:
-        """The flow table's, and `kernel_packets` and `kernel_drops` from the rings."""
-        for number, ring in enumerate(self._rings):
-            self._drops[number] = ring.drops()
-        return {
-            **self._table.counters(),
-            "kernel_packets": sum(drops.packets for drops in self._drops.values()),
-            "kernel_drops": sum(drops.drops for drops in self._drops.values()),
-        }
+        """The flow table's, and what the kernel says of the rings (`drops_by_interface`)."""
+        if self._rings:
+            self._drops = drops_by_interface(self._rings)
+        return {**self._table.counters(), **self._drops}
 
     def close(self) -> list[str]:
         """Close rings and file."""
-        for number, ring in enumerate(self._rings):
-            self._drops[number] = ring.drops()
+        self.counters()
+        for ring in self._rings:
             ring.close()
         self._rings.clear()
         told, self._problems = self._problems, []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Self
 
-from flowsonar.capture.ring import Ring
+from flowsonar.capture.ring import Ring, drops_by_interface, open_rings
 from flowsonar.model import Block
 
 __all__ = ["LiveCapture"]
@@ -27,6 +27,7 @@ class LiveCapture:
         interfaces: Sequence[str],
         *,
         blocks: int,
+        rings: int = 1,
         filter: str | None = None,  # noqa: A002 - as `Ring` calls it
         duration_s: float | None = None,
     ) -> None:
@@ -37,15 +38,9 @@ class LiveCapture:
         self.position = 0
         self.size: int | None = None
         self._duration_s = duration_s
-        self._rings: list[Ring] = []
         self._gone: dict[int, str | None] = {}
         self._seen = {"kernel_packets": 0, "kernel_drops": 0}
-        try:
-            for index, name in enumerate(self.interfaces):
-                self._rings.append(Ring(name, index=index, blocks=blocks, filter=filter))
-        except BaseException:
-            self.close()
-            raise
+        self._rings: list[Ring] = open_rings(self.interfaces, rings=rings, blocks=blocks, filter=filter)
 
     def __iter__(self) -> Iterator[Block]:
         waiting = select.poll()
@@ -79,18 +74,14 @@ class LiveCapture:
     def _check(self) -> None:
         for number, ring in enumerate(self._rings):
             gone = ring.check()
-            if gone is not None and gone != self._gone.get(number):
+            if gone is not None and gone != self._gone.get(number) and gone not in self._gone.values():
                 self.told.append(gone)
             self._gone[number] = gone
 
     def counters(self) -> dict[str, int]:
         """What the kernel gave and dropped."""
         if self._rings:
-            drops = [ring.drops() for ring in self._rings]
-            self._seen = {
-                "kernel_packets": sum(one.packets for one in drops),
-                "kernel_drops": sum(one.drops for one in drops),
-            }
+            self._seen = drops_by_interface(self._rings)
         return self._seen
 
     def close(self) -> None:

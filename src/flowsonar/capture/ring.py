@@ -21,7 +21,7 @@ from flowsonar.capture.interfaces import describe_missing, hardware_type, is_loo
 from flowsonar.errors import CaptureError
 from flowsonar.model import Block
 
-__all__ = ["BLOCKS", "BLOCK_BYTES", "RETIRE_MS", "Drops", "Ring", "linktype_of"]
+__all__ = ["BLOCKS", "BLOCK_BYTES", "RETIRE_MS", "Drops", "Ring", "drops_by_interface", "linktype_of", "open_rings"]
 
 BLOCK_BYTES: Final = 1 << 18
 """A block holds at least three of the largest offloaded frames (64 KiB); longer frames come through cut."""
@@ -39,8 +39,12 @@ _PACKET_RX_RING: Final = 5
 _PACKET_STATISTICS: Final = 6
 _PACKET_VERSION: Final = 10
 _PACKET_RESERVE: Final = 12
+_PACKET_FANOUT: Final = 18
 _PACKET_IGNORE_OUTGOING: Final = 23
 _PACKET_MR_PROMISC: Final = 1
+_FANOUT_HASH: Final = 0  # both directions of a flow to one ring
+_FANOUT_DEFRAG: Final = 0x8000  # fragments go where their packet goes
+_FANOUT_UNIQUE: Final = 0x2000  # the kernel gives a number that nobody has
 _TPACKET_V3: Final = 2
 _SO_ATTACH_FILTER: Final = 26
 _ETH_P_ALL: Final = 3
@@ -77,6 +81,8 @@ class Ring:
     """LINKTYPE_ number of the frames: Ethernet, or raw IP for interfaces with any other kind of header."""
     gone: str | None
     """Why there is nothing to capture at the moment; None while capturing."""
+    group: int | None
+    """The rings among which the interface's packets are shared out; None where this one gets all."""
 
     def __init__(
         self,
@@ -88,8 +94,12 @@ class Ring:
         retire_ms: int = RETIRE_MS,
         filter: str | _Program | None = None,  # noqa: A002 - that is what everybody calls it
         promiscuous: bool = True,
+        group: int | None = None,
+        shared: bool = False,
     ) -> None:
         """`index` is the interface number put into the frames.
+
+        `shared` begins a group of rings among which flows are shared out by their hash; `group` joins one.
 
         `filter` is for the kernel: a classic BPF program for frames of `linktype_of(interface)`, or an expression of
         pcap-filter(7), which needs tcpdump.
@@ -98,6 +108,7 @@ class Ring:
         self.interface = interface
         self.linktype = linktype_of(interface)
         self.gone = None
+        self.group = None
         self._index = index
         self._words = block_size // 4
         self._blocks = blocks
@@ -111,6 +122,7 @@ class Ring:
         try:
             _attach(self._socket, program or bpf.compile_filter(linktype=self.linktype))
             self._map = self._set_up(block_size, retire_ms)
+            self.group = self._join(group) if shared or group is not None else None
         except BaseException:
             self._socket.close()
             raise
@@ -156,6 +168,17 @@ class Ring:
             membership = struct.pack("=iHH8s", number, _PACKET_MR_PROMISC, 0, b"")
             with contextlib.suppress(OSError):  # some drivers have no such mode; then what comes by itself must do
                 self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+
+    def _join(self, group: int | None) -> int:
+        """Share the interface's packets with the group's other rings; None makes a group. Gives its number."""
+        flags = _FANOUT_HASH | _FANOUT_DEFRAG | (_FANOUT_UNIQUE if group is None else 0)
+        try:
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_FANOUT, struct.pack("=I", (group or 0) | flags << 16))
+            return self._socket.getsockopt(_SOL_PACKET, _PACKET_FANOUT) & 0xFFFF
+        except OSError as error:
+            raise CaptureError(
+                f"the packets of {self.interface} cannot be shared among rings: {error.strerror}: leave --rings out"
+            ) from None
 
     def fileno(self) -> int:
         """Readable when a block is ready, or the interface went down."""
@@ -208,6 +231,8 @@ class Ring:
                 return f"interface {self.interface} has vanished: waiting for one of that name"
             if _linktype(hardware) != self.linktype:
                 return f"interface {self.interface} is of another kind than before: start the capture again"
+            if self.group is not None:  # a socket in a group cannot be attached anew (packet(7))
+                return f"interface {self.interface} was removed: start the capture again, or leave --rings out"
             try:
                 self._bind()
             except OSError as error:
@@ -237,6 +262,47 @@ class Ring:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def open_rings(
+    interfaces: Sequence[str],
+    *,
+    rings: int = 1,
+    blocks: int = BLOCKS,
+    filter: str | None = None,  # noqa: A002 - as `Ring` calls it
+) -> list[Ring]:
+    """Open so many rings for each interface, `blocks` in each of them. Raises `CaptureError`."""
+    opened: list[Ring] = []
+    try:
+        for index, name in enumerate(interfaces):
+            group = None
+            for number in range(rings):
+                shared = rings > 1 and not number
+                opened.append(Ring(name, index=index, filter=filter, blocks=blocks, group=group, shared=shared))
+                group = opened[-1].group
+    except BaseException:
+        for ring in opened:
+            ring.close()
+        raise
+    return opened
+
+
+def drops_by_interface(rings: Sequence[Ring]) -> dict[str, int]:
+    """`kernel_packets` and `kernel_drops` of all, and each of them by interface where there are several."""
+    by_name: dict[str, list[int]] = {}
+    for ring in rings:
+        sums = by_name.setdefault(ring.interface, [0, 0])
+        drops = ring.drops()
+        sums[0] += drops.packets
+        sums[1] += drops.drops
+    found = {
+        "kernel_packets": sum(sums[0] for sums in by_name.values()),
+        "kernel_drops": sum(sums[1] for sums in by_name.values()),
+    }
+    if len(by_name) > 1:
+        for name, (packets, dropped) in by_name.items():
+            found |= {f"kernel_packets.{name}": packets, f"kernel_drops.{name}": dropped}
+    return found
 
 
 def linktype_of(interface: str) -> int:

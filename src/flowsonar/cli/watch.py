@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,9 @@ def watch(
         str | None,
         Option("--filter", metavar="EXPR", help="Kernel filter in tcpdump's language (needs tcpdump)."),
     ] = None,
+    rings: Annotated[
+        int | None, Option("--rings", metavar="N", help="Rings of each interface, which share its flows (default: 1).")
+    ] = None,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
     recog: RecogOption = None,
@@ -98,6 +102,8 @@ def watch(
         verbose=verbose,
     )
     names = _interfaces(interface, source)
+    if rings is not None:
+        settings = replace(settings, capture=replace(settings.capture, rings=rings))
     if ends:
         if not (settings.passive and names and kind is Format.JSON and write is None):
             raise ConfigError("--ends is for packets of interfaces, --passive, JSON lines, and without --write")

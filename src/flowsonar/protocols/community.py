@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from base64 import b64encode
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from flowsonar.model import TRANSPORTS, FlowKey, Transport
@@ -28,7 +28,7 @@ def community_id(
     `protocol` is the IP protocol number. Ports are those of a flow key: for ICMP the echo identifier beside the echo
     request's type, or the type beside the type that answers it or the code. Raises ValueError for what is no address.
     """
-    first, second = ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed
+    first, second = _packed(source), _packed(destination)
     low, high = source_port, destination_port
     one_way = False
     if protocol in _ECHO:
@@ -57,6 +57,13 @@ def flow_community_id(key: FlowKey) -> str | None:
     """A flow's Community ID; None where its key does not keep the protocol's number."""
     number = protocol_number(key.transport, key.initiator_address)
     return None if number is None else community_id(number, *key[1:5])
+
+
+def _packed(address: str) -> bytes:
+    try:
+        return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except OSError:
+        raise ValueError(f"{address!r} is no address") from None
 
 
 def _icmp(protocol: int, source_port: int, destination_port: int) -> tuple[int, int, bool]:
