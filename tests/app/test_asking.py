@@ -4,7 +4,7 @@ import socket
 from flowsonar.app.asking import Asking
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Endpoint, Outcome, Question, Transport
+from flowsonar.model import Answer, Confidence, Endpoint, Evidence, EvidenceKind, Layer, Outcome, Question, Transport
 from flowsonar.probes import AuditEntry
 from tests.app.servers import web
 
@@ -60,3 +60,33 @@ def test_nothing_asked_means_nothing_to_wait_for() -> None:
         await asking.close()
 
     asyncio.run(run())
+
+
+def test_dialogues_and_greetings_inside_tls_are_told_before_the_answer() -> None:
+    endpoint = Endpoint(Transport.TCP, "127.0.0.1", 993)
+    greeting = Evidence(
+        kind=EvidenceKind.REPLY,
+        service="imap",
+        confidence=Confidence.LIKELY,
+        over=Layer.TLS,
+        probe="listen",
+        signature="imap/greeting",
+    )
+    dialogue = greeting._replace(probe="imap/capability", signature="imap/capability", over=None)
+    kept = (
+        greeting._replace(over=None),
+        greeting._replace(confidence=Confidence.GUESS),
+        greeting._replace(probe="x/y"),
+    )
+
+    async def run() -> list[Answer]:
+        asking = Asking(Settings(), Parts.load(Settings()), early=True)
+        for piece in (greeting, dialogue, *kept):
+            asking._heard(endpoint, piece)
+        told = asking.take()
+        await asking.close()
+        return told
+
+    told = asyncio.run(run())
+    assert [answer.evidence for answer in told] == [(greeting,), (dialogue,)]
+    assert not any(answer.final for answer in told)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Outcome, Question
+from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Layer, Outcome, Question
 from flowsonar.probes import AuditEntry, Prober, Scope
 
 if TYPE_CHECKING:
@@ -146,8 +146,13 @@ class Asking:
         await self._prober.close()
 
     def _heard(self, endpoint: Endpoint, evidence: Evidence) -> None:
-        """Evidence of a dialogue, which says by itself what it is worth: other replies wait to be weighed together."""
-        if evidence.probe == evidence.signature and evidence.confidence.rank >= Confidence.LIKELY.rank:
+        """Evidence of a dialogue, which says by itself what it is worth, or a greeting inside TLS.
+
+        Greetings there come a round trip or two later than in clear, and the question that makes sure takes one more.
+        Other replies wait to be weighed together.
+        """
+        telling = evidence.probe == evidence.signature or (evidence.probe == "listen" and evidence.over is Layer.TLS)
+        if telling and evidence.confidence.rank >= Confidence.LIKELY.rank:
             self._put(Answer(endpoint=endpoint, outcome=Outcome.ANSWERED, evidence=(evidence,), final=False))
 
     def _told(self, answer: Answer) -> None:

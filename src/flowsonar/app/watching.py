@@ -217,20 +217,19 @@ class Watching:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Capture begins last: what is seen is judged at once.
+        """What takes long to load is loaded before capture begins: what is seen is judged at once.
 
         Where patterns must be compiled first, which takes seconds, the rings keep what comes meanwhile.
         """
         try:
             with before_making(self._capture):
-                self._prepare()
+                parts = self._load()
             self._capture()
         except BaseException:
             if self._capturing:
                 self._source.close()
-            if self._store is not None:
-                self._store.close()
             raise
+        self._connect(parts)
         loop = asyncio.get_running_loop()
         for descriptor in self._source.descriptors():
             loop.add_reader(descriptor, self._wake.set)
@@ -241,12 +240,14 @@ class Watching:
             self._source.open()
             self._capturing = True
 
-    def _prepare(self) -> None:
-        """Load and make all that flows and answers will need."""
+    def _load(self) -> Parts:
         parts = self._parts or Parts.load(self.settings)
-        asks = not self.settings.passive
-        if asks:
+        if not self.settings.passive:
             self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=True)
+        return parts
+
+    def _connect(self, parts: Parts) -> None:
+        """Store, tracker and shaping. Who waits for the store's file may rely on the capture."""
         self._open_store()
         if self._asking is not None and self._store is not None:
             self._asking.remember(self._store.lately())
@@ -255,7 +256,7 @@ class Watching:
             parts.new_reader(),
             parts.signatures,
             cache=cache if shaping is None or cache is None else shaping.listening(cache),
-            ask=asks,
+            ask=self._asking is not None,
             live=True,
             permits=self._asking.why_not if self._asking is not None else lambda _: None,
             own=self._asking.is_own if self._asking is not None else None,
