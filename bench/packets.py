@@ -1,4 +1,4 @@
-"""The packet path: `flowsonar read` beside ndpiReader and NFStream on the two mixes of the corpus."""
+"""The packet path: `flowsonar read` beside ndpiReader, NFStream and tshark on the two mixes of the corpus."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def packets(shared: Path, out: Path, runs: int) -> list[str]:
         commands = {
             "flowsonar read --json": [flowsonar, "read", str(capture), "--json"],
             "ndpiReader 4.2": [debian("ndpiReader", "libndpi-bin"), "-q", "-i", str(capture)],
+            "tshark 4.0, -z io,phs": [debian("tshark", "tshark"), "-n", "-q", "-r", str(capture), "-z", "io,phs"],
             "NFStream 6.6": [nfstream(out), "-c", NFSTREAM_PROGRAM, str(capture)],
         }
         results = in_turn(commands, runs=runs)

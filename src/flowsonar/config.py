@@ -68,6 +68,8 @@ class CaptureSettings:
     """Kernel filter in tcpdump's language; None: what the flow table can use."""
     ring_mib: int = 64
     """Memory that packets of one interface may wait in."""
+    cutoff_bytes: int | None = None
+    """Settled flows that have passed so many bytes are left in the kernel; None: all packets are taken."""
     rings: int = 1
     """Rings of each interface, among which the kernel shares its flows out; they share the memory."""
 

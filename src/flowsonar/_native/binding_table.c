@@ -161,6 +161,15 @@ static PyObject *table_py_release(FlowTable *self, PyObject *argument) {
     return change(self, argument, table_release);
 }
 
+static PyObject *table_py_bytes_of(FlowTable *self, PyObject *argument) {
+    unsigned long long flow = PyLong_AsUnsignedLongLong(argument);
+    if (flow == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    if (flow_table_enter(self)) return NULL;
+    uint64_t bytes = table_bytes_of(self->table, flow);
+    self->busy = 0;
+    return PyLong_FromUnsignedLongLong(bytes);
+}
+
 static PyObject *table_py_counters(FlowTable *self, PyObject *unused) {
     static const char *const names[] = {
 #define FLOWSONAR_NAME(name) #name,
@@ -280,6 +289,7 @@ static PyMethodDef table_methods[] = {
     {"finish", METHOD(table_py_finish), METH_NOARGS, "Close everything."},
     {"follow", METHOD(table_py_follow), METH_O, "Report all short payloads of a flow."},
     {"release", METHOD(table_py_release), METH_O, "Report no more payload of a flow."},
+    {"bytes_of", METHOD(table_py_bytes_of), METH_O, "Bytes of a flow so far."},
     {"counters", METHOD(table_py_counters), METH_NOARGS, "Sums since the beginning."},
     {"feed_lanes", METHOD(lane_py_feed), METH_VARARGS, "Feed from a frame on: how far, events, nodes, lines."},
     {"finish_lanes", METHOD(lane_py_finish), METH_NOARGS, "Close some or all: whether all, events, nodes, lines."},

@@ -369,6 +369,11 @@ void table_release(struct table *t, uint64_t flow) {
     found->status = (uint16_t)((found->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
 }
 
+uint64_t table_bytes_of(struct table *t, uint64_t flow) {
+    const struct flow *found = flow_of(t, flow);
+    return found ? found->bytes[0] + found->bytes[1] : 0;
+}
+
 const struct event *table_take(struct table *t, size_t *count) {
     *count = t->event_count;
     t->event_count = 0;

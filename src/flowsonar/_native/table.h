@@ -139,6 +139,9 @@ bool table_finish(struct table *table);
 void table_follow(struct table *table, uint64_t flow);
 void table_release(struct table *table, uint64_t flow);
 
+/* Bytes of both directions of a flow so far, 0 for one that ended. */
+uint64_t table_bytes_of(struct table *table, uint64_t flow);
+
 /* The events since the last call, which the next call of any function above overwrites. */
 const struct event *table_take(struct table *table, size_t *count);
 

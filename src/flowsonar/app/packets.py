@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from flowsonar.app.cutting import Cutting
+from flowsonar.capture.cutoff import CutFlows
 from flowsonar.capture.pcapng import PcapngWriter
 from flowsonar.capture.ring import BLOCK_BYTES, Ring, drops_by_interface, open_rings
 from flowsonar.config import CaptureSettings, FlowSettings
@@ -56,6 +58,14 @@ class PacketSource:
         self._table = make_table(settings, follow=FOLLOW)
         self._rings: list[Ring] = []
         self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
+        self._cutoff_bytes = capture.cutoff_bytes
+        if self._cutoff_bytes is not None:
+            if self._cutoff_bytes < 1:
+                raise ConfigError(f"capture.cutoff_bytes is {self._cutoff_bytes}: give 1 or more")
+            if self._filter:
+                raise ConfigError("--cutoff takes the place of a kernel filter: leave --filter and --ask-as-peer out")
+        self._kernels: list[CutFlows] = []
+        self._cutting: Cutting | None = None
         self._drops = {"kernel_packets": 0, "kernel_drops": 0}
         self._writer: PcapngWriter | None = None
         self._problems: list[str] = []
@@ -64,11 +74,15 @@ class PacketSource:
         """Open the rings first: they keep the packets that come while the rest is loaded."""
         self._rings = open_rings(self.interfaces, rings=self._rings_wanted, blocks=self._blocks, filter=self._filter)
         try:
+            if self._cutoff_bytes is not None:
+                for ring in self._rings:
+                    self._kernels.append(CutFlows(ring.linktype))
+                    ring.attach(self._kernels[-1].program)
+                self._cutting = Cutting(self._kernels, self._table, cutoff_bytes=self._cutoff_bytes)
             if self._write is not None:
                 self._writer = PcapngWriter(self._write, self.interfaces)
         except BaseException:
-            for ring in self._rings:
-                ring.close()
+            self.close()
             raise
 
     def descriptors(self) -> list[int]:
@@ -79,16 +93,19 @@ class PacketSource:
         """Take what every ring holds."""
         for ring in self._rings:
             for block in ring.read():
-                yield self._table.feed(block)
+                yield self._seen(self._table.feed(block))
                 self._keep(block)
 
     def expire(self, now_ns: int) -> Sequence[FlowEvent]:
         """Give what idle and active timeouts have ended."""
-        return self._table.expire(now_ns)
+        return self._seen(self._table.expire(now_ns))
 
     def finish(self) -> Sequence[FlowEvent]:
         """End all flows that are open."""
-        return self._table.finish()
+        return self._seen(self._table.finish())
+
+    def _seen(self, events: Sequence[FlowEvent]) -> Sequence[FlowEvent]:
+        return events if self._cutting is None else self._cutting.seen(events)
 
     def follow(self, flow: int) -> None:
         """Report all short payloads of this flow."""
@@ -97,10 +114,14 @@ class PacketSource:
     def release(self, flow: int) -> None:
         """Report no payload of this flow any more."""
         self._table.release(flow)
+        if self._cutting is not None:
+            self._cutting.settled(flow)
 
     def check(self) -> list[str]:
         """Look after the interfaces: a blocked one would not make its socket readable."""
         told, self._problems = self._problems, []
+        if self._cutting is not None:
+            self._cutting.turn()
         for number, ring in enumerate(self._rings):
             gone = ring.check()
             if gone is not None and gone != self._gone.get(number) and gone not in told:
@@ -114,7 +135,10 @@ class PacketSource:
         """The flow table's, and what the kernel says of the rings (`drops_by_interface`)."""
         if self._rings:
             self._drops = drops_by_interface(self._rings)
-        return {**self._table.counters(), **self._drops}
+        counts = {**self._table.counters(), **self._drops}
+        if self._cutting is not None:
+            counts |= {"flows_cut": self._cutting.count, "flows_cut_no_room": self._cutting.no_room}
+        return counts
 
     def close(self) -> list[str]:
         """Close rings and file."""
@@ -122,6 +146,9 @@ class PacketSource:
         for ring in self._rings:
             ring.close()
         self._rings.clear()
+        for kernel in self._kernels:
+            kernel.close()
+        self._kernels.clear()
         told, self._problems = self._problems, []
         if self._writer is not None:
             try:

@@ -47,6 +47,7 @@ _FANOUT_DEFRAG: Final = 0x8000  # fragments go where their packet goes
 _FANOUT_UNIQUE: Final = 0x2000  # the kernel gives a number that nobody has
 _TPACKET_V3: Final = 2
 _SO_ATTACH_FILTER: Final = 26
+_SO_ATTACH_BPF: Final = 50
 _ETH_P_ALL: Final = 3
 _STATUS_WORD: Final = 2  # struct tpacket_block_desc: version, offset_to_priv, then block_status, num_pkts,
 _LENGTH_WORD: Final = 5  # offset_to_first_pkt, blk_len: 32 bits each
@@ -168,6 +169,13 @@ class Ring:
             membership = struct.pack("=iHH8s", number, _PACKET_MR_PROMISC, 0, b"")
             with contextlib.suppress(OSError):  # some drivers have no such mode; then what comes by itself must do
                 self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+
+    def attach(self, program: int) -> None:
+        """Put an eBPF program, by its descriptor, in the filter's place."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
+        except OSError as error:
+            raise CaptureError(f"the kernel does not take the program for --cutoff: {error.strerror}") from None
 
     def _join(self, group: int | None) -> int:
         """Share the interface's packets with the group's other rings; None makes a group. Gives its number."""

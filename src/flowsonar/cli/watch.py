@@ -75,6 +75,10 @@ def watch(
     rings: Annotated[
         int | None, Option("--rings", metavar="N", help="Rings of each interface, which share its flows (default: 1).")
     ] = None,
+    cutoff: Annotated[
+        int | None,
+        Option("--cutoff", metavar="BYTES", help="Leave settled flows that have passed so many bytes in the kernel."),
+    ] = None,
     store: StoreOption = None,
     signatures: SignaturesOption = None,
     recog: RecogOption = None,
@@ -104,6 +108,10 @@ def watch(
     names = _interfaces(interface, source)
     if rings is not None:
         settings = replace(settings, capture=replace(settings.capture, rings=rings))
+    if cutoff is not None:
+        if not names or ends:
+            raise ConfigError("--cutoff is for packets of interfaces, and without --ends")
+        settings = replace(settings, capture=replace(settings.capture, cutoff_bytes=cutoff))
     if ends:
         if not (settings.passive and names and kind is Format.JSON and write is None):
             raise ConfigError("--ends is for packets of interfaces, --passive, JSON lines, and without --write")

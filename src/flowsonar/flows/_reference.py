@@ -247,6 +247,11 @@ class ReferenceTable:
         if found is not None:
             found.following, found.released = False, True
 
+    def bytes_of(self, flow: int) -> int:
+        """See `flows.table.FlowTable`."""
+        found = self._find(flow)
+        return 0 if found is None else sum(found.byte_count)
+
     def counters(self) -> dict[str, int]:
         """See `flows.table.FlowTable`."""
         return dict(self._counters)

@@ -46,6 +46,10 @@ class FlowTable(Protocol):
         """Report no payload of this flow any more."""
         ...
 
+    def bytes_of(self, flow: int) -> int:
+        """Bytes of IP of both directions so far; 0 for a flow that ended."""
+        ...
+
     def counters(self) -> dict[str, int]:
         """Sums since the beginning: `frames` is `packets` (counted to a flow) and all `frames_*` (why not)."""
         ...
