@@ -116,7 +116,10 @@ class WorkerReading(Reading):
 
     def _merged(self, merged: Callable[[Sequence[Receiver], int], T], *, lines: bool) -> Iterator[T]:
         slow = not lines or not lanes_wanted() or self._parts.knows_products
-        _ = self._parts.lane_tables  # once, for all of them
+        _ = (
+            self._parts.lane_tables,
+            self._parts.matcher,
+        )  # once, for all of them: what is not in the cache takes seconds
         if not slow:
             self._remembered = Remembered(self._parts.digest, cache=self._cache)
         descriptors: list[int] = []
