@@ -70,7 +70,7 @@ LABELS = [
     (
         "two signs of one kind do not add up",
         [piece(PAYLOAD, "sip", GUESS, detail="a"), piece(PAYLOAD, "sip", GUESS, detail="b")],
-        ("sip", None, GUESS, ()),
+        (None, None, UNKNOWN, ()),
     ),
     (
         "two independent signs are likely",
@@ -79,7 +79,7 @@ LABELS = [
     ),
     (
         "a greeting that the flow showed and we heard is one sign",
-        [piece(PAYLOAD, "ftp", GUESS), piece(REPLY, "ftp", GUESS, probe="listen")],
+        [piece(PAYLOAD, "ftp", GUESS), piece(REPLY, "ftp", GUESS, probe="listen"), piece(PORT, "ftp", GUESS)],
         ("ftp", None, GUESS, ()),
     ),
     (
@@ -97,7 +97,10 @@ LABELS = [
         [piece(PAYLOAD, "skype", LIKELY), piece(BEHAVIOUR, "skype", LIKELY), piece(REPLY, "skype", LIKELY)],
         ("skype", None, LIKELY, ()),
     ),
-    # rule 9: guesses that cancel each other
+    # rule 9: guesses that rest on nothing, and such that cancel each other
+    ("bytes that anybody may say", [piece(PAYLOAD, "redis", GUESS)], (None, None, UNKNOWN, ())),
+    ("a reply that fits any question", [piece(REPLY, "bittorrent", GUESS)], (None, None, UNKNOWN, ())),
+    ("such bytes and a name", [piece(REPLY, "http", GUESS), piece(NAME, "http")], ("http", None, GUESS, ())),
     (
         "a greeting of two services",
         [piece(PAYLOAD, "pop3", GUESS), piece(PAYLOAD, "redis", GUESS, specificity=9)],
@@ -114,9 +117,9 @@ LABELS = [
         (None, None, UNKNOWN, ()),
     ),
     (
-        "a sign beats the port alone",
+        "a weak sign and the port of another",
         [piece(PAYLOAD, "ftp", GUESS), piece(PORT, "http", GUESS)],
-        ("ftp", None, GUESS, ("http",)),
+        (None, None, UNKNOWN, ()),
     ),
     # rule 5: carriers
     ("inside beats carrier", [TLS, HTTPS], ("http", Layer.TLS, CONFIRMED, ())),
@@ -269,7 +272,11 @@ FAMILIES = [
     ("less sure", [piece(REPLY, "http"), piece(REPLY, "docker", LIKELY, specificity=90)], ("http", CONFIRMED)),
     ("surer", [piece(REPLY, "http", LIKELY), piece(REPLY, "docker")], ("docker", CONFIRMED)),
     ("both likely", [piece(REPLY, "http", LIKELY), piece(REPLY, "docker", LIKELY)], ("docker", LIKELY)),
-    ("a guess", [piece(REPLY, "http", GUESS, specificity=9), piece(REPLY, "docker", GUESS)], ("http", GUESS)),
+    (
+        "a guess",
+        [piece(REPLY, "http", GUESS, specificity=9), piece(REPLY, "docker", GUESS), piece(PORT, "http", GUESS)],
+        ("http", GUESS),
+    ),
     ("its port only", [piece(REPLY, "http", LIKELY), piece(PORT, "docker", GUESS)], ("http", LIKELY)),
     ("grandchild", [piece(REPLY, "http"), piece(REPLY, "docker"), piece(REPLY, "swarm")], ("swarm", CONFIRMED)),
     ("announced", [piece(PAYLOAD, "http"), piece(ANNOUNCED, "docker", LIKELY)], ("docker", LIKELY)),

@@ -20,7 +20,8 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    parent is, and takes the product that a `likely` child names where none of its own evidence does.
 8. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
    `confirmed` make the label `likely`, unless the other one was only cached and rule 6 set it aside.
-9. Guesses of several services about the same bytes ("+OK": POP3 or Redis) cancel each other: the label is `unknown`,
+9. A guess is a port number, a name, or bytes that one of these speaks for. What rests on loose bytes alone ("+OK",
+   random ones: anybody may say them) is `unknown`; guesses of several services about the same bytes cancel each other,
    unless a port or name speaks for the winner and for none of the others.
 10. Product, version and CPE are merged from the winner's evidence, most specific first; version and CPE are never taken
     from a piece that names another product. What a client says of itself is not the product of the service.
@@ -91,6 +92,7 @@ _STRENGTH: Final = {
 _SIGNS: Final = frozenset({EvidenceKind.REPLY, EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED, EvidenceKind.BEHAVIOUR})
 _HINTS: Final = frozenset({EvidenceKind.NAME, EvidenceKind.PORT})
 _OWN: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.ANNOUNCED})
+_LOOSE: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.REPLY})
 
 _NO_PARENTS: Final[Mapping[str, str]] = {}
 
@@ -127,6 +129,8 @@ def fuse(
             return _contest(items, traffic_class, name, parents)
         own.append(piece)
     if service is None:
+        return Verdict(name=name, evidence=_bounded(items))
+    if not decided and _is_loose(_Candidate(service, own)):
         return Verdict(name=name, evidence=_bounded(items))
     if len(items) == 1 and not (items[0].product or items[0].version or items[0].cpe):
         return _single(items[0], service, traffic_class, name)
@@ -325,7 +329,7 @@ def _contest(
     candidates = [_Candidate(service, own) for service, own in by_service.items() if service not in stale]
     candidates.sort(key=lambda candidate: candidate.order, reverse=True)
     winner = _strongest(candidates, parents)
-    if winner.rank == _GUESS and _undecided(winner, candidates, parents):
+    if _is_loose(winner) or (winner.rank == _GUESS and _undecided(winner, candidates, parents)):
         return Verdict(name=name, evidence=_bounded(items))
     if winner.over is None and any(
         other.rank >= _LIKELY and carries(other.service, winner.service, None) for other in candidates
@@ -345,6 +349,11 @@ def _contest(
     if verdict.product is None and parents:
         verdict = _named_by_a_child(verdict, candidates, parents)
     return verdict._replace(conflicts=tuple(conflicts)) if conflicts else verdict
+
+
+def _is_loose(candidate: _Candidate) -> bool:
+    """Whether nothing but bytes that anybody may say speak for it (rule 9)."""
+    return candidate.rank == _GUESS and all(piece.kind in _LOOSE for piece in candidate.own)
 
 
 def _undecided(winner: _Candidate, candidates: list[_Candidate], parents: Mapping[str, str]) -> bool:

@@ -98,7 +98,7 @@ class Inquiry:
             return
         if flow.passive.counts_on:
             heapq.heappush(self._due, (now_ns + limits.SEQUENCE_WAIT_MS * _MS, flow.flow))
-        elif opaque or flow.quiet == 0 or verdict.service is None:
+        elif opaque or flow.quiet == 0 or (verdict.service is None and not flow.passive.services):
             if self._mixed_ns:
                 wait_ns = self._mixed_ns * 4 if self._companions.announces(flow.key) else self._mixed_ns
                 heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
