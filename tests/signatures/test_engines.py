@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsonar.signatures import cachefile, load_signatures
-from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, available, compile_regex, to_hyperscan
+from flowsonar.signatures.engines import (
+    HyperscanEngine,
+    Re2Engine,
+    available,
+    compile_regex,
+    searcher,
+    to_hyperscan,
+)
 
 pytestmark = pytest.mark.skipif("hyperscan" not in available(), reason="needs hyperscan")
 
@@ -175,3 +182,22 @@ def test_who_waits_for_many_expressions_is_told_once(tmp_path: Path) -> None:
     cachefile.tell_of_making(told.append)
     HyperscanEngine(many, tmp_path)
     assert len(told) == 1, "nothing was to be compiled"
+
+
+class PlainRegex:
+    """An expression as another release of the package might give it: nothing but its public face."""
+
+    def __init__(self, regex):
+        self.search, self.groups = regex.search, regex.groups
+
+
+@pytest.mark.parametrize("data", [b"Server: nginx", b"Server: nginx/1.22", b"none"])
+@pytest.mark.parametrize("kind", [lambda regex: regex, PlainRegex])
+def test_the_places_of_groups_are_what_the_package_says(kind, data):
+    regex = compile_regex(r"Server: (?P<name>[a-z]+)(?:/(?P<version>[0-9.]+))?")
+    found = regex.search(data)
+    spans = searcher(kind(regex))(data)
+    if found is None:
+        assert spans is None
+    else:
+        assert [tuple(span) for span in spans] == [found.span(group) for group in range(3)]

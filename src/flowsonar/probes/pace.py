@@ -15,6 +15,8 @@ BEAT_S: Final = 0.02
 LATE_S: Final = 0.01
 """A timer this late eats into the shortest waits."""
 START: Final = 64
+GROWTH: Final = 0.25
+"""Of what is held, after each beat on time: a machine that was busy for a moment is used again soon."""
 LEAST: Final = 8
 
 
@@ -39,4 +41,4 @@ class Pace:
             self._number = max(min(LEAST, self._most), min(self._number, active) * 0.7)
             self.slowed += 1
         elif active >= self.number:
-            self._number = min(self._most, self._number + max(1.0, self._number * 0.1))
+            self._number = min(self._most, self._number + max(1.0, self._number * GROWTH))

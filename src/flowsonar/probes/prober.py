@@ -17,6 +17,7 @@ from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question, Transport
 from flowsonar.probes.audit import CONTROL, AuditAction, AuditEntry
+from flowsonar.probes.brief import Brief, Briefs
 from flowsonar.probes.control import Controls, Host, taken
 from flowsonar.probes.engine import Channel
 from flowsonar.probes.experience import Experience
@@ -42,6 +43,10 @@ _CONTROL_S: Final = 1.0
 """A control connection is over within this: it is to be seen whether it is taken, and what is said on it."""
 _CONTROL_FLOOR_S: Final = 0.1
 """Answers wait for a control connection to stand three round trips and this long; then its port is filtered."""
+AT_A_TIME: Final = 8
+"""Conversations that begin one right after the other: those under way are not kept waiting for more."""
+PUT_SELDOM: Final = 64
+"""Who puts more questions between two measurements of lateness holds up the loop himself: it says nothing then."""
 EASE_AFTER_S: Final = 0.02
 """A conversation that takes longer waits for a long path or a slow server, not for us or its host's processor."""
 _WAITS, _COUNTS, _EASED, _OVER = range(4)
@@ -70,7 +75,7 @@ class _Talk:
         self.host = host
         self.listeners: list[Callable[[Evidence], None]] = []
         self.waiters: list[Callable[[Answer], None]] = []
-        self.session: Session | None = None
+        self.session: Session | Brief | None = None
         self.channel: Channel | None = None
         self.timer: asyncio.TimerHandle | None = None  # until its first packet may leave
         self.began_s = 0.0
@@ -114,6 +119,7 @@ class Prober:
         self._held: dict[str, list[tuple[_Talk, Answer]]] = {}  # answers that wait for it
         self._routes = Routes()
         self._planner = planner_for(signatures, settings)
+        self._briefs = Briefs(signatures, matcher)
         self._pick = random.Random()  # seeded once: it takes as long as a question
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
@@ -128,6 +134,9 @@ class Prober:
         self._wakeup: asyncio.TimerHandle | None = None
         self._reactor: Reactor | None = None
         self._pumping = False
+        self._asked = 0  # questions put since lateness was measured
+        self._begun = 0  # conversations, since the loop has looked at all sockets
+        self._turn: asyncio.Handle | None = None  # when it has
         self._closed = False
         prepare()
         self._counts = dict.fromkeys(("questions", "shared", "failed"), 0)
@@ -165,6 +174,7 @@ class Prober:
         conversation.
         """
         self._counts["questions"] += 1
+        self._asked += 1
         endpoint = question.endpoint
         why = self._gate.forbids(endpoint)
         if why is not None or self._closed:
@@ -224,6 +234,7 @@ class Prober:
             **self._counts,
             **self._gate.counts,
             **self._thrift.counts,
+            **self._briefs.counts,
             **{f"outcome_{outcome.value}": count for outcome, count in self._outcomes.items()},
             "waiting": len(self._scheduler),
             "active": self._scheduler.active + self._scheduler.eased,
@@ -249,6 +260,9 @@ class Prober:
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         for talk in list(self._talks.values()):
             self._abandon(talk)
         for channel in list(self._controlling.values()):
@@ -271,7 +285,7 @@ class Prober:
             return  # a conversation that ended at once asks for the next one: the loop below goes on anyway
         self._pumping = True
         try:
-            while not self._closed and len(self._scheduler):
+            while not self._closed and len(self._scheduler) and self._begun < AT_A_TIME:
                 now_s = time.monotonic()
                 delay_s = self._gate.budget.global_delay_s(now_s)
                 if delay_s > 0:
@@ -281,9 +295,17 @@ class Prober:
                 started = self._scheduler.start()
                 if started is None:
                     return
+                if not self._begun:
+                    self._turn = asyncio.get_running_loop().call_soon(self._turned)
+                self._begun += 1
                 self._begin(started[0], self._gate.budget.take(started[1], now_s))
         finally:
             self._pumping = False
+
+    def _turned(self) -> None:
+        """The loop has looked at all sockets since: others may begin."""
+        self._begun, self._turn = 0, None
+        self._pump()
 
     def _wake(self) -> None:
         self._wakeup = None
@@ -313,18 +335,22 @@ class Prober:
         talk.began_s = time.monotonic()
         self._young.append(talk)
         try:
-            talk.session = Session(
+            prior = self._priors(talk.question)
+            session = partial(
+                Session,
                 talk.question,
                 signatures=self._signatures,
                 planner=self._planner,
                 matcher=self._matcher,
                 settings=self._settings,
                 now_s=talk.began_s,
-                prior=self._priors(talk.question),
-                amplifying=self._gate.permits(endpoint, amplifies=True) is None,
+                prior=prior,
+                amplifying=endpoint.transport is Transport.TCP or self._gate.permits(endpoint, amplifies=True) is None,
                 note=talk.note,
                 pick=self._pick,
             )
+            brief = self._briefs.brief(talk.question, prior, now_s=talk.began_s, session=session, note=talk.note)
+            talk.session = brief or session()
             talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host)
             if self._is_odd(endpoint):
                 talk.channel.stood = partial(self._control, talk.host)
@@ -416,7 +442,9 @@ class Prober:
         """See how late the loop is, and hold as many conversations as it can serve in time."""
         loop = asyncio.get_running_loop()
         self._beat = None
-        self._pace.measured(loop.time() - due_s, self._scheduler.active)
+        asked, self._asked = self._asked, 0
+        if asked <= PUT_SELDOM:
+            self._pace.measured(loop.time() - due_s, self._scheduler.active)
         self._scheduler.parallel = self._pace.number
         self._ease(time.monotonic() - EASE_AFTER_S)
         if (self._scheduler.active or self._scheduler.eased) and not self._closed:

@@ -17,7 +17,7 @@ from flowsonar.signatures.language import Condition, ProbeSpec, Signature, Speak
 from flowsonar.signatures.matcher import Match, Matcher, Reply
 from flowsonar.signatures.templates import Message
 
-__all__ = ["Asked", "Judge"]
+__all__ = ["Asked", "Judge", "shown", "tells_tls"]
 
 _SERVICES_PER_REPLY: Final = 4
 """Services that one reply may speak for; more would say nothing."""
@@ -148,13 +148,13 @@ class Judge:
         if any(_is_last_word(match, asked.over) for match in matches[:1]):
             if matches[0].service in self._formats and body_to_come(data):
                 return False  # what tells Docker from any other HTTP often stands in the body
-            return not _tells_tls(reply, matches[:1])
+            return not tells_tls(reply, matches[:1])
         parts = self._greeting(reply, matches) if first else ()
         return any(_is_last_word(match, asked.over) for _, said in parts for match in said[:1])
 
     def tells_tls(self, reply: Reply) -> bool:
         """Whether a plain reply says that the port speaks TLS."""
-        return _tells_tls(reply, self._match(reply)[:1])
+        return tells_tls(reply, self._match(reply)[:1])
 
     def hold(self, asked: Asked, reply: Reply) -> None:
         """Keep a reply that points to TLS until TLS was tried."""
@@ -392,7 +392,7 @@ class Judge:
             self._keep(
                 Evidence(
                     kind=EvidenceKind.REPLY, service=None, confidence=Confidence.UNKNOWN, over=reply.over,
-                    probe=asked.probe_id, detail=_shown(reply), data=reply.data[: limits.EVIDENCE_BYTES],
+                    probe=asked.probe_id, detail=shown(reply), data=reply.data[: limits.EVIDENCE_BYTES],
                 )
             )  # fmt: skip
         self._strange.clear()
@@ -449,7 +449,7 @@ class Judge:
                 Evidence(
                     kind=EvidenceKind.REPLY, service=match.service, confidence=match.confidence,
                     over=match.over or reply.over, product=match.product, version=match.version, cpe=match.cpe,
-                    probe=reply.probe, signature=match.pattern, detail=match.detail or _shown(reply),
+                    probe=reply.probe, signature=match.pattern, detail=match.detail or shown(reply),
                     data=reply.data[: limits.EVIDENCE_BYTES], specificity=match.specificity,
                 )
             )  # fmt: skip
@@ -490,7 +490,7 @@ def _is_strong(matches: Sequence[Match]) -> bool:
     return bool(matches) and not matches[0].soft and matches[0].confidence.rank >= Confidence.LIKELY.rank
 
 
-def _tells_tls(reply: Reply, matches: Sequence[Match]) -> bool:
+def tells_tls(reply: Reply, matches: Sequence[Match]) -> bool:
     """`matches`: the best one, or none. What another service alone says is not TLS, even where it looks like it."""
     if reply.over is not None:
         return False
@@ -530,7 +530,7 @@ def _tls_evidence(detail: str, data: bytes, *, service: str | None) -> Evidence:
     )
 
 
-def _shown(reply: Reply) -> str:
+def shown(reply: Reply) -> str:
     """The beginning of a reply in one printable line."""
     text = reply.data[:60].decode("latin-1").encode("unicode_escape").decode("ascii")
     more = "" if len(reply.data) <= 60 else f" ... ({len(reply.data)} bytes)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from flowsonar import limits
 from flowsonar.model import Layer, Transport
-from flowsonar.signatures.engines import Regex, compile_regex
+from flowsonar.signatures.engines import Regex, compile_regex, searcher
 from flowsonar.signatures.language import Condition, FieldCheck, Rest
 from flowsonar.signatures.randomness import looks_random
 
@@ -57,11 +57,11 @@ class Bytes(NamedTuple):
 class CompiledCondition:
     """One condition; the regular expressions are compiled when first needed."""
 
-    __slots__ = ("_condition", "_groups", "_regex", "_unless", "alone", "plain", "wants_echo")
+    __slots__ = ("_condition", "_groups", "_search", "_unless", "alone", "plain", "wants_echo")
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
-        self._regex: Regex | None = None
+        self._search: Callable[[bytes], Sequence[tuple[int, int]] | None] | None = None
         self._unless: Regex | None = None
         self._groups: tuple[tuple[str, int], ...] = ()
         self.plain = condition == Condition(pattern=condition.pattern, unless=condition.unless)
@@ -79,13 +79,19 @@ class CompiledCondition:
         """The pattern's named groups as text; None when it does not match."""
         if self._condition.pattern is None:
             return {}
-        if self._regex is None:
-            self._regex = compile_regex(self._condition.pattern)
-            self._groups = tuple((_text(name), index) for name, index in self._regex.groupindex.items())
-        found = self._regex.search(data)
+        if self._search is None:
+            regex = compile_regex(self._condition.pattern)
+            self._groups = tuple((_text(name), index) for name, index in regex.groupindex.items())
+            self._search = searcher(regex)
+        found = self._search(data)
         if found is None:
             return None
-        return {name: value.decode("latin-1") for name, index in self._groups if (value := found[index]) is not None}
+        groups = {}
+        for name, index in self._groups:
+            start, end = found[index]
+            if start >= 0:
+                groups[name] = data[start:end].decode("latin-1")
+        return groups
 
     def excepted(self, data: bytes) -> bool:
         """Whether the regular expression matches that must not."""

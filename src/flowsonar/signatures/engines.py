@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,7 +22,7 @@ try:
 except ImportError:  # no wheel for this machine
     hyperscan = None
 
-__all__ = ["Engine", "HyperscanEngine", "Re2Engine", "Regex", "available", "compile_regex"]
+__all__ = ["Engine", "HyperscanEngine", "Re2Engine", "Regex", "available", "compile_regex", "searcher"]
 
 Regex = Any
 """A compiled google-re2 expression (the package has no types)."""
@@ -57,6 +57,28 @@ def available() -> tuple[str, ...]:
 def compile_regex(pattern: str) -> Regex:
     """An RE2 expression over bytes."""
     return re2.compile(pattern.encode("ascii"), _options(8 << 20))
+
+
+def searcher(regex: Regex) -> Callable[[bytes], Sequence[tuple[int, int]] | None]:
+    """A function that says where the first match and its groups lie, (-1, -1) for one that took no part; else None.
+
+    The package's own search makes a generator and an object for what its core says in a fifth of the time.
+    """
+    core, anchor = getattr(regex, "_regexp", None), getattr(re2, "_Anchor", None)
+    if core is None or anchor is None or not hasattr(core, "Match"):  # another release
+
+        def slowly(data: bytes) -> Sequence[tuple[int, int]] | None:
+            found = regex.search(data)
+            return None if found is None else [found.span(group) for group in range(regex.groups + 1)]
+
+        return slowly
+    match, unanchored = core.Match, anchor.UNANCHORED
+
+    def spans(data: bytes) -> Sequence[tuple[int, int]] | None:
+        found: Sequence[tuple[int, int]] = match(unanchored, data, 0, len(data))
+        return found if found[0][0] >= 0 else None
+
+    return spans
 
 
 class Re2Engine:

@@ -22,6 +22,8 @@ from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 __all__ = ["Match", "Matcher", "Reply", "payload_rules"]
 
 _INITIATOR = Side.INITIATOR
+_RANKED = 4096
+"""Sets of rules whose order is remembered; then all are forgotten."""
 
 
 class Matcher:
@@ -44,6 +46,8 @@ class Matcher:
         payloads = payload_rules(signatures)
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._conditions: dict[Condition, CompiledCondition] = {}
+        self._ranked: dict[tuple[tuple[Rule, ...], str, bool, frozenset[str]], _Ranked] = {}
+        """What holds together holds together often."""
 
     def prepare(self) -> None:
         """Make now what the first reply would wait for: tenths of a second, or seconds where nothing was kept."""
@@ -77,21 +81,28 @@ class Matcher:
             if known is None or rule.order < known.order:
                 best[rule.service] = rule
         names = [rule for rule in holding if rule.names] if side is not _INITIATOR else []
-        matches = _matches(best.values(), names, data)
+        matches = _Ranked((*best.values(), *names)).matches(data)
         return self._named(matches, data) if self.knowledge is not None and side is not _INITIATOR else matches
 
     def reply(self, reply: Reply) -> list[Match]:
         """What an endpoint's answer says, whatever it was an answer to: all that match, the most specific first."""
         data = reply.data if len(reply.data) <= SCAN_BYTES else reply.data[:SCAN_BYTES]
-        holding = [
-            rule
-            for rule in self._replies.found(data, reply, echo=is_echo(data, reply.message))
-            if rule.transport in (None, reply.transport)
-            and (not rule.after or reply.probe in rule.after)
-            and rule.requires <= reply.earlier
-        ]
-        names = [rule for rule in holding if rule.names]
-        matches = _matches([rule for rule in holding if not rule.names], names, data)
+        holding = self._replies.found(data, reply, echo=is_echo(data, reply.message))
+        if not holding:
+            return []
+        key = (holding, reply.probe, reply.transport is Transport.UDP, reply.earlier)
+        ranked = self._ranked.get(key)
+        if ranked is None:
+            if len(self._ranked) >= _RANKED:
+                self._ranked.clear()
+            ranked = self._ranked[key] = _Ranked(
+                rule
+                for rule in holding
+                if rule.transport in (None, reply.transport)
+                and (not rule.after or reply.probe in rule.after)
+                and rule.requires <= reply.earlier
+            )
+        matches = ranked.matches(data)
         if self.knowledge is not None:
             matches = self._named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
@@ -159,35 +170,53 @@ def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterat
             yield Rule(pattern, order, specific[pattern.id], ports), pattern
 
 
-def _matches(rules: Iterable[Rule], names: list[Rule], data: bytes) -> list[Match]:
-    """Most specific first; product patterns lend their names to the matches of their service."""
-    ranked = list(rules)
-    if len(ranked) > 1:
-        ranked.sort(key=_order)
-    matches = [rule.matched(data) for rule in ranked]
-    if not names or not matches:
+class _Ranked:
+    """Rules that hold together, the most specific first; product patterns lend their names to their service."""
+
+    __slots__ = ("_lent", "_names", "_ranked")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        ordered = sorted(rules, key=_order)
+        self._ranked = [rule for rule in ordered if not rule.names]
+        self._names: dict[str, Rule] = {}
+        for rule in ordered:
+            if rule.names:
+                self._names.setdefault(rule.service, rule)
+        self._lent: dict[tuple[int, int], tuple[Match, Match, Match]] = {}
+        """By their numbers, which stay theirs as long as they are held here."""
+
+    def matches(self, data: bytes) -> list[Match]:
+        """What they say of `data`."""
+        matches = [rule.matched(data) for rule in self._ranked]
+        if not self._names:
+            return matches
+        said: dict[str, Match] = {}
+        for index, match in enumerate(matches):
+            service = match.service
+            if match.product is not None or service not in self._names:
+                continue
+            if service not in said:
+                said[service] = self._names[service].matched(data)
+            matches[index] = self._lend(match, said[service])
         return matches
-    services = {match.service for match in matches if match.product is None}
-    known: dict[str, Match] = {}
-    if len(names) > 1:
-        names.sort(key=_order)
-    for rule in names:
-        if rule.service in services and rule.service not in known:
-            known[rule.service] = rule.matched(data)
-    return [_named(match, known.get(match.service)) for match in matches] if known else matches
+
+    def _lend(self, match: Match, name: Match) -> Match:
+        key = (id(match), id(name))
+        known = self._lent.get(key)
+        if known is not None:
+            return known[2]
+        if len(self._lent) >= _RANKED:
+            self._lent.clear()
+        lent = Match(
+            match.service, match.pattern, match.confidence, name.product, name.version, name.cpe,
+            match.detail or name.detail, match.specificity, match.soft, match.over,
+        )  # fmt: skip
+        self._lent[key] = match, name, lent
+        return lent
 
 
 def _order(rule: Rule) -> tuple[bool, int, int, int]:
     return rule.order
-
-
-def _named(match: Match, name: Match | None) -> Match:
-    if name is None or match.product is not None:
-        return match
-    return Match(
-        match.service, match.pattern, match.confidence, name.product, name.version, name.cpe,
-        match.detail or name.detail, match.specificity, match.soft, match.over,
-    )  # fmt: skip
 
 
 def _within(match: Match, over: Layer) -> Match:

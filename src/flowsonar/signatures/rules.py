@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from flowsonar.model import Confidence, Layer
+from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
@@ -23,6 +23,8 @@ _REPLIES = 256
 """Inputs of which is remembered what holds; then all are forgotten. Many endpoints answer the very same."""
 _REPLY_BYTES = 2048
 """Longer ones are not remembered: comparing them takes as long as scanning."""
+_SETS = 4096
+"""Sets of expressions and of rules that were met together; then all are forgotten."""
 _LENGTHS = 8192
 """Lengths for which rules are remembered; then all are forgotten."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
@@ -125,7 +127,7 @@ class Database:
     Equal expressions are one: `unless` of one rule is often the pattern of another.
     """
 
-    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_verify", "engine")
+    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_sets", "_together", "_verify", "engine")
 
     def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None) -> None:
         expressions: dict[str, int] = {}
@@ -152,39 +154,57 @@ class Database:
         }
         self._by_length = _LengthIndex(plain)
         self._known: dict[bytes, _Hits] = {}
+        self._sets: dict[frozenset[int], _Set] = {}
+        """Much that differs matches the same expressions."""
+        self._together: dict[tuple[Rule, ...], tuple[Rule, ...]] = {}
 
-    def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> list[Rule]:
-        """Rules whose condition holds, in no order."""
-        known = self._hits(data)
+    def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> tuple[Rule, ...]:
+        """Rules whose condition holds, in no order: the very same tuple where the same ones hold again."""
+        known = self._known.get(data) or self._hits(data)
         by_length = self._by_length.get(len(data), reply)
         if not by_length and not known.open and not echo:
-            return list(known.holding)
+            return known.holding
         given = Bytes(data, reply, echo)
         rules = (*known.open, *(rule for rule in by_length if rule.unless not in known.hits))
         if echo:  # our own bytes: only what wants them holds
-            return [rule for rule in (*known.holding, *rules) if rule.compiled.wants_echo and rule.compiled.rest(given)]
-        return [*known.holding, *(rule for rule in rules if rule.compiled.rest(given))]
+            both = (*known.holding, *rules)
+            return tuple(rule for rule in both if rule.compiled.wants_echo and rule.compiled.rest(given))
+        further = tuple([rule for rule in rules if rule.compiled.rest(given)])
+        return self._same(known.holding + further) if further else known.holding
+
+    def _same(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        if len(self._together) >= _SETS:
+            self._together.clear()
+        return self._together.setdefault(rules, rules)
 
     def _hits(self, data: bytes) -> _Hits:
         """What the bytes alone say: it is worked out once for those that come again and again."""
-        known = self._known.get(data)
-        if known is not None:
-            return known
         hits: Collection[int] = self._candidates(data)
         if self._verify:
             hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
-        given = Bytes(data)
-        rules = [rule for hit in hits for rule in self._by_expression[hit] if rule.unless not in hits]
-        known = _Hits(
-            frozenset(hits),
-            tuple(rule for rule in rules if rule.compiled.alone and rule.compiled.rest(given)),
-            tuple(rule for rule in rules if not rule.compiled.alone),
-        )
+        matching = frozenset(hits)
+        known = self._sets.get(matching)
+        if known is None:
+            if len(self._sets) >= _SETS:
+                self._sets.clear()
+            known = self._sets[matching] = self._set(matching)
+        said = known.said
+        if known.tested:
+            given = Bytes(data)
+            tested = tuple([rule for rule in known.tested if rule.compiled.rest(given)])
+            if tested:
+                said = _Hits(matching, self._same(said.holding + tested), said.open)
         if len(data) <= _REPLY_BYTES:
             if len(self._known) >= _REPLIES:
                 self._known.clear()
-            self._known[data] = known
-        return known
+            self._known[data] = said
+        return said
+
+    def _set(self, hits: frozenset[int]) -> _Set:
+        rules = [rule for hit in sorted(hits) for rule in self._by_expression[hit] if rule.unless not in hits]
+        holding = self._same(tuple(rule for rule in rules if rule.compiled.plain))
+        tested = tuple(rule for rule in rules if rule.compiled.alone and not rule.compiled.plain)
+        return _Set(_Hits(hits, holding, tuple(rule for rule in rules if not rule.compiled.alone)), tested)
 
 
 class _Hits(NamedTuple):
@@ -198,6 +218,14 @@ class _Hits(NamedTuple):
     """Rules that depend on the question too."""
 
 
+class _Set(NamedTuple):
+    """What holds for all bytes that match the same expressions."""
+
+    said: _Hits
+    tested: tuple[Rule, ...]
+    """Rules that depend on further bytes."""
+
+
 class _LengthIndex:
     """Rules without a regular expression, by the lengths they admit."""
 
@@ -205,12 +233,12 @@ class _LengthIndex:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._ranges = [(*(rule.condition.length or (0, 1 << 30)), rule) for rule in rules]
-        self._known: dict[tuple[int, str, str], tuple[Rule, ...]] = {}
+        self._known: dict[tuple[int, str, bool], tuple[Rule, ...]] = {}
         """Filled as lengths and questions are met."""
 
     def get(self, length: int, reply: Reply | None) -> tuple[Rule, ...]:
         """Rules that admit the length, and the question that was answered: most are about one question only."""
-        key = (length, "", "") if reply is None else (length, reply.probe, reply.transport)
+        key = (length, "", False) if reply is None else (length, reply.probe, reply.transport is Transport.UDP)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _LENGTHS:
