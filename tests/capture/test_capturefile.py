@@ -3,9 +3,11 @@
 import gzip
 import io
 import os
+import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from flowsonar.capture.capturefile import CaptureFile, open_capture
 from flowsonar.capture.source import CHUNK_BYTES
 from flowsonar.errors import CaptureError
+from flowsonar.model import Block
 from tests.capture.build import (
     Drip,
     frames,
@@ -301,3 +304,59 @@ def test_as_many_packets_as_capinfos_counts() -> None:
             if "fuzz-2021-10-13" not in path:  # two bytes too many at its end
                 assert capture.problem is None
     assert counted == expected
+
+
+def _long_capture(path: Path, records: int = 12_000) -> bytes:
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    body = b"".join(struct.pack("<IIII", at, 0, 1000, 1000) + at.to_bytes(4, "big") * 250 for at in range(records))
+    path.write_bytes(head + body)
+    return head + body
+
+
+def _bodies(blocks: Iterable[Block]) -> Iterator[bytes]:
+    for block in blocks:
+        for at in range(0, len(block.frames), 24):
+            start, captured = struct.unpack_from("<II", block.frames, at + 8)
+            yield bytes(block.data[start : start + captured])
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0", b"\1\2\3\4" * 5])
+def test_a_file_of_several_windows(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "long.pcap"
+    path.write_bytes(_long_capture(path) + tail)
+    with open_capture(path) as capture:
+        bodies = list(_bodies(list(capture)))  # blocks stay what they were while later ones are read
+    assert bodies == [at.to_bytes(4, "big") * 250 for at in range(12_000)]
+    assert (capture.problem is None) == (not tail)
+    assert capture.position == path.stat().st_size
+
+
+def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.pcap"
+    whole = _long_capture(path)
+    cut = len(whole) // 2 + 7
+    path.write_bytes(whole[:cut])
+    with open_capture(path) as capture:
+        blocks = iter(capture)
+        bodies = list(_bodies([next(blocks)]))
+        with path.open("ab") as file:
+            file.write(whole[cut:])
+        bodies += list(_bodies(blocks))
+    assert len(bodies) == 12_000
+    assert capture.problem is None
+
+
+@pytest.mark.parametrize("left", [0, 30, 5000, 1 << 20, (1 << 20) + 4096])
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "long.pcap"
+    _long_capture(path)
+    with open_capture(path) as capture:
+        blocks = iter(capture)
+        bodies = list(_bodies([next(blocks)]))
+        os.truncate(path, left)
+        for block in blocks:
+            bodies += _bodies([block])
+    known = [at.to_bytes(4, "big") * 250 for at in range(12_000)]
+    assert bodies == known[: len(bodies)]
+    assert capture.problem is not None
+    assert "long.pcap" in capture.problem

@@ -201,10 +201,14 @@ static PyMethodDef core_methods[] = {
 };
 
 static int core_exec(PyObject *module) {
-    PyObject *type = PyType_FromModuleAndSpec(module, &flow_table_spec, NULL);
-    if (!type) return -1;
-    int failed = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
+    PyType_Spec *const specs[] = {&flow_table_spec, &window_spec};
+    int failed = 0;
+    for (size_t i = 0; !failed && i < sizeof specs / sizeof *specs; i++) {
+        PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
+        if (!type) return -1;
+        failed = PyModule_AddType(module, (PyTypeObject *)type);
+        Py_DECREF(type);
+    }
     if (!failed) failed = PyModule_AddFunctions(module, codecs_methods);
     return failed;
 }

@@ -25,6 +25,9 @@ typedef struct {
 
 extern PyType_Spec flow_table_spec;
 
+/* binding_window.c */
+extern PyType_Spec window_spec;
+
 /* binding_table.c */
 int flow_table_enter(FlowTable *self);
 PyObject *flow_table_event(const FlowTable *self, const struct event *event);

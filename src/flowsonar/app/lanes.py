@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flowsonar import _native
@@ -176,4 +175,8 @@ class Lanes:
 
 def _interface_text(name: str) -> bytes:
     """The member of a line that names an interface, as `outputs.eve` writes it; nothing where it has no name."""
-    return f'"in_iface":{quoted(name)},'.encode("ascii") if name else b""
+    if not name:
+        return b""
+    from json.encoder import encode_basestring_ascii as quoted
+
+    return f'"in_iface":{quoted(name)},'.encode("ascii")

@@ -7,13 +7,13 @@ read by the same program, so both are part of its name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
 from flowsonar import _native
+from flowsonar._native.digest import sha256
 from flowsonar.signatures import cachefile
 
 __all__ = ["Remembered"]
@@ -51,14 +51,14 @@ class Remembered:
 
 def _identity(digest: str) -> str:
     """Name the signatures and the program: its files are told apart by size and time, for reading them takes long."""
-    found = hashlib.sha256(f"{digest} {sys.version}".encode())
+    found = [f"{digest} {sys.version}"]
     for folder in _MAKERS:
         for entry in sorted(os.scandir(_PACKAGE / folder), key=lambda entry: entry.name):
             if entry.name.endswith((".py", ".so")):
                 status = entry.stat()
-                found.update(f"{folder}/{entry.name} {status.st_size} {status.st_mtime_ns} ".encode())
+                found.append(f"{folder}/{entry.name} {status.st_size} {status.st_mtime_ns} ")
     core = getattr(_native.core, "__file__", None)
     if core:
         status = os.stat(core)  # noqa: PTH116 - a path object takes longer to make
-        found.update(f"{core} {status.st_size} {status.st_mtime_ns}".encode())
-    return found.hexdigest()[:32]
+        found.append(f"{core} {status.st_size} {status.st_mtime_ns}")
+    return sha256("".join(found).encode("utf-8", "surrogateescape")).hex()[:32]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self
 
 from flowsonar.capture import pcap, sections
-from flowsonar.capture.source import ByteSource
+from flowsonar.capture.source import CHUNK_BYTES, ByteSource
 from flowsonar.errors import CaptureError
 from flowsonar.model import FRAME_SIZE, Block
 
@@ -37,7 +37,7 @@ class _Reader(Protocol):
     @property
     def skipping(self) -> bool: ...
 
-    def blocks(self, data: bytes) -> Iterator[Block]: ...
+    def blocks(self, data: bytes | memoryview) -> Iterator[Block]: ...
 
     def needed(self, rest: bytes) -> int: ...
 
@@ -87,6 +87,9 @@ class CaptureFile:
         return self._source.size
 
     def __iter__(self) -> Iterator[Block]:
+        yield from self._mapped()
+        if self.problem is not None:
+            return
         data = self._rest
         while True:
             for block in self._reader.blocks(data):
@@ -106,6 +109,36 @@ class CaptureFile:
                     self._damaged(self._source.problem)
                 return
             data = self._rest
+
+    def _mapped(self) -> Iterator[Block]:
+        """The packets as far as the file can be read without copying it; `__iter__` goes on where that ends."""
+        begun = self._offset
+        while (window := self._source.window(self._offset)) is not None:
+            whole = memoryview(window)
+            at = 0
+            while at < len(whole):
+                data = whole[at : at + CHUNK_BYTES]
+                end = self._source.position = self._offset + len(data)
+                for block in self._reader.blocks(data):
+                    if window.lost() or not self._source.holds(end):
+                        break
+                    self.packets += len(block.frames) // FRAME_SIZE
+                    yield block
+                if window.lost() or not self._source.holds(end):
+                    self._damaged("reading failed: the file became shorter meanwhile")
+                    return
+                at += self._reader.consumed
+                self._offset += self._reader.consumed
+                if self._reader.problem is not None:
+                    self._damaged(self._reader.problem)
+                    return
+                if not self._reader.consumed:
+                    break
+            if not at:
+                break  # the end of the file, or a record that is longer than a window
+        if self._offset != begun:
+            self._rest = b""
+            self._source.seek(self._offset)
 
     def close(self) -> None:
         """Close the file; standard input and a stream that was given stay open."""

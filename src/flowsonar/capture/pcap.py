@@ -54,7 +54,7 @@ class PcapReader:
         """Never: there is nothing but packets in this format."""
         return False
 
-    def blocks(self, data: bytes) -> Iterator[Block]:
+    def blocks(self, data: bytes | memoryview) -> Iterator[Block]:
         """The packets of all whole records at the start of `data`; what is left from `consumed` on, next time again."""
         readable = self._exchanged(data) if self._old else data
         frames, self.consumed, self.problem = index_pcap(
@@ -71,7 +71,7 @@ class PcapReader:
         captured, length = struct.unpack_from(self._byteorder + "II", rest, 8)
         return head + int(min(captured, length) if self._old else captured)
 
-    def _exchanged(self, data: bytes) -> bytearray:
+    def _exchanged(self, data: bytes | memoryview) -> bytearray:
         """A copy with the two lengths of each record in today's order.
 
         Before version 2.3 the length on the wire stood first, and in 2.3 one or the other did; captured is never

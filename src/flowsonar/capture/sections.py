@@ -67,7 +67,7 @@ class PcapngReader:
         """Whether the stream is inside a long block that is passed over."""
         return self._skip > 0
 
-    def blocks(self, data: bytes) -> Iterator[Block]:
+    def blocks(self, data: bytes | memoryview) -> Iterator[Block]:
         """The packets of all whole blocks at the start of `data`; what is left from `consumed` on, next time again."""
         view = memoryview(data)
         at = min(self._skip, len(data))

@@ -10,14 +10,17 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self
 
+from flowsonar import _native
 from flowsonar.errors import CaptureError
 
-__all__ = ["CHUNK_BYTES", "ByteSource"]
+__all__ = ["CHUNK_BYTES", "ByteSource", "Window"]
 
 CHUNK_BYTES: Final = 1 << 18
 """Bytes asked for at a time: so many packets that a call costs nothing beside them, and so few bytes that they are
 still in the processor's cache when the flow table decodes them (1 MiB was measured a quarter slower)."""
 
+_WINDOW_BYTES: Final = 1 << 22
+"""Mapped at a time: pages that are read are this process's memory until they are let go."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 """zlib's way of saying: gzip header and trailer (RFC 1952), not a zlib stream."""
@@ -27,6 +30,16 @@ _SMALL_PIECE: Final = 1 << 14
 
 class _ReadSome(Protocol):
     def __call__(self, size: int, /) -> bytes | None: ...
+
+
+class Window(Protocol):
+    """A part of a file as memory: `_native/window.h`."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+    def lost(self) -> bool:
+        """Whether some of it reads as zeros: the file became shorter meanwhile."""
+        ...
 
 
 class ByteSource:
@@ -105,6 +118,30 @@ class ByteSource:
                 self.problem = self.problem or self._gzip.end()
                 return b""
             self._gzip.add(packed)
+
+    def window(self, offset: int) -> Window | None:
+        """The file from a place on, without copying it; None where that cannot be: pipes, gzip, behind the end.
+
+        Whoever has had enough goes on with `read` after `seek`.
+        """
+        core = _native.core
+        if core is None or not self._own or self._gzip is not None or self.size is None or offset >= self.size:
+            return None
+        try:
+            window: Window = core.Window(self._stream.fileno(), offset, min(_WINDOW_BYTES, self.size - offset))
+        except (OSError, ValueError):
+            return None
+        return window
+
+    def holds(self, end: int) -> bool:
+        """Whether the file is still as long: behind its end a window shows zeros."""
+        return os.fstat(self._stream.fileno()).st_size >= end
+
+    def seek(self, offset: int) -> None:
+        """Have `read` go on there; only after `window`."""
+        self._first = None
+        self._stream.seek(offset)
+        self.position = offset
 
     def close(self) -> None:
         """Close what was opened here; a stream of the caller's stays open."""

@@ -135,7 +135,7 @@ def invoke(root: Group, words: Sequence[str], program: str, *, version: Callable
         name, at = f"{name} {word}", at.commands[word]
     function = at.function()
     taken = parameters(function)
-    parser = _parser(name, at, function, taken)
+    parser = _parser(name, at, function, taken, shown=not set(HELP).isdisjoint(rest))
     given = parser.parse_intermixed_args(rest)
     values = vars(given)
     for one in taken:
@@ -161,19 +161,26 @@ class _Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
-        self._width = min(self._width, _COLUMNS_MAX)
+        # One is made for each argument: what does not write for people is spared the look at their terminal.
+        super().__init__(prog, max_help_position=32, width=_COLUMNS_MAX)
+
+    def format_help(self) -> str:
+        self._width = _width()
+        return super().format_help()
 
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
         super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
 
 
-def _parser(name: str, command: Command, function: Callable[..., int], taken: list[Parameter]) -> _Parser:
+def _parser(
+    name: str, command: Command, function: Callable[..., int], taken: list[Parameter], *, shown: bool
+) -> _Parser:
+    """`shown`: its help is."""
     words = [_shown(one) for one in taken if isinstance(one.given, Argument)]
     parser = _Parser(
         prog=name,
         usage=" ".join((name.replace("%", "%%"), "[OPTIONS]", *words)),
-        description=_paragraphs(function.__doc__ or ""),
+        description=_paragraphs(function.__doc__ or "") if shown else None,
         epilog=f"Example: {command.example}",
         formatter_class=_Formatter,
         allow_abbrev=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -169,17 +168,24 @@ def settings_from(
     ask_as_peer: bool = False,
     dry_run: bool = False,
     verbose: int = 0,
+    logs: bool = True,
 ) -> Settings:
-    """Settings of the file, with the options over them. Raises ConfigError naming file and key, or the option."""
+    """Settings of the file, with the options over them. Raises ConfigError naming file and key, or the option.
+
+    `logs`: what the command runs may log; what does not is spared the import of `logging`, a tenth of the start.
+    """
     from flowsonar.config import ScopeSettings, Settings
     from flowsonar.signatures import cachefile
 
     cachefile.tell_of_making(warn)
 
-    logging.basicConfig(
-        level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)],
-        format="flowsonar: %(levelname)s %(name)s: %(message)s",
-    )
+    if logs or verbose:
+        import logging
+
+        logging.basicConfig(
+            level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)],
+            format="flowsonar: %(levelname)s %(name)s: %(message)s",
+        )
     settings = Settings()
     if config is not None:
         from flowsonar.settings_file import load_settings

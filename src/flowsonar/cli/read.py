@@ -57,7 +57,9 @@ def read(
     from flowsonar.outputs.jsonlines import JsonOutput
 
     kind = form_of(json=json, form=form, output=output_file)
-    settings = settings_from(config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose)
+    settings = settings_from(
+        config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose, logs=probe
+    )
     count = 1
     if workers != 1:
         from flowsonar.app.workers import workers_of

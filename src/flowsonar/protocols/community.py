@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64encode
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
@@ -40,6 +39,8 @@ def community_id(
     text = seed.to_bytes(2) + first + second + bytes((protocol, 0))
     if protocol in _WITH_PORTS or protocol in _ECHO:
         text += low.to_bytes(2) + high.to_bytes(2)
+    import hashlib  # its library is large: the fast lane does without
+
     return "1:" + b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
 
 

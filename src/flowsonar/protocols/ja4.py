@@ -6,9 +6,9 @@ Its siblings (JA4S and so on) have another licence and are not here.
 from __future__ import annotations
 
 from functools import lru_cache
-from hashlib import sha256
 from typing import Final, NamedTuple
 
+from flowsonar._native.digest import sha256
 from flowsonar.protocols.tls import ClientHello, chosen_version, is_grease
 
 __all__ = ["ja4"]
@@ -81,4 +81,4 @@ def _pairs(data: bytes) -> list[int]:
 def _digest(text: str, suffix: str = "") -> str:
     if not text:
         return "000000000000"
-    return sha256((f"{text}_{suffix}" if suffix else text).encode()).hexdigest()[:12]
+    return sha256((f"{text}_{suffix}" if suffix else text).encode()).hex()[:12]

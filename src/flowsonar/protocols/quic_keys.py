@@ -6,10 +6,10 @@ by an endpoint that knows the client's first destination connection id.
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from flowsonar._native.digest import sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -131,7 +131,7 @@ def initial_keys(scheme: Scheme, destination: bytes) -> tuple[InitialKeys, Initi
 
 @lru_cache(maxsize=256)
 def _secrets(salt: bytes, label: str, destination: bytes) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    initial = hmac.digest(salt, destination, "sha256")
+    initial = _hmac(salt, destination)
     return tuple(_side(_expand(initial, side, 32), label) for side in ("client in", "server in"))
 
 
@@ -143,4 +143,11 @@ def _expand(secret: bytes, label: str, size: int) -> bytes:
     """HKDF-Expand-Label (RFC 8446 section 7.1) of at most one block, without a context."""
     name = b"tls13 " + label.encode()
     info = size.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0\x01"
-    return hmac.new(secret, info, sha256).digest()[:size]
+    return _hmac(secret, info)[:size]
+
+
+def _hmac(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104) for keys of 64 bytes at most."""
+    padded = key.ljust(64, b"\0")
+    inner = sha256(bytes(byte ^ 0x36 for byte in padded) + data)
+    return sha256(bytes(byte ^ 0x5C for byte in padded) + inner)

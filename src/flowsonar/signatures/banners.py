@@ -6,7 +6,6 @@ Every expression is anchored or looks for one header line, and runs in linear ti
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
@@ -69,6 +68,8 @@ def _cookies(data: bytes) -> _Fields:
 
 def _title(data: bytes) -> _Fields:
     for key, title in _TITLE(data):
+        import html  # few captures need it
+
         yield key, html.unescape(title.decode("utf-8", "replace")).strip().encode()
 
 

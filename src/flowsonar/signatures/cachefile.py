@@ -6,12 +6,12 @@ Whatever is wrong with it (unwritable, corrupt, another's), the caller makes the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from flowsonar._native.digest import sha256
 
 __all__ = ["before_making", "cache_directory", "load", "making", "save", "tell_of_making"]
 
@@ -60,6 +60,8 @@ def cache_directory() -> Path:
     try:
         return Path.home() / ".cache" / "flowsonar"
     except RuntimeError:  # no home at all
+        import tempfile
+
         return Path(tempfile.gettempdir()) / f"flowsonar-{os.getuid()}"
 
 
@@ -80,7 +82,7 @@ def load(directory: Path, name: str) -> bytes | None:
     finally:
         os.close(handle)
     digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return data if len(digest) == _DIGEST_BYTES and hashlib.sha256(data).digest() == digest else None
+    return data if len(digest) == _DIGEST_BYTES and sha256(data) == digest else None
 
 
 def _is_ours(status: os.stat_result) -> bool:
@@ -95,6 +97,8 @@ def _is_ours(status: os.stat_result) -> bool:
 
 def save(directory: Path, name: str, data: bytes) -> bool:
     """Write it whole or not at all, readable by nobody else; False where it could not be written."""
+    import tempfile  # here, as with those who save: it takes a while
+
     temporary: str | None = None
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,7 +106,7 @@ def save(directory: Path, name: str, data: bytes) -> bool:
             return False
         handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")  # mode 0600
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(data).digest())
+            file.write(sha256(data))
             file.write(data)
         Path(temporary).replace(directory / name)
         _tidy(directory)

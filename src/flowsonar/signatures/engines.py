@@ -5,7 +5,6 @@ Both take expressions in RE2's syntax over bytes (latin-1) and give back their i
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import re2
 
+from flowsonar._native.digest import sha256
 from flowsonar.signatures import cachefile
 
 hyperscan: Any
@@ -118,7 +118,7 @@ class HyperscanEngine:
             return
         kind = f"4|{hyperscan.__version__}|{hyperscan.HS_MODE_BLOCK}|{flags}|"
         given = kind + "".join(f"{len(expression)}:{expression}" for expression in expressions)
-        name = f"hyperscan-{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+        name = f"hyperscan-{sha256(given.encode()).hex()[:32]}"
         database = self._load(cache, name, len(expressions)) if cache is not None else None
         if database is None:
             if len(expressions) >= _MANY:

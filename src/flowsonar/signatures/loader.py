@@ -5,13 +5,13 @@ What an earlier run made of the same files is taken from the cache; `parsing` is
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from flowsonar._native.digest import sha256
 from flowsonar.errors import SignatureError
 from flowsonar.signatures import cachefile
 from flowsonar.signatures.catalogue import SignatureSet
@@ -78,37 +78,34 @@ def load_signatures(extra: Sequence[Path] = (), *, cache: Path | None = None) ->
 
 def _looks() -> str:
     """A digest of times and sizes of the built-in files, and of what reads them."""
-    seen = hashlib.sha256(sys.version.encode())
+    seen = [sys.version]
     try:
         with os.scandir(BUILT_IN) as entries:
             files = sorted((entry.path, entry.stat()) for entry in entries if entry.name.endswith(".toml"))
         files += [(str(path), path.stat()) for path in _MAKERS]
     except OSError as error:
         raise _unreadable(error, BUILT_IN) from None
-    for path, status in files:
-        seen.update(
-            f"{path}|{status.st_mtime_ns}|{status.st_size}|{status.st_ino}\n".encode("utf-8", "surrogateescape")
-        )
-    return seen.hexdigest()[:_DIGEST_CHARACTERS]
+    seen += [f"{path}|{status.st_mtime_ns}|{status.st_size}|{status.st_ino}\n" for path, status in files]
+    return _hex("".join(seen).encode("utf-8", "surrogateescape"))
 
 
 def _digest_of(group: Sequence[Text]) -> str:
-    digest = hashlib.sha256(b"%d files:" % len(group))
+    parts = [b"%d files:" % len(group)]
     for file in group:
         for part in file:
             encoded = part.encode("utf-8", "surrogateescape")
-            digest.update(b"%d:" % len(encoded) + encoded)
-    return digest.hexdigest()[:_DIGEST_CHARACTERS]
+            parts.append(b"%d:" % len(encoded) + encoded)
+    return _hex(b"".join(parts))
 
 
 def _together(groups: Sequence[str]) -> str:
     """Where a folder ends matters too: a later one replaces services of an earlier."""
-    digest = hashlib.sha256(sys.version.encode())
-    for maker in _MAKERS:
-        digest.update(maker.read_bytes())
-    for one in groups:
-        digest.update(one.encode("latin-1"))
-    return digest.hexdigest()[:_DIGEST_CHARACTERS]
+    parts = [sys.version.encode(), *(maker.read_bytes() for maker in _MAKERS)]
+    return _hex(b"".join(parts + [one.encode("latin-1") for one in groups]))
+
+
+def _hex(data: bytes) -> str:
+    return sha256(data).hex()[:_DIGEST_CHARACTERS]
 
 
 def _unreadable(error: OSError, path: Path) -> SignatureError:
