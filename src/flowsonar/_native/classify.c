@@ -232,8 +232,9 @@ static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane,
     return seen->data[2] & 0x80 ? DNS_RESPONSE : DNS_QUERY;
 }
 
-static bool like_dtls(const uint8_t *data, size_t size) {
-    return size > 13 && data[0] >= 20 && data[0] <= 25 && data[1] == 0xfe;
+/* Whether it may be a hello of DTLS, which only Python reads; patterns know what its other messages are. */
+static bool like_dtls_hello(const uint8_t *data, size_t size) {
+    return size > 13 && data[0] == 22 && data[1] == 0xfe && (data[13] == 1 || data[13] == 2);
 }
 
 /* Whether it may be STUN, by its length: calls begin with it, and are followed until their media comes. */
@@ -303,7 +304,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
     bool call = shapes_at(l->shapes, lane->node)->flags & SHAPE_MEDIA, followed = flow->status & STATUS_FOLLOWING;
-    if (like_dtls(seen->data, seen->size) || like_openvpn(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if (like_dtls_hello(seen->data, seen->size) || like_openvpn(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
     if ((call || like_stun(seen)) && !followed) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if (call && !what->in_sequence && adds_nothing(l, lane, flow, seen)) return CLASSIFY_NOTHING;
