@@ -38,7 +38,8 @@ def measure_core(capture: Path, out: Path, rounds: int = 5) -> CoreSpeed:
     out.mkdir(parents=True, exist_ok=True)
     program = out / "core_speed"
     sources = [str(path) for path in sorted(NATIVE.glob("*.c")) if not path.name.startswith("binding")]
-    build = ["cc", "-std=c11", "-O3", f"-I{NATIVE}", str(ROOT / "bench" / "core_speed.c"), *sources, "-o", str(program)]
+    own = str(ROOT / "bench" / "core_speed.c")
+    build = ["cc", "-std=c11", "-O3", f"-I{NATIVE}", own, *sources, "-o", str(program), "-lm"]
     subprocess.run(build, check=True)
     done = subprocess.run([str(program), str(capture), str(rounds)], check=True, capture_output=True, text=True)
     best = min(
