@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flowsonar.capture.source import CHUNK_BYTES, ByteSource
 from flowsonar.errors import CaptureError
 from tests.capture.build import Drip
+from tests.needs import needs_native
 
 
 def everything(source: ByteSource) -> bytes:
@@ -106,3 +107,26 @@ def test_no_permission(tmp_path: Path) -> None:
     else:
         with pytest.raises(CaptureError, match="no permission"):
             ByteSource(path)
+
+
+@needs_native()
+@pytest.mark.parametrize(("mode", "mapped"), [(0o600, True), (0o644, True), (0o664, False), (0o602, False)])
+def test_what_others_may_write_is_copied(tmp_path: Path, mode: int, mapped: bool) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    path.chmod(mode)
+    with ByteSource(path) as source:
+        window = source.window(2)
+        assert (window is not None) == mapped
+        assert window is None or bytes(memoryview(window)) == b"23456789"
+        assert source.window(10) is None
+        source.seek(4)
+        assert source.read() == b"456789"
+
+
+def test_gzip_and_streams_have_no_windows(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(b"0123456789"))
+    with ByteSource(path) as source:
+        assert source.window(0) is None
+    assert ByteSource(io.BytesIO(b"0123456789")).window(0) is None

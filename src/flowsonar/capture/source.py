@@ -122,10 +122,13 @@ class ByteSource:
     def window(self, offset: int) -> Window | None:
         """The file from a place on, without copying it; None where that cannot be: pipes, gzip, behind the end.
 
-        Whoever has had enough goes on with `read` after `seek`.
+        Nor where others may write to the file: what was checked must not change before it is used. Whoever has had
+        enough goes on with `read` after `seek`.
         """
         core = _native.core
         if core is None or not self._own or self._gzip is not None or self.size is None or offset >= self.size:
+            return None
+        if not _is_ours(self._stream):
             return None
         try:
             window: Window = core.Window(self._stream.fileno(), offset, min(_WINDOW_BYTES, self.size - offset))
@@ -250,6 +253,11 @@ def _size(stream: BinaryIO) -> int | None:
     except (OSError, AttributeError, ValueError):
         return None  # an object in memory
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_ours(stream: BinaryIO) -> bool:
+    status = os.fstat(stream.fileno())
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
 def _standard_input() -> BinaryIO:
