@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format lab lab-quick lab-traffic lab-traffic-quick lab-services lab-services-quick lab-hidden lab-hidden-quick bench agreement replies fuzz sanitize clean
-.PHONY: lab-kernel lab-shaping
+.PHONY: lab-kernel lab-shaping lab-shaping-quick
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,9 @@ lab-kernel: $(VENV)/.ready ## CAKE, ctinfo and fq_codel on Debian's own kernel i
 lab-shaping: $(VENV)/.ready ## a call beside BitTorrent and a download on a slow line, with flowsonar and without (root; likewise)
 	$(BIN)/python -m lab.shaping.behind_nat
 	$(BIN)/python -m lab.shaping
+
+lab-shaping-quick: $(VENV)/.ready ## the same in a minute and a half: only what no busy machine changes (root; likewise)
+	$(BIN)/python -m lab.shaping --quick
 
 bench: $(VENV)/.ready ## speed and memory beside ndpiReader, NFStream and nmap (installs what is missing)
 	$(BIN)/python -m bench --shared $(SHARED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import struct
@@ -9,7 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Delays", "Kind", "Marks", "Packet", "carried", "delays", "marked", "marks", "packets", "percentile"]
+__all__ = [
+    "Delays",
+    "Kind",
+    "Marks",
+    "Packet",
+    "carried",
+    "delays",
+    "marked",
+    "marks",
+    "packets",
+    "percentile",
+    "waits",
+]
 
 _NANO = 0xA1B23C4D
 
@@ -101,6 +114,12 @@ def delays(log: Path, start_ns: int, end_ns: int) -> Delays:
         found.sent = max(numbers) - min(numbers) + 1
         found.lost = found.sent - len(set(numbers))
     return found
+
+
+def waits(log: Path) -> list[float]:
+    """From verdict to mark, in milliseconds, of each mark that `flowsonar shape --json` wrote down."""
+    records = (json.loads(line) for line in log.read_text().splitlines())
+    return [record["shaping"]["waited_ms"] for record in records if record["event_type"] == "mark"]
 
 
 def _remote(

@@ -70,7 +70,8 @@ class Result:
     """How flows to endpoints that nobody knew were marked."""
     known: dict[str, measure.Marks] = field(default_factory=dict)
     """The same for endpoints seen before."""
-    log: str = ""
+    waited_ms: list[float] = field(default_factory=list)
+    """From each verdict of `flowsonar shape` to its mark in the kernel."""
 
 
 class Bench:
@@ -237,6 +238,8 @@ class Bench:
             seconds=(end_ns - steady_ns) / 1e9,
         )
         result.new = measure.marks(outside, inside, truth, 0, end_ns)
+        if way == "flowsonar":
+            result.waited_ms = measure.waits(self._folder / "shape.jsonl")
         if again_ns[1]:
             known = measure.marked(outside, inside, truth, again_ns[0])
             result.known = measure.marks(outside, inside, {key: truth[key] for key in known}, *again_ns)

@@ -47,7 +47,7 @@ def shaping(lab: World, folder: Path, *options: str) -> Iterator[subprocess.Pope
     command = ["ip", "netns", "exec", lab.gateway, sys.executable, "-m", "flowsonar", "shape"]
     command += ["-i", "wan", "--lan", "lan", "--json", "--passive", "--store", str(folder / "v.db"), *options]
     with (folder / "errors").open("wb") as errors:
-        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
     try:
         await_words(program, folder, "shaping; watching")
         yield program
@@ -232,6 +232,71 @@ def test_a_policy_decides_and_hosts_can_be_left_alone(lab: World, tmp_path: Path
     with closing(Talk(lab, 4)) as talk, shaping(lab, tmp_path, "--mark-only", "--policy", str(policy)):
         for _ in range(3):
             assert talk.once() == (0, 0)
+
+
+@needs_root()
+@needs_program("nft")
+def test_a_service_reads_its_policy_again_when_it_is_told(lab: World, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text('[[rule]]\nservice = "dns"\nclass = "bulk"\n')
+    with closing(Talk(lab, 4)) as talk, shaping(lab, tmp_path, "--mark-only", "--policy", str(policy)) as program:
+        talk.once()
+        next_mark(program, talk.port)
+        assert talk.once() == (1 << 2, 1 << 2)
+        policy.write_text('[[rule]]\nservice = "dns"\nclass = "streaming"\n')
+        program.send_signal(signal.SIGHUP)
+        record = next_mark(program, talk.port)
+        assert (record["shaping"]["action"], record["shaping"]["class"]) == ("re-marked", "streaming")
+        assert talk.once() == (26 << 2, 26 << 2)
+        await_words(program, tmp_path, f"following {policy} as it is now")
+        policy.write_text('[[rule]]\nservice = "dns"\nclass = "fast"\n')
+        program.send_signal(signal.SIGHUP)
+        await_words(program, tmp_path, "is not followed")
+        assert talk.once() == (26 << 2, 26 << 2)
+        policy.write_text("")
+        program.send_signal(signal.SIGHUP)
+        assert next_mark(program, talk.port)["shaping"]["rule"] == "class control"
+        assert talk.once() == (CS2, CS2)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+        assert talk.once() == (0, 0)
+
+
+@needs_root()
+@needs_program("nft")
+def test_a_flow_whose_label_changes_is_marked_anew(lab: World, tmp_path: Path) -> None:
+    reply = Evidence(kind=EvidenceKind.REPLY, service="dns", confidence=Confidence.LIKELY)
+    known = Verdict(service="dns", traffic_class=TrafficClass.CONTROL, confidence=Confidence.LIKELY, evidence=(reply,))
+    store = Store(tmp_path / "v.db")
+    store.learned(Endpoint(Transport.UDP, SERVER, 5300), known, time.time())
+    store.close()
+    with closing(Talk(lab, 4)) as talk, shaping(lab, tmp_path, "--mark-only") as program:
+        talk.query, talk.answer = sip("INVITE sip:b@b.test SIP/2.0", CLIENT, 9), sip("SIP/2.0 200 OK", SERVER, 9)
+        assert talk.once()[0] == CS2
+        while next_mark(program, talk.port)["shaping"]["class"] != "realtime":
+            pass
+        assert talk.once() == (40 << 2, 40 << 2)
+
+
+@needs_root()
+@needs_program("nft")
+@needs_program("tc")
+def test_an_interface_that_vanishes_ends_nothing(lab: World, tmp_path: Path) -> None:
+    with (
+        closing(Talk(lab, 4)) as talk,
+        shaping(lab, tmp_path, "--up", "5mbit", "--down", "20mbit", "--queue", "htb") as program,
+    ):
+        talk.once()
+        next_mark(program, talk.port)
+        assert "htb 1: root" in lab.run(lab.gateway, "tc", "qdisc", "show", "dev", "wan")
+        lab.run(lab.gateway, "ip", "link", "del", "wan")
+        await_words(program, tmp_path, "interface wan has gone")
+        lab.run(lab.gateway, "ip", "link", "add", "wan", "type", "veth", "peer", "name", "eth", "netns", lab.server)
+        await_words(program, tmp_path, "the queues were set up again")
+        assert "htb 1: root" in lab.run(lab.gateway, "tc", "qdisc", "show", "dev", "wan")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+    assert "htb" not in lab.run(lab.gateway, "tc", "qdisc", "show")
 
 
 @needs_root()
@@ -422,6 +487,34 @@ def test_an_interface_that_goes_and_comes_back_gets_its_queue_again(monkeypatch:
     assert stage.queues.applied == 2
     stage.shaping.close()
     assert stage.queues.undone == 1
+
+
+def test_verdicts_go_to_the_kernel_at_once_until_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    flushed: list[int] = []
+    marker = stage.shaping._marker
+    assert marker is not None
+    monkeypatch.setattr(marker, "flush", flushed.append)
+    for number in range(1, 101):
+        stage.mark(number)
+    assert len(flushed) == 32
+    stage.later(0.02)
+    assert len(flushed) == 33
+    stage.mark(101)
+    assert len(flushed) == 34
+    stage.shaping.close()
+
+
+def test_a_clock_that_jumps_changes_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    for number, wall_s in enumerate((1_800_000_000, 1_900_000_000, 5, 1_800_000_000), 1):
+        wall_ns = wall_s * 1_000_000_000
+        monkeypatch.setattr(module.time, "time_ns", lambda wall_ns=wall_ns: wall_ns)
+        stage.mark(number)
+        stage.shaping.turn([], wall_ns)
+        assert stage.shaping.flows() == {"realtime": number}
+    assert all(record.waited_ms < 1000 for record in stage.shaping.records)
+    stage.shaping.close()
 
 
 def test_what_fails_at_the_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -771,5 +771,6 @@ def test_who_wants_to_know_is_told_the_moment_a_label_is_decided_or_taken_back(m
     )
     tracker.feed([opened()])
     assert told == [(1, 7777, "http")]
+    assert [(number, verdict.service) for number, _, verdict in tracker.labelled()] == [(1, "http")]
     tracker.feed([stands(), payload(PUTTY), payload(SSH, direction=1), closed()])
     assert told[-1] == (1, 7777, "ssh")

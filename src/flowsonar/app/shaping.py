@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from flowsonar.errors import ShapingError
+from flowsonar.errors import FlowsonarError, ShapingError
 from flowsonar.model import (
     Announcement,
     Endpoint,
@@ -52,7 +52,8 @@ _BEAT_S: Final = ALIVE_S / 3
 _AGAIN_S: Final = 10.0
 """A table that could not be put back is tried again after this long."""
 _QUIET_S: Final = 0.0005
-"""A verdict goes to the kernel at once unless the one before came within this time: then with the turn's others."""
+_SINGLE, _SINGLE_S = 32, 0.01
+"""A verdict goes to the kernel at once; after so many within that time, with those of the next half millisecond."""
 _KNOWN: Final = 65_536
 """Endpoints taken over from the verdict store at the start ..."""
 _KNOWN_AT_ONCE: Final = 512
@@ -144,7 +145,9 @@ class Shaping:
         self._signatures: SignatureSet | None = None
         self._known: Iterator[tuple[Endpoint, str]] = iter(())
         self._clock: Callable[[], float] = time.monotonic
-        self._flushed_s = self._look_s = self._beat_s = self._again_s = 0.0
+        self._flushed_s = self._look_s = self._beat_s = self._again_s = self._single_s = 0.0
+        self._singles = 0
+        self._renewal: Callable[[], ShapePlan] | None = None
         self._present = False
         self._withdrawn = False
         self._indexes: dict[str, int | None] = {}
@@ -270,6 +273,38 @@ class Shaping:
         assert self._marker is not None
         self._marker.forgot(endpoint)
 
+    # -- another policy -----------------------------------------------------------------------------------------
+
+    def renew(self, make: Callable[[], ShapePlan]) -> None:
+        """Change to another plan with the next turn. May be called from a signal handler."""
+        self._renewal = make
+
+    def _renew(self, make: Callable[[], ShapePlan], now_ns: int) -> None:
+        """Where the new plan cannot be made or set up, the old one stays."""
+        assert self._marker is not None
+        assert self._tracker is not None
+        assert self._firewall is not None
+        before = self.planned
+        try:
+            planned = make()
+            if self._present:
+                self._firewall.install(planned.rules)  # one transaction: until it is done the old rules hold
+        except FlowsonarError as error:
+            self._problem(f"the policy was read again and is not followed: {error}; the one before stays")
+            return
+        self.planned = planned
+        self._marker.refill()
+        self._marker.follow(planned.policy, now_ns=now_ns)
+        for number, key, verdict in self._tracker.labelled():
+            self.decided(number, key, verdict)
+        self._flush(now_ns)
+        if planned.queues is not None and planned.queues != before.queues:
+            try:
+                self._applier.apply(planned.queues)
+            except ShapingError as error:
+                self._problem(f"the queues could not be changed: {error}")
+        self._problem(f"following {planned.policy.source or 'the built-in policy'} as it is now")
+
     # -- each turn ----------------------------------------------------------------------------------------------
 
     def turn(self, records: Iterable[FlowRecord], now_ns: int) -> None:
@@ -278,6 +313,9 @@ class Shaping:
         for record in records:
             if record.type is RecordType.FLOW and record.reason != "active":
                 self._marker.ended(record.flow_id)
+        if self._renewal is not None:
+            make, self._renewal = self._renewal, None
+            self._renew(make, now_ns)
         for _ in range(_KNOWN_AT_ONCE):
             found = next(self._known, None)
             if found is None:
@@ -311,7 +349,11 @@ class Shaping:
     # -- what goes wrong ----------------------------------------------------------------------------------------
 
     def _at_once(self, now_ns: int) -> None:
-        if self._clock() - self._flushed_s > _QUIET_S:
+        now_s = self._clock()
+        if now_s - self._single_s > _SINGLE_S:
+            self._single_s, self._singles = now_s, 0
+        if self._singles < _SINGLE or now_s - self._flushed_s > _QUIET_S:
+            self._singles += 1
             self._flush(now_ns)
 
     def _flush(self, now_ns: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,7 +130,14 @@ def shape(
         for reason in planned.queues.reasons:
             warn(reason)
     names = _watched(watch, lan, interface, source)
-    return _shape(planned, names, settings, json=json, output_file=output_file, duration=duration)
+
+    def again() -> ShapePlan:
+        return _planned(
+            interface, lan or [], up, down, queue, overhead, atm=atm, policy=policy, mark_only=mark_only,
+            settings=settings,
+        )  # fmt: skip
+
+    return _shape(planned, names, settings, json=json, output_file=output_file, duration=duration, again=again)
 
 
 def _planned(
@@ -201,6 +211,7 @@ def _shape(
     json: bool,
     output_file: Path | None,
     duration: float | None,
+    again: Callable[[], ShapePlan],
 ) -> int:
     from flowsonar.app.classrows import ClassRows
     from flowsonar.app.shaping import Shaping
@@ -215,23 +226,40 @@ def _shape(
     shaping = Shaping(planned, journal=Journal(beside(settings.store or default_path())))
     watching = Watching(names, replace(settings, dry_run=False), duration_s=duration, shaping=shaping)
     rows = ClassRows(planned)
+
+    def begin() -> bool:
+        return _begin(names, shaping, again)
+
     try:
         if form is Format.JSON:
-            run(lambda: _lines(watching, shaping, rows, output_file, names), watching.stop)
+            run(lambda: _lines(watching, shaping, rows, output_file, begin), watching.stop)
         else:
-            run(lambda: _screen(watching, shaping, rows, names), watching.stop)
+            run(lambda: _screen(watching, shaping, rows, begin), watching.stop)
     finally:
         rows.close()
     return 0
 
 
-def _begin(names: list[str]) -> bool:
+def _begin(names: list[str], shaping: Shaping, again: Callable[[], ShapePlan]) -> bool:
     """Tell that everything stands: reading the signatures and looking at the kernel takes a moment."""
+    if not _has_terminal():
+        signal.signal(signal.SIGHUP, lambda *_: shaping.renew(again))
     warn(f"shaping; watching {', '.join(names) or 'connection tracking'}; Ctrl-C takes all away")
     return True
 
 
-async def _lines(watching: Watching, shaping: Shaping, rows: ClassRows, file: Path | None, names: list[str]) -> None:
+def _has_terminal() -> bool:
+    """Whether SIGHUP says that the terminal is gone; to a service it says that its configuration has changed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+async def _lines(
+    watching: Watching, shaping: Shaping, rows: ClassRows, file: Path | None, begin: Callable[[], bool]
+) -> None:
     """Records and marks as JSON lines."""
     from flowsonar.outputs.jsonlines import JsonOutput
     from flowsonar.outputs.marks import encode_classes, encode_mark
@@ -247,7 +275,7 @@ async def _lines(watching: Watching, shaping: Shaping, rows: ClassRows, file: Pa
         begun = False
         said, due_s, ending = 0, time.monotonic() + _CLASSES_S, b""
         async for batch in watching.batches():
-            begun = begun or _begin(names)
+            begun = begun or begin()
             marks, shaping.records = shaping.records, []
             lines = [encode_mark(one, None if one.dscp is None else dscp_name(one.dscp)) for one in marks]
             if time.monotonic() >= due_s - 1:  # read beside the run, so a moment before
@@ -267,7 +295,7 @@ async def _lines(watching: Watching, shaping: Shaping, rows: ClassRows, file: Pa
             output.problem(problem)
 
 
-async def _screen(watching: Watching, shaping: Shaping, rows: ClassRows, names: list[str]) -> None:
+async def _screen(watching: Watching, shaping: Shaping, rows: ClassRows, begin: Callable[[], bool]) -> None:
     """The classes as a table, marks as lines."""
     from flowsonar.outputs.classtable import ClassTable
     from flowsonar.outputs.marks import mark_line
@@ -277,7 +305,7 @@ async def _screen(watching: Watching, shaping: Shaping, rows: ClassRows, names: 
         said, begun = 0, False
         last = rows.rows({})
         async for _ in watching.batches():
-            begun = begun or _begin(names)
+            begun = begun or begin()
             marks, shaping.records = shaping.records, []
             for one in marks:
                 table.say(mark_line(one, None if one.dscp is None else dscp_name(one.dscp)))

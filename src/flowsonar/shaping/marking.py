@@ -39,6 +39,7 @@ class _Marked(NamedTuple):
 class _Known(NamedTuple):
     """An endpoint with elements."""
 
+    verdict: Verdict
     treatment: Treatment
     valid_s: float
     """Until when the verdict is believed."""
@@ -147,7 +148,7 @@ class Marker:
         )
         if not placed:
             return
-        self._endpoints[endpoint] = known = _Known(treatment, self._clock() + lives_s, placed)
+        self._endpoints[endpoint] = known = _Known(verdict, treatment, self._clock() + lives_s, placed)
         self._place(known)
         if before is None or before.treatment != treatment:
             self.counts["endpoints_marked"] += 1
@@ -218,6 +219,16 @@ class Marker:
         for marked in self._flows.values():
             for place in flow_places(marked.key) or ():
                 self._put(place, marked.value, FLOW_S)
+
+    def follow(self, policy: Policy, *, now_ns: int) -> None:
+        """Another policy holds from now on: decide anew about endpoints. The caller does so about flows (`decided`)."""
+        self._policy = policy
+        now_s = self._clock()
+        for endpoint, known in list(self._endpoints.items()):
+            # Where only what it begins is treated otherwise, the treatment is the same and the places are not.
+            self.forgot(endpoint)
+            if known.valid_s > now_s:
+                self.learned(endpoint, known.verdict, now_ns=now_ns, lives_s=known.valid_s - now_s)
 
     def classes(self) -> dict[TrafficClass, int]:
         """Flows that live and are marked, by class."""

@@ -7,7 +7,7 @@ contradict leaves the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from flowsonar import limits
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
@@ -227,6 +227,12 @@ class Tracker:
     def flow(self, number: int) -> Followed | None:
         """The state of a flow that lives."""
         return self._flows.get(number)
+
+    def labelled(self) -> Iterator[tuple[int, FlowKey, Verdict]]:
+        """Flows that live and have a label, `likely` or better: for who decides about them anew."""
+        for number, flow in self._flows.items():
+            if flow.verdict.confidence.rank >= _LIKELY:
+                yield number, flow.key, flow.verdict
 
     @property
     def hidden(self) -> Iterable[tuple[str, str]]:

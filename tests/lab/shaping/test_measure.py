@@ -2,7 +2,7 @@ import math
 import struct
 from pathlib import Path
 
-from lab.shaping.measure import Kind, carried, delays, marks, packets, percentile
+from lab.shaping.measure import Kind, carried, delays, marks, packets, percentile, waits
 
 SERVER, CLIENT = ("198.18.50.10", 4000), ("192.168.41.3", 5000)
 TRUTH = {(*SERVER, "tcp"): Kind("bulk", frozenset({1}))}
@@ -72,3 +72,11 @@ def test_percentiles() -> None:
     assert percentile([3, 1, 2], 50) == 2
     assert percentile([float(n) for n in range(1, 101)], 99) == 99
     assert math.isnan(percentile([], 99))
+
+
+def test_waits_are_those_of_marks(tmp_path: Path) -> None:
+    log = tmp_path / "shape.jsonl"
+    log.write_text(
+        '{"event_type": "verdict"}\n{"event_type": "mark", "shaping": {"waited_ms": 0.5}}\n{"event_type": "classes"}\n'
+    )
+    assert waits(log) == [0.5]

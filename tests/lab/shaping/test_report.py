@@ -22,6 +22,7 @@ def test_what_the_load_added() -> None:
 def test_the_table_and_the_figures() -> None:
     OURS.new = {"bulk": Marks(flows=2, octets=100, right=99, first_ms=[50.0, 60.0]), "call": Marks(octets=9, right=9)}
     OURS.known = {"bulk": Marks(flows=2, late=0)}
+    OURS.waited_ms = [0.1, 0.2, 4.9]
     lines = table([IDLE, OURS])
     assert len(lines) == 3
     assert "+3.0 ms" in lines[2]
@@ -30,5 +31,6 @@ def test_the_table_and_the_figures() -> None:
     assert found["bulk bytes marked right after the first second"]
     assert found["first packet to mark, new endpoint, median of 2"]
     assert not found["bulk, of the rest, down"]
+    assert found["from verdict to mark, 99th percentile of 3"]
     assert figures({"idle": IDLE}) == []
     assert as_json([IDLE, OURS], [], seed=1)["ways"]["flowsonar"]["marks_new"]["bulk"]["flows"] == 2
