@@ -350,6 +350,8 @@ class Hints:
     responder_bytes: bytes = b""
     candidates: tuple[str, ...] = ()
     """Services that passive evidence already speaks for, best first."""
+    beside: bool = False
+    """Asked beside another endpoint, for the first candidate alone: one datagram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,12 @@ TEXT = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nAccept: */*\r\n\r\n" * 3
         ((LONG, SHORT), True, ("bittorrent", "tls")),
         ((LONG, b"abc"), True, ("bittorrent", "tls")),
         ((TEXT, LONG), True, ()),
+        ((KEY[:9], b""), True, ("bittorrent", "tls")),
+        ((KEY[:9], KEY[20:33]), True, ("bittorrent", "tls")),
+        ((KEY[:9], b""), False, ()),
+        ((b"+PONG\r\n+OK\r\n", b""), True, ()),
+        ((bytes.fromhex("0a00200000000000000007"), b""), True, ()),
+        ((KEY[:5], b""), True, ()),
     ],
 )
 def test_suspects(firsts: tuple[bytes, bytes], midstream: bool, expected: tuple[str, ...]) -> None:
@@ -44,6 +50,7 @@ def test_datagrams_with_the_header_of_utp() -> None:
 
 def test_on_a_system_port_a_flow_from_the_middle_is_rather_tls() -> None:
     assert suspects(Transport.TCP, (LONG, SHORT), (443, 50123), midstream=True) == ("tls", "bittorrent")
+    assert suspects(Transport.TCP, (SHORT[:9], b""), (443, 50123), midstream=True) == ()
 
 
 def test_what_looks_enciphered_is_told_with_its_figures() -> None:

@@ -42,3 +42,9 @@ def test_who_answers_gets_fewer_than_who_says_nothing():
     asked = question("10.0.0.9:4000/udp")
     assert isinstance(PLENTY.next(asked, seen(spent=2, tried=[(DNS, None)])), Ask)
     assert isinstance(PLENTY.next(asked, seen(spent=2, heard=3, candidates=["skype"], tried=[(DNS, None)])), Stop)
+
+
+def test_beside_another_question_one_datagram_is_enough():
+    asked = question("10.0.0.9:4000/udp", candidates=("skype",), beside=True)
+    assert PLANNER.next(asked, seen()).probe is SKYPE
+    assert isinstance(PLANNER.next(asked, seen(spent=1, tried=[(SKYPE, None)])), Stop)

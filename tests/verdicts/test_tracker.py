@@ -260,7 +260,7 @@ def test_a_server_that_says_tls_is_asked_on_for_what_is_inside(make: Callable[..
 def test_a_flow_that_shows_what_it_is_waits_for_no_answer(make: Callable[..., Tracker]) -> None:
     tracker = make()
     tracker.feed([opened(midstream=True), stands(), payload(RANDOM)])
-    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    assert [question.endpoint for question in tracker.questions] == [endpoint(), endpoint(transport=Transport.UDP)]
     request = bytes.fromhex("0000000d 06 00000017 0001c000 00004000")
     piece = bytes.fromhex("00004009 07 00000017 0001c000") + RANDOM
     tracker.feed([payload(request, at=5 * MS, index=1), payload(piece, direction=1, at=6 * MS)])
@@ -268,6 +268,53 @@ def test_a_flow_that_shows_what_it_is_waits_for_no_answer(make: Callable[..., Tr
     tracker.feed([closed()])
     (record,) = flow_records(tracker)
     assert (record.verdict.service, record.verdict.confidence) == ("bittorrent", Confidence.CONFIRMED)
+
+
+def test_a_flow_that_was_there_before_the_answer_inherits_it_when_it_speaks(make: Callable[..., Tracker]) -> None:
+    tracker = make(cache=Memory())
+    tracker.feed([opened(midstream=True), stands(), payload(RANDOM), opened(2, midstream=True), stands(2)])
+    proof = Evidence(
+        kind=EvidenceKind.REPLY, service="bittorrent", confidence=Confidence.LIKELY, probe="bittorrent/mse",
+        signature="bittorrent/mse",
+    )  # fmt: skip
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(proof,), final=False), 3 * MS)
+    tracker.feed([payload(RANDOM, flow=2, at=4 * MS)])
+    flow = tracker.flow(2)
+    assert flow is not None
+    assert (flow.verdict.service, flow.verdict.confidence) == ("bittorrent", Confidence.LIKELY)
+    tracker.feed([opened(3, midstream=True), stands(3)])
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.ANSWERED, evidence=(reply("bittorrent"),)), 5 * MS)
+    asked = len(tracker.questions)
+    tracker.feed([payload(RANDOM, flow=3, at=6 * MS)])
+    third = tracker.flow(3)
+    assert third is not None
+    assert (third.verdict.service, third.verdict.confidence) == ("bittorrent", Confidence.CONFIRMED)
+    assert len(tracker.questions) == asked
+
+
+def test_what_a_number_answers_over_udp_labels_the_tcp_flows_that_look_like_it(make: Callable[..., Tracker]) -> None:
+    cache = Memory()
+    tracker = make(cache=cache)
+    tracker.feed([opened(midstream=True), stands(), payload(RANDOM)])
+    beside = tracker.questions[1]
+    assert (beside.endpoint, beside.hints.candidates) == (endpoint(transport=Transport.UDP), ("bittorrent",))
+    assert beside.hints.beside
+    told = Answer(endpoint=beside.endpoint, outcome=Outcome.ANSWERED, evidence=(reply("bittorrent"),))
+    tracker.answer(told, 2 * MS)
+    flow = tracker.flow(1)
+    assert flow is not None
+    assert (flow.verdict.service, flow.verdict.confidence) == ("bittorrent", Confidence.LIKELY)
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.SILENT), 9 * MS)
+    assert (flow.verdict.service, flow.verdict.confidence) == ("bittorrent", Confidence.LIKELY)
+
+
+def test_one_datagram_without_an_answer_is_not_held_against_the_number(make: Callable[..., Tracker]) -> None:
+    cache = Memory()
+    tracker = make(cache=cache)
+    tracker.feed([opened(midstream=True), stands(), payload(RANDOM)])
+    tracker.answer(Answer(endpoint=endpoint(transport=Transport.UDP), outcome=Outcome.SILENT), 2 * MS)
+    tracker.answer(Answer(endpoint=endpoint(), outcome=Outcome.SILENT), 9 * MS)
+    assert [where for where, *_ in cache.failures] == [endpoint()]
 
 
 def test_what_a_dialogue_proves_before_its_end_labels_the_flow_until_the_answer_replaces_it(

@@ -22,7 +22,9 @@ __all__ = ["suspects", "unidentified"]
 _KEY_BYTES: Final = 96
 _SYSTEM_PORTS: Final = 1024  # RFC 6335 section 6
 _LEAST: Final = 17
-"""A request between peers; a shorter message tells nothing."""
+"""A request between peers; of a shorter message alone chance says too much."""
+_SHORT: Final = 8
+"""The least of a flow from the middle that has shown nothing longer: what peers have got is told in 9 bytes."""
 
 
 def suspects(
@@ -31,12 +33,25 @@ def suspects(
     """Services to ask for, best first, where nothing else is known; `firsts`: each direction's first payload."""
     if transport is Transport.UDP:
         return ("bittorrent",) if any(utp.parse(data) is not None for data in firsts) else ()
-    said = [data for data in firsts if len(data) >= _LEAST and transport is Transport.TCP]
-    if not said or not all(map(looks_random, said)):
+    if transport is not Transport.TCP:
+        return ()
+    said = [data for data in firsts if len(data) >= _LEAST]
+    if said or not midstream:
+        random = bool(said) and all(map(looks_random, said))
+    else:
+        said = [data for data in firsts if len(data) >= _SHORT]
+        random = bool(said) and all(map(_may_be_random, said)) and min(ports) >= _SYSTEM_PORTS
+    if not random:
         return ()
     if not midstream:
         return ("bittorrent",) if all(len(data) >= _KEY_BYTES for data in said) else ()
     return ("bittorrent", "tls") if min(ports) >= _SYSTEM_PORTS else ("tls", "bittorrent")
+
+
+def _may_be_random(data: bytes) -> bool:
+    """Whether few bytes are neither text nor small numbers: enough for what to ask first, and for nothing else."""
+    printable = sum(32 <= byte < 127 for byte in data)
+    return len(set(data)) >= len(data) - 2 and data.count(0) <= 1 and printable <= 3 * len(data) // 4
 
 
 _TELLING: Final = 24

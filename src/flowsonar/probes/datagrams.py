@@ -36,6 +36,8 @@ class Datagrams:
 
     def next(self, question: Question, seen: Seen, prior: Sequence[str]) -> Move:
         """The next move."""
+        if question.hints.beside and seen.tried:
+            return Stop("one question was enough")
         if not seen.tried and not seen.securing and _shows_quic(question.hints):
             return Secure()
         most = self._most if seen.candidates else self._most_unanswered

@@ -35,6 +35,8 @@ AS_DECLARED: Final = 3
 """A service whose programs do with earlier questions what was met is worth this many times as much."""
 OTHERWISE: Final = 8
 """And one whose programs do something else so many times less."""
+_NOT_BY_THEMSELVES: Final = frozenset({"tls", "quic", "contrast"})
+"""Put by the planner's own move, or beside another question."""
 _TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
 PRIOR: Final = (160, 80, 40, 20)
 """Added for services that were found nearby, most likely first."""
@@ -253,7 +255,7 @@ def _answers(signature: Signature) -> set[str]:
 
 def _fits(probe: ProbeSpec, signature: Signature, setting: Setting, *, strong: bool) -> bool:
     over = setting.over
-    if probe.transport is not setting.transport or probe.special in ("tls", "quic"):
+    if probe.transport is not setting.transport or probe.special in _NOT_BY_THEMSELVES:
         return False
     if probe.amplifies and not setting.amplifying and probe.transport is Transport.UDP:
         return False  # it would not be let out; the others still may

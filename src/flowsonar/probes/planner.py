@@ -125,7 +125,8 @@ class Planner:
             return False
         hung_up = seen.last is Heard.CLOSED and bool(seen.tried) and not seen.silences and not seen.heard
         # most that hang up on a plain question want a ClientHello
-        return seen.tls is TlsState.SUGGESTED or (seen.tls is TlsState.UNKNOWN and hung_up)
+        wants = seen.tls is TlsState.UNKNOWN and hung_up and seen.best is not Confidence.LIKELY
+        return seen.tls is TlsState.SUGGESTED or wants
 
     def _wants_alpn(self, seen: Seen) -> bool:
         """Whether to open TLS once more, with ALPN: gRPC's servers hang up on who does not name HTTP/2 in it."""

@@ -167,7 +167,8 @@ class Questions:
             steps.heard(reply, held)
             if step.reached is not None:
                 steps.reached = True
-                self._judge.went_through(probe, steps.groups, reply.data, move.over, reached=step.reached)
+                reached = Confidence.CONFIRMED if self._judge.has_other_proof(probe) else step.reached
+                self._judge.went_through(probe, steps.groups, reply.data, move.over, reached=reached)
             if steps.turns_to_tls:
                 client = yield from exchange.secure(line, self._hints.server_name, ())
                 if not client.done:

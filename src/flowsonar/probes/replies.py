@@ -330,6 +330,14 @@ class Judge:
         """The services that an ALPN name stands for."""
         return tuple(self._signatures.by_alpn(name))
 
+    def has_other_proof(self, probe: ProbeSpec) -> bool:
+        """Whether another dialogue of the same service has come to something: two that agree are sure."""
+        return any(
+            piece.service == probe.service and piece.probe == piece.signature != probe.id
+            for piece in self.evidence
+            if piece.confidence.rank >= Confidence.LIKELY.rank
+        )
+
     def take_back(self, probe: ProbeSpec) -> None:
         """What a dialogue had proved half-way does not hold: it did not go on as it should."""
         self.evidence = [piece for piece in self.evidence if (piece.probe, piece.signature) != (probe.id, probe.id)]

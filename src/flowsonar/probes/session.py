@@ -11,6 +11,7 @@ from typing import Final
 
 from flowsonar.config import Settings
 from flowsonar.model import Answer, Confidence, Evidence, Layer, Outcome, Question
+from flowsonar.probes.contrast import CONTRAST, Contrast
 from flowsonar.probes.dialogue import Attend, Attended, Beside, Close, Line, Part, Talk
 from flowsonar.probes.exchange import Exchange, packed
 from flowsonar.probes.moves import Ask, Listen, Secure, Seen, Spread, Stop, TlsState
@@ -199,7 +200,37 @@ class Session:
             began = yield Beside(self._ask_apart(Ask(move.probe, APART_S, fresh=True)))
             self._exchange.now_s = began.at_s
         else:
+            contrast = self._contrast(move)
+            if contrast is not None:
+                began = yield Beside(contrast.talk())
+                self._exchange.now_s = began.at_s
             yield from self._questions.ask(move)
+            if contrast is not None:
+                yield from self._await(contrast)
+
+    def _contrast(self, move: Ask) -> Contrast | None:
+        """What is put beside a slow question to whom the flow itself makes suspect; None: nothing."""
+        probe = move.probe
+        service = self._signatures.services[probe.service]
+        quick = next((one for one in service.probes if one.special == CONTRAST), None)
+        if quick is None or probe.special is None or probe.service not in self._question.hints.candidates:
+            return None
+        self.seen.tried.append((quick, move.over))
+        return Contrast(
+            quick, self._exchange, lambda: self._on_its_own(self._exchange.now_s).exchange, self._judge, self._pick
+        )
+
+    def _await(self, contrast: Contrast) -> Talk[None]:
+        """Wait for the end of what was put beside a question that has ended."""
+        exchange = self._exchange
+        if exchange.line is not None and not contrast.over:
+            exchange.leave()
+            exchange.line = None
+            closed = yield Close()
+            exchange.now_s = closed.at_s
+        while not contrast.over and exchange.failed is None and exchange.left_s > 0:
+            event = yield Attend(exchange.left_s)
+            exchange.now_s = event.at_s
 
     def _ask_apart(self, move: Ask) -> Talk[None]:
         """Put a question whose answer may come from another port: on a socket of its own."""

@@ -8,6 +8,7 @@
 - UDP: what began like media, a tunnel or uTP gets the time of a few more datagrams, which tell it without asking;
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
 - FTP's data connections are not asked where their control connection shows that they are (`companions`);
+- TCP that looks like a peer's: the same number over UDP as well, by one datagram (`neighbours`);
 - an endpoint that earlier failures tell to leave alone is not asked.
 """
 
@@ -22,6 +23,7 @@ from flowsonar.model import Confidence, Endpoint, FlowKey, Hints, Question, Side
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.followed import Followed
+from flowsonar.verdicts.neighbours import Neighbours
 
 __all__ = ["Inquiry", "is_opaque", "sides"]
 
@@ -35,6 +37,7 @@ class Inquiry:
     """Which endpoints are asked for which flows. One endpoint is asked once, for all flows that wait for it.
 
     `permits` says why an endpoint may not be asked, or None; `refresh` lets a flow's evidence be weighed anew;
+    `inherit` gives it what its endpoints are known to be, whether from before or half-way through being asked;
     `served` says whether a port is a known service's. `live`: flows may be postponed by the clock; `mixed_ns`: how
     long to wait for what another interface has seen of a flow.
     """
@@ -42,21 +45,25 @@ class Inquiry:
     def __init__(
         self,
         companions: Companions,
+        neighbours: Neighbours,
         *,
         counts: dict[str, int],
         cache: Cache | None,
         permits: Callable[[Endpoint], str | None],
         served: Callable[[Endpoint], bool],
         refresh: Callable[[Followed, int], None],
+        inherit: Callable[[Followed, int], None],
         live: bool,
         mixed_ns: int,
     ) -> None:
         self._companions = companions
+        self._neighbours = neighbours
         self._counts = counts
         self._cache = cache
         self._permits = permits
         self._served = served
         self._refresh = refresh
+        self._inherit = inherit
         self._live = live
         self._mixed_ns = mixed_ns
         self._waiting: dict[Endpoint, list[int]] = {}  # flows that wait for an endpoint's answer
@@ -152,15 +159,13 @@ class Inquiry:
 
     def consider(self, flow: Followed, now_ns: int) -> None:
         """Ask the next endpoint of a flow that is still unsure; `flow.waiting` says whom, if anybody."""
-        if not self.asking or not flow.established or flow.key.transport not in _ASKABLE:
+        if not self._wants(flow) or self._may_be_data(flow, now_ns):
             return
-        if flow.hops:
-            return  # outside its tunnel an address may be another host's, or nobody's
-        if flow.verdict.confidence is _CONFIRMED and not is_opaque(flow.verdict):
-            return
-        if self._may_be_data(flow, now_ns):
-            return
+        if not flow.asked:
+            self._inherit(flow, now_ns)  # another flow's question may have been answered since it was opened
         verdict = flow.verdict
+        if not self._wants(flow):
+            return
         for endpoint in sides(flow.key, midstream=flow.midstream, served=self._served):
             if endpoint in flow.asked:
                 continue
@@ -173,9 +178,19 @@ class Inquiry:
             if self._cache is not None and not self._cache.may_ask(endpoint, now_ns / 1e9):
                 continue
             self._ask(flow, endpoint)
-            if flow.waiting is not None and is_opaque(verdict):
-                self._companions.asking(flow, endpoint)
+            if flow.waiting is not None:
+                self._inherit(flow, now_ns)
+                if is_opaque(verdict):
+                    self._companions.asking(flow, endpoint)
             return
+
+    def _wants(self, flow: Followed) -> bool:
+        """Whether anybody is to be asked about a flow at all."""
+        if not self.asking or not flow.established or flow.key.transport not in _ASKABLE:
+            return False
+        if flow.hops:
+            return False  # outside its tunnel an address may be another host's, or nobody's
+        return flow.verdict.confidence is not _CONFIRMED or is_opaque(flow.verdict)
 
     def waiting(self, endpoint: Endpoint) -> list[int]:
         """Flows that wait for the endpoint's answer."""
@@ -198,6 +213,12 @@ class Inquiry:
         return self._waiting.pop(endpoint, [])
 
     def _ask(self, flow: Followed, endpoint: Endpoint) -> None:
+        hints = _hints(flow, endpoint)
+        self._put(flow, endpoint, hints)
+        if flow.waiting is not None:
+            self._ask_beside(flow, endpoint, hints)
+
+    def _put(self, flow: Followed, endpoint: Endpoint, hints: Hints) -> None:
         waiting = self._waiting.get(endpoint)
         if waiting is not None:
             if len(waiting) < limits.FLOWS_WAITING_PER_ENDPOINT:
@@ -210,11 +231,19 @@ class Inquiry:
         self._waiting[endpoint] = [flow.flow]
         flow.waiting = endpoint
         self._counts["questions"] += 1
-        hints = _hints(flow, endpoint)
         if flow.quiet == 3:
             self._blind[endpoint] = hints
         peer = _other(flow.key, endpoint) if flow.key.transport is Transport.UDP else None
         self.questions.append(Question(endpoint=endpoint, hints=hints, weight=flow.weight, peer=peer))
+
+    def _ask_beside(self, flow: Followed, endpoint: Endpoint, hints: Hints) -> None:
+        """Ask the same number over UDP where the flow looks like a peer's."""
+        if self._permits(endpoint._replace(transport=Transport.UDP)) is not None:
+            return
+        beside = self._neighbours.question(flow.flow, endpoint, hints)
+        if beside is not None and beside.endpoint not in self._waiting:
+            self._counts["questions"] += 1
+            self.questions.append(beside)
 
 
 def _other(key: FlowKey, endpoint: Endpoint) -> Endpoint:

@@ -40,6 +40,7 @@ from flowsonar.verdicts.followed import TCP, Followed
 from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
 from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
+from flowsonar.verdicts.neighbours import Neighbours
 
 __all__ = ["Tracker"]
 
@@ -91,6 +92,7 @@ class Tracker:
         self._early: dict[Endpoint, list[Evidence]] = {}  # told of endpoints whose answer is still to come
         self._announced = Announced()
         self._companions = Companions(self._served)
+        self._neighbours = Neighbours(signatures)
         self._hidden, self._suspects = self._companions.hidden, self._companions.suspects  # nearly always empty
         self.records: list[FlowRecord] = []
         self.releases: list[int] = []
@@ -109,11 +111,13 @@ class Tracker:
         }
         self._inquiry = Inquiry(
             self._companions,
+            self._neighbours,
             counts=self.counts,
             cache=cache,
             permits=permits,
             served=self._served,
             refresh=lambda flow, now_ns: self._add(flow, (), now_ns),
+            inherit=self._inherit_known,
             live=live,
             # Packets of several interfaces come in blocks of up to 4 ms each: what another one has seen of this
             # flow, or has heard announced, is waited for before anybody is asked.
@@ -152,11 +156,9 @@ class Tracker:
             self._heard_early(answer, now_ns)
             return
         verdict = self._fused(answer.evidence)
-        if self._cache is not None and answer.outcome not in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
-            if verdict.confidence.rank >= _LIKELY:
-                self._cache.learned(endpoint, verdict, now_ns / 1e9)
-            else:
-                self._cache.failed(endpoint, answer.outcome, now_ns / 1e9, verdict)
+        self._remember(answer, verdict, now_ns)
+        if endpoint.transport is Transport.UDP:
+            self._heard_beside(answer, verdict, now_ns)
         early = self._early.pop(endpoint, ())
         for number in self._inquiry.answered(endpoint):
             flow = self._flows.get(number)
@@ -177,6 +179,24 @@ class Tracker:
                 self._weigh_unknown(flow, f"its endpoint's answer: {answer.outcome}", now_ns)
             if flow.closed is not None and flow.waiting is None and not flow.postponed:
                 self._finish(flow, flow.closed)
+
+    def _remember(self, answer: Answer, verdict: Verdict, now_ns: int) -> None:
+        """Let the cache know what an endpoint said, or that it did not."""
+        endpoint = answer.endpoint
+        if self._cache is None or answer.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
+            return
+        if verdict.confidence.rank >= _LIKELY:
+            self._cache.learned(endpoint, verdict, now_ns / 1e9)
+        elif self._inquiry.waiting(endpoint) or not self._neighbours.asks(endpoint):  # one datagram tells nothing
+            self._cache.failed(endpoint, answer.outcome, now_ns / 1e9, verdict)
+
+    def _heard_beside(self, answer: Answer, verdict: Verdict, now_ns: int) -> None:
+        """What a port answers over UDP, for the TCP flows of the same number that look like it."""
+        flows, evidence = self._neighbours.answered(answer, verdict)
+        for number in flows if evidence is not None else ():
+            flow = self._flows.get(number)
+            if flow is not None and evidence is not None and flow.verdict.confidence is not _CONFIRMED:
+                self._inherit(flow, answer.endpoint._replace(transport=Transport.TCP), (evidence,), now_ns)
 
     def _weigh_unknown(self, flow: Followed, why: str, now_ns: int) -> None:
         """What nobody could identify may look enciphered: no label, but something to group and shape it by."""
@@ -437,6 +457,15 @@ class Tracker:
             flow.from_cache = endpoint
             self._inherit(flow, endpoint, (remembered(cached),), now_ns)
             return
+
+    def _inherit_known(self, flow: Followed, now_ns: int) -> None:
+        """Give a flow what became known of its endpoints after it was opened, or is proven while they are asked."""
+        if flow.waiting is not None:
+            early = self._early.get(flow.waiting)
+            if early:
+                self._inherit(flow, flow.waiting, early, now_ns)
+        elif self._cache is not None and flow.from_cache is None:
+            self._from_cache(flow, now_ns)
 
     def _fused(self, evidence: Iterable[Evidence], name: str | None = None) -> Verdict:
         return fuse(evidence, self._signatures.traffic_class, name, self._signatures.parents)

@@ -1,0 +1,130 @@
+"""Two connections side by side on which one letter differs: who treats them differently knows the word.
+
+A peer that is slow to prove itself (BitTorrent's message stream encryption waits for its turn to send) is quick to
+close. So while the slow dialogue waits, a word of the protocol is said on one connection, and the same word with one
+letter changed on another. The signature has the bytes: a probe with `special = "contrast"` and three steps, the wrong
+word, the right one, and what may follow either.
+
+| the slow dialogue | wrong word | right word | what it shows |
+|---|---|---|---|
+| still waits | word and rest: goes on | word and rest: closed | takes more than the word, but not what it names |
+| was closed at once | closed | goes on, and is closed after the rest | takes nothing but the word |
+
+The wrong word is said first, and looked at again after the right one was closed, so a server that closes or accepts at
+the ticks of a clock treats both alike. Without sockets: `talk` is a part of a conversation (see `dialogue`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from flowsonar.model import Confidence
+from flowsonar.probes.dialogue import Attend, Attended, Begun, Beside, Close, Ended, Line, Talk, TimedOut
+from flowsonar.probes.exchange import Exchange
+from flowsonar.probes.replies import Judge
+from flowsonar.signatures.language import ProbeSpec
+from flowsonar.signatures.templates import render
+
+__all__ = ["CONTRAST", "Contrast"]
+
+CONTRAST: Final = "contrast"
+"""The `special` of such a probe."""
+HEADSTART_S: Final = 0.03
+"""How long the slow dialogue has for itself: most peers answer it within this, and nothing else is needed."""
+AT_ONCE_S: Final = 0.01
+"""Added to two round trips: who closes at what it does not know, or takes one connection of an address only, has done
+so by then."""
+STAYS_S: Final = 0.05
+"""Who closes at once would have."""
+AFTER_S: Final = 0.02
+"""The wrong word's connection gets so much longer than the right one's."""
+CLOSES_S: Final = 1.6
+"""Longest wait for the end of a connection: some clients look at theirs once a second."""
+
+
+class Contrast:
+    """One try beside a dialogue on `slow`. `make` gives an exchange of its own each time it is called."""
+
+    def __init__(
+        self, probe: ProbeSpec, slow: Exchange, make: Callable[[], Exchange], judge: Judge, pick: random.Random
+    ) -> None:
+        self._probe = probe
+        self._slow = slow
+        self._make = make
+        self._judge = judge
+        self._pick = pick
+        self.over = False
+        """It has come to its end."""
+        self._ended = False  # the right word's connection was closed without a byte, when it should be
+        self._done = False  # and its part is over
+
+    def talk(self) -> Talk[None]:
+        """The whole of it."""
+        try:
+            line = self._slow.line
+            yield Attend(HEADSTART_S + 2 * (self._slow.seen.rtt_s or 0.0))
+            if line is not None and not line.heard and self._judge.best is Confidence.UNKNOWN:
+                yield from self._words(refused=line.end is not None)
+        finally:
+            self.over = True
+
+    def _words(self, *, refused: bool) -> Talk[None]:
+        exchange = self._make()
+        try:
+            wrong = yield from exchange.open(None, self._probe.id)
+            if wrong is None:
+                return
+            yield from self._say(exchange, wrong, 0, whole=not refused)
+            event = yield from wrong.hear(AT_ONCE_S + 2 * (wrong.rtt_s or 0.0))
+            if refused:
+                yield Close()
+            if isinstance(event, Ended if refused else TimedOut):
+                begun = yield Beside(self._right(refused=refused))
+                assert isinstance(begun, Begun)
+                yield from self._await(wrong, begun.at_s, refused=refused)
+        finally:
+            exchange.leave()
+
+    def _await(self, wrong: Line, now_s: float, *, refused: bool) -> Talk[None]:
+        """Wait for what becomes of the right word, and judge."""
+        until_s = now_s + 2 * CLOSES_S
+        while not self._done and now_s < until_s:
+            event = yield Attend(until_s - now_s)
+            now_s = wrong.now_s = event.at_s
+            if isinstance(event, Attended) and event.readable and not refused:
+                return  # the wrong word was answered, or closed
+        if self._ended and not refused:
+            later = yield from wrong.hear(AFTER_S)
+            self._ended = isinstance(later, TimedOut)
+        if self._ended:
+            self._judge.went_through(self._probe, {}, b"", None, reached=self._probe.confidence)
+
+    def _right(self, *, refused: bool) -> Talk[None]:
+        """Say the right word on a connection of its own."""
+        exchange = self._make()
+        try:
+            line = yield from exchange.open(None, self._probe.id)
+            if line is None:
+                return
+            yield from self._say(exchange, line, 1, whole=not refused)
+            if refused:
+                event = yield from line.hear(STAYS_S)
+                if not isinstance(event, TimedOut):
+                    return
+                yield from exchange.say(line, self._bytes(exchange, line, 2), self._probe)
+            event = yield from line.hear(CLOSES_S)
+            self._ended = isinstance(event, Ended) and exchange.failed is None
+        finally:
+            exchange.leave()
+            self._done = True
+
+    def _say(self, exchange: Exchange, line: Line, step: int, *, whole: bool) -> Talk[None]:
+        data = self._bytes(exchange, line, step) + (self._bytes(exchange, line, 2) if whole else b"")
+        yield from exchange.say(line, data, self._probe)
+
+    def _bytes(self, exchange: Exchange, line: Line, step: int) -> bytes:
+        template = self._probe.steps[step].send
+        assert template is not None
+        return render(template, exchange.facts(line), {}, self._pick).data
