@@ -18,6 +18,8 @@ MUST_BE_RIGHT = 0.97
 OURS = "flowsonar"
 _CHECKS = 60
 """Fewer packets of a flow of ICE are checks; media has 50 a second."""
+_MEDIA_LEAST = 3
+"""Packets of media that nothing announced, from which anybody could know it: two that follow a first one."""
 _SHORT = {
     Judgement.RIGHT: "right",
     Judgement.OUTSIDE: "outside",
@@ -140,12 +142,21 @@ def _counts(judgements: Iterable[Judgement]) -> str:
     )
 
 
+def _tells(row: Row) -> bool:
+    """Whether there is enough of a flow that anybody could know it; what is known by an announcement counts."""
+    return row.expected.service != "rtp" or row.packets >= _MEDIA_LEAST or row.judgement is not Judgement.UNKNOWN
+
+
 def summary(found: Sequence[Row], failed: Mapping[str, str]) -> list[str]:
     """The lines after the table."""
     lines = []
     for watch in dict.fromkeys(row.watch for row in found):
         part = [row for row in found if row.watch == watch]
         lines.append(f"{OURS}, {watch}: {_counts(row.judgement for row in part)}")
+        short = [row for row in part if not _tells(row)]
+        if short:
+            rest = _counts(row.judgement for row in part if _tells(row))
+            lines.append(f"  without {len(short)} of one or two packets of media that nothing announced: {rest}")
         for confidence in ("confirmed", "likely"):
             sure = [row.judgement for row in part if row.confidence == confidence]
             lines.append(f"  {confidence}: {_counts(sure)}")
@@ -184,7 +195,7 @@ def problems(found: Sequence[Row]) -> list[str]:
 def passes(found: Sequence[Row]) -> bool:
     """No wrong `confirmed` in any pass, and nearly all right where both directions are seen."""
     wrong = any(row.judgement is Judgement.WRONG and row.confidence == "confirmed" for row in found)
-    whole = [row for row in found if "," not in row.watch]
+    whole = [row for row in found if "," not in row.watch and _tells(row)]
     right = sum(row.judgement is Judgement.RIGHT for row in whole)
     return bool(whole) and not wrong and right >= MUST_BE_RIGHT * len(whole)
 

@@ -292,6 +292,25 @@ def test_a_flow_that_was_there_before_the_answer_inherits_it_when_it_speaks(make
     assert len(tracker.questions) == asked
 
 
+def test_media_that_is_sent_back_is_media_still(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    media = [
+        bytes.fromhex(f"80000{number:03x}0000{160 * number:04x}cafe0001") + bytes(range(160)) for number in range(4)
+    ]
+    tracker.feed([opened(protocol=17), stands()])
+    tracker.feed([payload(data, at=20 * MS * place, index=place) for place, data in enumerate(media)])
+    flow = tracker.flow(1)
+    assert flow is not None
+    assert (flow.verdict.service, flow.verdict.confidence) == ("rtp", Confidence.LIKELY)
+    tracker.due(900 * MS)
+    where = endpoint(transport=Transport.UDP)
+    assert flow.waiting == where
+    tracker.answer(Answer(endpoint=where, outcome=Outcome.ANSWERED, evidence=(reply("echo"),)), 990 * MS)
+    assert (flow.verdict.service, flow.verdict.confidence) == ("rtp", Confidence.LIKELY)
+    tracker.feed([payload(data, at=1000 * MS + place, direction=1, index=place) for place, data in enumerate(media)])
+    assert (flow.verdict.service, flow.verdict.confidence) == ("rtp", Confidence.CONFIRMED)
+
+
 def test_what_a_number_answers_over_udp_labels_the_tcp_flows_that_look_like_it(make: Callable[..., Tracker]) -> None:
     cache = Memory()
     tracker = make(cache=cache)

@@ -205,9 +205,10 @@ def _turn(*options: str, secure: bool = False, tcp: bool = False) -> Start:
 
 def _stun(stage: Stage) -> None:
     port = _coturn(stage)
+    # who sees one direction only asks the relay, which says what it is
     stage.client("turnutils_stunclient", "-p", str(port), "-L", stage.left, stage.right)
     stage.client("turnutils_natdiscovery", "-m", "-p", str(port), "-L", stage.left, stage.right)
-    stage.expect("stun", "udp", port)
+    stage.expect("stun", "udp", port, also=("turn",))
 
 
 def _mumble(stage: Stage) -> None:

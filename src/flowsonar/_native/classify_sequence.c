@@ -162,7 +162,7 @@ static enum outcome feed_counted(enum counting kind, struct side *side, const st
 /* -- both ---------------------------------------------------------------------------------------------------------- */
 
 static bool is_media_port(uint16_t port) {
-    return port >= 1024 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
+    return port >= 1024 && port != 4569 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
 }
 
 static enum counting counting_of(const struct key *key, const uint8_t *data, size_t size) {

@@ -61,8 +61,8 @@ _STUN_TYPE: Final = 2
 """Bytes of a STUN message's type (RFC 8489 section 5), and of a channel's number."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
-_NO_MEDIA: Final = frozenset({5353, 5355, 9600, 30303})
-"""Ports whose services look like RTP now and then (mDNS, LLMNR, FINS, Ethereum)."""
+_NO_MEDIA: Final = frozenset({4569, 5353, 5355, 9600, 30303})
+"""Ports whose services look like RTP now and then (IAX2, mDNS, LLMNR, FINS, Ethereum)."""
 _LEAST_MEDIA_PORT: Final = 1024
 _DONE: Final = Findings(done=True)
 
@@ -398,8 +398,9 @@ class PassiveReader:
         if enough is not None:
             return enough
         other = flow.firsts[1 - direction]
-        if other and not count and _is_echo(data, other) and (len(other) >= _LONG_ECHO or 7 in _ports(opened)):
-            return self._echo(flow, direction, data)
+        same = bool(other) and not count and _is_echo(data, other)
+        if same and (len(other) >= _LONG_ECHO or 7 in _ports(opened)) and not isinstance(flow.sequence, RtpFlow):
+            return self._echo(flow, direction, data)  # media that is sent back is media still: a test of one's voice
         matches = self._matcher.payload(_OVER_UDP, None, data, _ports(opened))
         if matches and matches[0].service == "dns":
             matches = [match for match in matches if match.service != "dns"]  # the codec has judged that

@@ -424,6 +424,8 @@ class Tracker:
         """Evidence about one endpoint becomes evidence about the flow."""
         side = Side.RESPONDER if endpoint == flow.key.responder else Side.INITIATOR
         pieces = from_side(evidence, side, self._signatures, midstream=flow.midstream)
+        if flow.passive.services.get("rtp", 0) >= _LIKELY:  # media that is sent back is media still
+            pieces = [piece for piece in pieces if piece.service != "echo"]
         if pieces:
             self._add(flow, pieces, now_ns)
 

@@ -61,6 +61,14 @@ def test_too_many_unknown_fail() -> None:
     assert not table.passes(judge(*[SEEN] * 96, *[unknown] * 4))
 
 
+def test_a_packet_or_two_of_media_are_too_few_to_know() -> None:
+    short = replace(SEEN, flow=replace(FLOW, service=None, confidence="unknown", ms=None, packets=2))
+    rows = judge(*[SEEN] * 9, short)
+    assert table.passes(rows)
+    assert any(line.startswith("  without 1 of one or two packets") for line in table.summary(rows, {}))
+    assert not table.passes(judge(*[SEEN] * 9, replace(short, flow=replace(short.flow, packets=3))))
+
+
 def test_what_is_printed_and_written() -> None:
     found = judge(SEEN, replace(SEEN, mode=replace(MODE, standin="the client says hello only")))
     lines = table.table(found)
