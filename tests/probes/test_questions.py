@@ -3,6 +3,8 @@
 import pytest
 
 from flowsonar.config import BudgetSettings, Settings
+from flowsonar.model import Outcome
+from flowsonar.probes.dialogue import Ended
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, Step
 from flowsonar.signatures.templates import parse_template
@@ -91,3 +93,17 @@ def test_a_step_that_expects_nothing_is_followed_by_the_handshake_at_once(before
     script = Script([[b"MAIL may STARTTLS\r\n", peer, peer]])
     answer = play(script, question("10.0.0.9:2525"), catalogue=catalogue(*before, step))
     assert "STARTTLS: TLSv1" in details(answer)[0]
+
+
+def test_who_greets_is_let_greet_before_a_question_on_a_new_connection():
+    """Some mail servers turn away who speaks before their greeting."""
+    hung_up = Ended(0.0, Outcome.CLOSED)
+    script = Script(
+        [
+            ["silent", b"220 late\r\n421 too soon\r\n", hung_up],
+            [b"220 late\r\n", "silent", b"500 no\r\n"],
+        ]
+    )
+    play(script, question("10.0.0.9:2626"))
+    again = script.lines.index("<< connect for ftp/features")
+    assert script.lines[again + 1 : again + 4] == [">> 220 late|", ">> nothing", "<< ftp/features: FEAT|"]

@@ -18,7 +18,7 @@ from flowsonar.probes.quicquestion import look_inside
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
 from flowsonar.probes.steps import Steps
-from flowsonar.signatures.language import Connection, ProbeSpec, Signature, Step
+from flowsonar.signatures.language import Connection, ProbeSpec, Signature, Speaker, Step
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import Message, render
 
@@ -209,7 +209,19 @@ class Questions:
         if self._seen.spent >= self._max_probes and not (exchange.udp and steps.first):
             return None
         line = yield from exchange.open(over, move.probe.id, any_port=move.probe.any_port)
+        if line is not None and step.send is not None and self._greets(move.probe):
+            nothing = Asked("listen", 0, Message(b"", exchange.facts(line).sent()), over=line.over)
+            yield from exchange.hear(line, nothing, move.seconds)
+            line = exchange.standing(over)
         return line
+
+    def _greets(self, probe: ProbeSpec) -> bool:
+        """Whether the server is one that greets: some turn away who speaks before it (RFC 5321 section 4.3.1)."""
+        return (
+            probe.service in self._seen.candidates
+            and self._services[probe.service].speaks_first is Speaker.SERVER
+            and not self.exchange.udp
+        )
 
     def _message(self, steps: Steps, step: Step, line: Line) -> Asked:
         facts = self.exchange.facts(line)

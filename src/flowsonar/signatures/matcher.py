@@ -15,6 +15,7 @@ from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.conditions import SCAN_BYTES, Bytes, CompiledCondition, Reply, is_echo
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.families import specificities
+from flowsonar.signatures.itself import SELF_NAMED, called_by_itself
 from flowsonar.signatures.knowledge import Knowledge, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
@@ -105,6 +106,8 @@ class Matcher:
         matches = ranked.matches(data)
         if self.knowledge is not None:
             matches = self._named(matches, data)
+        if matches and matches[0].service in SELF_NAMED:
+            matches = _self_named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
 
     def _named(self, matches: list[Match], data: bytes) -> list[Match]:
@@ -217,6 +220,17 @@ class _Ranked:
 
 def _order(rule: Rule) -> tuple[bool, int, int, int]:
     return rule.order
+
+
+def _self_named(matches: list[Match], data: bytes) -> list[Match]:
+    """Where neither signatures nor recog name the program of the best service, what it calls itself."""
+    service = matches[0].service
+    if any(match.product or match.cpe for match in matches if match.service == service):
+        return matches
+    known = called_by_itself(service, data)
+    if known is None:
+        return matches
+    return [completed(match, known) if match.service == service else match for match in matches]
 
 
 def _within(match: Match, over: Layer) -> Match:
