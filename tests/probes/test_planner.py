@@ -206,3 +206,17 @@ def test_who_hangs_up_on_every_question_is_listened_to_once():
 )
 def test_side_by_side_ends_with_the_bounds_and_with_the_first_finding(values):
     assert beside(seen(**{"tls": TlsState.FAILED, **SILENT, **values})) == "stop: done"
+
+
+def test_nobody_is_asked_inside_tls_who_wants_our_certificate():
+    state = Seen(rtt_s=0.001, spent=2, tls=TlsState.OPEN, barred=True)
+    assert isinstance(PLANNER.next(question("10.0.0.9:4444"), state), Stop)
+    assert PLANNER.beside(question("10.0.0.9:4444"), state, Layer.TLS) is None
+
+
+def test_a_hello_that_nobody_heard_is_put_once_more_beside_other_questions():
+    asked = question("10.0.0.9:4444")
+    state = Seen(rtt_s=0.001, spent=2, tls=TlsState.FAILED, securing=True, hello_unheard=1, unanswered_left=9)
+    assert PLANNER.beside(asked, state, None) == Secure()
+    state.hello_unheard = 2
+    assert isinstance(PLANNER.beside(asked, state, None), Ask)

@@ -205,6 +205,7 @@ class Exchange:
             known = self._judge.reply(asked, raw, Transport.TCP, closed=True)
             seen.last = Heard.KNOWN if known else Heard.STRANGE
         else:
+            seen.hello_unheard += "in time" in client.problem
             self._quiet(closed="in time" not in client.problem, probe=("tls/hello", None) if plain_before else None)
         if seen.tls is not TlsState.OPEN:
             seen.tls = TlsState.FAILED
@@ -234,6 +235,7 @@ class Exchange:
             data, closed = yield from self._datagrams(line, until_s)
         else:
             data, closed = yield from self._stream(line, asked, seconds, first=first)
+            self.seen.barred = self.seen.barred or (line.tls is not None and line.tls.bars)
         self.now_s = line.now_s
         reply = self._judge.as_reply(asked, data, self._endpoint.transport, closed=closed)
         self._conclude(asked, reply, first=first)

@@ -62,12 +62,16 @@ class Seen:
     tls: TlsState = TlsState.UNKNOWN
     securing: bool = False
     """A first handshake was begun, perhaps beside other questions."""
+    hello_unheard: int = 0
+    """ClientHellos that nothing came back for in time; the second counts as soon as it is begun."""
     tls_name: str | None = None
     """The SNI that the last handshake came through with."""
     tls_alpn: tuple[str, ...] = ()
     """The ALPN names, likewise."""
     handshake_s: float = 0.0
     """How long TLS took to come through."""
+    barred: bool = False
+    """Inside TLS nobody is heard who shows no certificate."""
     alpn_offered: bool = False
     """TLS was opened with ALPN names."""
     listened_s: dict[Layer | None, float] = field(default_factory=dict)

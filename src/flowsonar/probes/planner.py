@@ -59,6 +59,8 @@ class Planner:
             return self._inside_format(question, seen) or Stop("identified")
         if self._waits.over(seen):
             return Stop("out of time")
+        if seen.barred:
+            return Stop("inside TLS it wants a certificate of ours")
         if question.endpoint.transport is Transport.UDP:
             return self._datagrams.next(question, seen, prior)
         return self._connection(question, seen, prior)
@@ -220,10 +222,14 @@ class Planner:
         """The next move of one of several connections, each on a new one; None when it has done its part."""
         if seen.best is not Confidence.UNKNOWN or seen.candidates or seen.echoes or self._waits.over(seen):
             return None
+        if seen.barred:
+            return None
         if not self._affords(seen, 1) or not seen.unanswered_left:
             return None
         if over is None and seen.tls is TlsState.UNKNOWN and not seen.securing:
             return Secure()
+        if over is None and seen.tls is TlsState.FAILED and seen.hello_unheard == 1:
+            return Secure()  # a busy server takes longer than a quarter of a second for its part
         if seen.closes and not seen.silences and over not in seen.waited:
             return Listen(self._waits.last_listen_s(seen), over)
         for probe, strong in self._ranking.ranked(question, seen, over, prior):

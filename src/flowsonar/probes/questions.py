@@ -70,6 +70,7 @@ class Questions:
             return
         name, alpn = hints.server_name, _offered(hints.alpn)
         seen.securing = True
+        seen.hello_unheard += seen.hello_unheard == 1  # this one is the second
         if not alpn and not looks_like_tls(hints.initiator_bytes):
             alpn = self._names()  # no ClientHello was seen: what the server picks tells what it is
         if seen.tls is TlsState.OPEN:  # it hung up inside: perhaps for want of ALPN

@@ -277,6 +277,7 @@ class Session:
             judge.best is not Confidence.UNKNOWN
             or bool(judge.candidates)
             or judge.echoes
+            or seen.barred
             or seen.tls is TlsState.SUGGESTED
             or (seen.tls is TlsState.OPEN and None in seen.spread and Layer.TLS not in seen.spread)
         )

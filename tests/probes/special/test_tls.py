@@ -49,6 +49,7 @@ def test_a_server_that_wants_our_certificate_is_tls_all_the_same(version):
     client.read(100)
     assert client.is_tls
     assert client.ended or client.done
+    assert client.bars is (version is ssl.TLSVersion.TLSv1_3)
 
 
 def test_no_common_protocol_is_an_alert_and_still_tls():

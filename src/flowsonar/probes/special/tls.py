@@ -98,6 +98,11 @@ class TlsClient:
         """The other side speaks TLS, whether or not with us."""
         return self.done or self.server_hello or self.alert is not None
 
+    @property
+    def bars(self) -> bool:
+        """It wants a certificate of ours, and said so once the handshake was over (RFC 8446 section 6.2)."""
+        return self.done and "certificate required" in self.problem
+
     def outgoing(self) -> bytes:
         """What is to be sent now."""
         return self._outgoing.read()
