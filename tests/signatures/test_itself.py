@@ -19,6 +19,7 @@ def http(server: str) -> bytes:
         ("Python/3.11 websockets/17.4", "websockets", "17.4"),
         ("WsgiDAV/4.4.0 Cheroot/11.1.2 Python/3.11.7", "WsgiDAV", "4.4.0"),
         ("Some Small Server", "Some Small Server", None),
+        ("Netdata Embedded HTTP Server v1.37.1", "Netdata Embedded HTTP Server", "1.37.1"),
         ("Name (Unix)", "Name", None),
     ],
 )

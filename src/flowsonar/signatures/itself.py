@@ -19,7 +19,7 @@ HEAD_BYTES: Final = 4096
 _FIELD: Final = re.compile(rb"\n(?:Server|User-Agent):[ \t]*([^\r\n]{1,120})", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(r"(?:Python|Ruby|Perl|PHP)/[0-9.]+ (?=[A-Za-z])")
 _NAME: Final = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9._+-]{0,31}(?: [A-Za-z][A-Za-z._+-]{0,31}){0,2}?)"
+    r"(?P<name>[A-Za-z][A-Za-z0-9._+-]{0,31}(?: [A-Za-z][A-Za-z._+-]{0,31}){0,4}?)"
     r"(?:[/ ][vr]?(?P<version>[0-9][0-9A-Za-z.+~_-]{0,31})|(?: [(\-,;]|[(,;]| [A-Za-z]+/)|$)"
 )
 _SSH: Final = re.compile(
