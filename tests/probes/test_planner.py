@@ -220,3 +220,14 @@ def test_a_hello_that_nobody_heard_is_put_once_more_beside_other_questions():
     assert PLANNER.beside(asked, state, None) == Secure()
     state.hello_unheard = 2
     assert isinstance(PLANNER.beside(asked, state, None), Ask)
+
+
+def test_no_line_is_put_behind_bytes_that_were_none():
+    asked = question("10.0.0.9:4444")
+    state = Seen(rtt_s=0.001, spent=1, open=True, said=True, candidates=["smtp"], heard=9, last=Heard.KNOWN)
+    state.listened_s[None] = 0.01
+    move = PLANNER.next(asked, state)
+    assert isinstance(move, Ask)
+    assert not move.fresh
+    state.unfinished = True
+    assert PLANNER.next(asked, state).fresh

@@ -56,6 +56,8 @@ class Seen:
     """A connection stands."""
     said: bool = False
     """Something was said on it."""
+    unfinished: bool = False
+    """What was said last on it is no whole line: a line would be read as its end."""
     over: Layer | None = None
     """What the standing connection runs inside."""
     alpn: str | None = None

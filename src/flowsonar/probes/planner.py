@@ -146,7 +146,7 @@ class Planner:
         for probe, strong in self._ranking.ranked(question, seen, over, prior):
             if seen.echoes and probe.service != "echo":
                 continue
-            follows = probe.service in seen.candidates and is_text(probe)
+            follows = probe.service in seen.candidates and is_text(probe) and not seen.unfinished
             same = seen.open and seen.over == over and (not seen.said or follows)
             if not self._affords(seen, probe.connections - same):
                 continue

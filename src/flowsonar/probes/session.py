@@ -150,9 +150,11 @@ class Session:
         return (Outcome.CLOSED if seen.closes and not seen.silences else Outcome.SILENT), ""
 
     def _update(self) -> None:
-        seen, line = self.seen, self._exchange.line
+        seen, line, asked = self.seen, self._exchange.line, self._exchange.asked
         seen.open = line is not None and line.end is None
         seen.said = line is not None and line.said
+        said = b"" if asked is None else asked.message.data
+        seen.unfinished = bool(said) and not said.endswith(b"\n")
         seen.over = line.over if line is not None else None
         self._learn(self._exchange.now_s)
 
