@@ -16,7 +16,7 @@ from flowsonar.signatures.conditions import SCAN_BYTES, Bytes, CompiledCondition
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.families import specificities
 from flowsonar.signatures.itself import SELF_NAMED, called_by_itself
-from flowsonar.signatures.knowledge import Knowledge, completed
+from flowsonar.signatures.knowledge import Knowledge, Known, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
@@ -48,6 +48,7 @@ class Matcher:
         self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
         self._conditions: dict[Condition, CompiledCondition] = {}
         self._ranked: dict[tuple[tuple[Rule, ...], str, bool, frozenset[str]], _Ranked] = {}
+        self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
         """What holds together holds together often."""
 
     def prepare(self) -> None:
@@ -107,7 +108,7 @@ class Matcher:
         if self.knowledge is not None:
             matches = self._named(matches, data)
         if matches and matches[0].service in SELF_NAMED:
-            matches = _self_named(matches, data)
+            matches = self._self_named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
 
     def _named(self, matches: list[Match], data: bytes) -> list[Match]:
@@ -121,6 +122,23 @@ class Matcher:
         if known is None:
             return matches
         return [completed(match, known) if match.service == service else match for match in matches]
+
+    def _self_named(self, matches: list[Match], data: bytes) -> list[Match]:
+        """Where neither signatures nor recog name the program of the best service, what it calls itself."""
+        service = matches[0].service
+        if any(match.product or match.cpe for match in matches if match.service == service):
+            return matches
+        called = called_by_itself(service, data)
+        if called is None:
+            return matches
+        key = (tuple(map(id, matches)), called)
+        known = self._called.get(key)
+        if known is None:
+            if len(self._called) >= _RANKED:
+                self._called.clear()
+            named = [completed(match, called) if match.service == service else match for match in matches]
+            known = self._called[key] = (matches, named)  # the first are held, so that their numbers stay theirs
+        return list(known[1])
 
     def holds(self, condition: Condition, reply: Reply) -> dict[str, str] | None:
         """Test one condition: its named groups and captured fields (latin-1 text), or None when it fails."""
@@ -220,17 +238,6 @@ class _Ranked:
 
 def _order(rule: Rule) -> tuple[bool, int, int, int]:
     return rule.order
-
-
-def _self_named(matches: list[Match], data: bytes) -> list[Match]:
-    """Where neither signatures nor recog name the program of the best service, what it calls itself."""
-    service = matches[0].service
-    if any(match.product or match.cpe for match in matches if match.service == service):
-        return matches
-    known = called_by_itself(service, data)
-    if known is None:
-        return matches
-    return [completed(match, known) if match.service == service else match for match in matches]
 
 
 def _within(match: Match, over: Layer) -> Match:
