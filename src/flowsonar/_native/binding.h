@@ -39,6 +39,7 @@ PyObject *lane_py_watch(FlowTable *self, PyObject *address);
 PyObject *lane_py_learn(FlowTable *self, PyObject *args);
 PyObject *lane_py_verdict(FlowTable *self, PyObject *text);
 PyObject *lane_py_interfaces(FlowTable *self, PyObject *texts);
+PyObject *lane_py_whole(FlowTable *self, PyObject *unused);
 PyObject *lane_py_doubt(FlowTable *self, PyObject *unused);
 PyObject *lane_py_share(FlowTable *self, PyObject *args);
 PyObject *lane_py_counts(FlowTable *self, PyObject *unused);

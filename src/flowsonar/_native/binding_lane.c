@@ -249,6 +249,14 @@ PyObject *lane_py_interfaces(FlowTable *self, PyObject *argument) {
     return PyErr_NoMemory();
 }
 
+PyObject *lane_py_whole(FlowTable *self, PyObject *unused) {
+    (void)unused;
+    if (!lanes_of(self) || flow_table_enter(self)) return NULL;
+    lines_whole(self->lines);
+    self->busy = 0;
+    Py_RETURN_NONE;
+}
+
 PyObject *lane_py_doubt(FlowTable *self, PyObject *unused) {
     struct lanes *lanes = lanes_of(self);
     (void)unused;

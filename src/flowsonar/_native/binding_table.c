@@ -297,6 +297,7 @@ static PyMethodDef table_methods[] = {
     {"learn", METHOD(lane_py_learn), METH_VARARGS, "What a node means: flags and a verdict's number."},
     {"add_verdict", METHOD(lane_py_verdict), METH_O, "Keep a verdict's text with holes; its number."},
     {"set_interfaces", METHOD(lane_py_interfaces), METH_O, "Members of lines that name the interface."},
+    {"write_whole", METHOD(lane_py_whole), METH_NOARGS, "Lines have all that a record is made of."},
     {"doubt", METHOD(lane_py_doubt), METH_NOARGS, "TCP flows that nobody knows need Python from now on."},
     {"keep", METHOD(lane_py_keep), METH_NOARGS, "All that was learned and may be of use to another table."},
     {"recall", METHOD(lane_py_recall), METH_O, "Take what another table kept; whether it was well-formed."},

@@ -29,6 +29,7 @@ struct lines {
     size_t interface_count;
     char *out;
     size_t size, room;
+    bool whole;      /* times in nanoseconds, ports for all */
     uint64_t second; /* whose text is in `second_text` */
     char second_text[20];
 };
@@ -86,7 +87,8 @@ static char *put_time(struct lines *lines, char *at, uint64_t time_ns) {
     }
     at = put(at, lines->second_text, 19);
     *at++ = '.';
-    at = put_digits(at, (uint32_t)(time_ns % 1000000000 / 1000), 6);
+    uint32_t rest_ns = (uint32_t)(time_ns % 1000000000);
+    at = lines->whole ? put_digits(at, rest_ns, 9) : put_digits(at, rest_ns / 1000, 6);
     return PUT(at, "+0000");
 }
 
@@ -193,7 +195,7 @@ static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
 }
 
 static char *put_line(struct lines *lines, char *at, const struct row *row) {
-    bool ports = row->protocol == 6 || row->protocol == 17 || row->protocol == 132;
+    bool ports = lines->whole || row->protocol == 6 || row->protocol == 17 || row->protocol == 132;
     at = put_time(lines, PUT(at, "{\"timestamp\":\""), row->last_ns);
     at = put_number(PUT(at, "\",\"flow_id\":"), row->flow);
     at = PUT(at, ",\"event_type\":\"flow\",");
@@ -314,6 +316,8 @@ bool lines_interfaces(struct lines *lines, const uint8_t *const *texts, const si
     }
     return true;
 }
+
+void lines_whole(struct lines *lines) { lines->whole = true; }
 
 struct lines *lines_new(void) { return calloc(1, sizeof(struct lines)); }
 

@@ -25,6 +25,9 @@ const char *lines_verdict_text(const struct lines *lines, uint32_t verdict, size
 /* Keep the interfaces' members (`"in_iface":"eth0",` or nothing), in place of those before. */
 bool lines_interfaces(struct lines *lines, const uint8_t *const *texts, const size_t *sizes, size_t count);
 
+/* From now on times have nanoseconds and every protocol its ports: lines that outputs/decode.py makes records of. */
+void lines_whole(struct lines *lines);
+
 /* Add lines to what is written; false where there is no memory. */
 bool lines_write(struct lines *lines, const struct row *rows, size_t count);
 

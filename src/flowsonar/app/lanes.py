@@ -61,6 +61,10 @@ class LaneTable(FlowTable, Protocol):
         """What lines say of interfaces."""
         ...
 
+    def write_whole(self) -> None:
+        """Lines have all that a record is made of (`outputs.decode`)."""
+        ...
+
     def doubt(self) -> None:
         """TCP flows whose bytes nobody knows need Python from now on."""
         ...

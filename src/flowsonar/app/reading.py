@@ -88,8 +88,11 @@ class Reading:
                     yield self._taken(name, capture, table, tracker)
                 self._sum_up(capture, table, tracker.counts)
 
-    def lines(self) -> Iterator[Sequence[bytes | FlowRecord]]:
-        """Like `batches`, in the fast lane where there is one: most flows as JSON lines, some at a time."""
+    def lines(self, *, whole: bool = False) -> Iterator[Sequence[bytes | FlowRecord]]:
+        """Like `batches`, in the fast lane where there is one: most flows as JSON lines, some at a time.
+
+        `whole` lines have all that a record is made of: `outputs.decode` makes it.
+        """
         # Where recog's fingerprints are used, they may name a product of any banner.
         if not lanes_wanted() or self._parts.knows_products:
             yield from self.batches()
@@ -97,6 +100,8 @@ class Reading:
         for name, capture in self._opened():
             with capture:
                 table, lanes = self._wire_lanes(capture)
+                if whole:
+                    table.write_whole()
                 for block in self._blocks(capture):
                     yield lanes.feed(block)
                     self._taken(name, capture, table, lanes.tracker)
@@ -222,7 +227,7 @@ class Reading:
 
     def _wire_lanes(
         self, capture: CaptureFile, *, seed: bytes | None = None, remembers: bool = True
-    ) -> tuple[FlowTable, Lanes]:
+    ) -> tuple[LaneTable, Lanes]:
         made = make_table(self.settings.flows, follow=FOLLOW, lanes=self._parts.lane_tables, seed=seed)
         table = cast("LaneTable", made)
         if self._remembered is None and remembers:

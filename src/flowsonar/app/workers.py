@@ -107,8 +107,11 @@ class WorkerReading(Reading):
         """Records as `Reading` gives them, in its order."""
         yield from self._merged(merged_records, lines=False)
 
-    def lines(self) -> Iterator[Sequence[bytes | FlowRecord]]:
-        """Lines as `Reading` gives them, in its order."""
+    def lines(self, *, whole: bool = False) -> Iterator[Sequence[bytes | FlowRecord]]:
+        """Lines as `Reading` gives them, in its order; records in place of `whole` ones."""
+        if whole:
+            yield from self.batches()
+            return
         for text in self._merged(merged_lines, lines=True):
             yield [text]
 

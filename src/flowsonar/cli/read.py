@@ -87,8 +87,10 @@ def read(
                 for ended in reading.lines():
                     output.write_ended(ended)
             else:
-                for batch in reading.batches():
-                    output.write(batch)
+                from flowsonar.outputs.decode import records
+
+                for ended in reading.lines(whole=True):
+                    output.write(records(ended))
         progress.close()
         output.summary(reading.counters)
     for problem in reading.problems:

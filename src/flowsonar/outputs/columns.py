@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from flowsonar.errors import ConfigError, OutputError
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrowOutput", "ColumnsOutput", "ParquetOutput", "batch", "schema"]
 
-BATCH_ROWS: Final = 1 << 16
-"""Rows of one Arrow batch or Parquet row group: columns long enough to compress well, some 30 MB at most."""
+BATCH_ROWS: Final = 1 << 14
+"""Rows of one Arrow batch or Parquet row group: columns long enough to compress well, some 10 MB."""
 
 _EVIDENCE: Final = ("kind", "service", "confidence", "side", "over", "probe", "signature", "detail")
 
@@ -60,27 +61,41 @@ def _batch(rows: list[Row], columns: pa.Schema) -> pa.RecordBatch:
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     arrays = []
     for name, column, field in zip(Row._fields, values, columns, strict=True):
-        cells: Iterable[Any] = column
         if name == "evidence":
-            cells = [[_piece(piece) for piece in pieces] for pieces in column]
+            arrays.append(_evidence(column, field.type))
         elif name in ("timestamp", "start", "end"):
-            cells = [None if value is None else min(value, (1 << 63) - 1) for value in column]
-        elif pa.types.is_string(field.type) or pa.types.is_dictionary(field.type):
-            cells = [None if value is None else _text(value) for value in column]
-        arrays.append(pa.array(cells, field.type))
+            times = [None if value is None else min(value, (1 << 63) - 1) for value in column]
+            arrays.append(pa.array(times, field.type))
+        else:
+            arrays.append(_array(column, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+def _array(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    pa = _pyarrow()
+    try:
+        return pa.array(cells, kind)
+    except UnicodeEncodeError:  # a peer said what is no text
+        return pa.array([_text(cell) for cell in cells], kind)
+
+
+def _evidence(column: Sequence[tuple[Evidence, ...]], kind: pa.ListType) -> pa.ListArray:
+    """All pieces as one structure of arrays, and where each row's begin."""
+    pa = _pyarrow()
+    pieces = list(chain.from_iterable(column))
+    fields = [_array([getattr(piece, name) for piece in pieces], pa.string()) for name in _EVIDENCE]
+    begins = pa.array([0, *accumulate(map(len, column))], pa.int32())
+    return pa.ListArray.from_arrays(begins, pa.StructArray.from_arrays(fields, fields=list(kind.value_type)))
 
 
 def _name(field: str) -> str:
     return "class" if field == "traffic_class" else field
 
 
-def _text(value: str) -> str:
-    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-
-
-def _piece(piece: Evidence) -> dict[str, str | None]:
-    return {name: None if (value := getattr(piece, name)) is None else _text(str(value)) for name in _EVIDENCE}
+def _text(cell: Any) -> Any:
+    if isinstance(cell, tuple):
+        return tuple(map(_text, cell))
+    return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell
 
 
 class ColumnsOutput(QuietOutput):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from flowsonar.model import EndpointRecord, FlowRecord
@@ -125,18 +125,32 @@ class ConnLogOutput(LinesOutput):
         return ("\t".join(map(_zeek, cells)) + "\n").encode("utf-8", "backslashreplace")
 
 
+class _Given:
+    """What `csv` writes to: it hands the line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+_WRITER: Final = csv.writer(_Given(), lineterminator="\n")
+
+
 def _csv(cells: tuple[object, ...]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    line: str = _WRITER.writerow(cells)
+    return line.encode("utf-8", "backslashreplace")
 
 
 def _time(time_ns: int) -> str:
+    return f"{_second(time_ns // 1_000_000_000)}.{time_ns // 1_000_000 % 1000:03d}"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
     try:
-        when = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+        when = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):  # a capture may claim any time
         when = datetime.fromtimestamp(0, UTC)
-    return f"{when:%Y-%m-%d %H:%M:%S}.{time_ns // 1_000_000 % 1000:03d}"
+    return f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def _zeek(value: object) -> str:

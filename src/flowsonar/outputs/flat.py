@@ -89,7 +89,7 @@ def _flow(record: FlowRecord) -> Row:
         cpe=verdict.cpe,
         traffic_class=verdict.traffic_class,
         confidence=verdict.confidence,
-        verdict_ms=record.verdict_ms,
+        verdict_ms=_rounded(record.verdict_ms),
         name=verdict.name,
         midstream=record.midstream,
         hops=record.hops,
@@ -128,7 +128,7 @@ def _endpoint(record: EndpointRecord) -> Row:
         cpe=verdict.cpe,
         traffic_class=verdict.traffic_class,
         confidence=verdict.confidence,
-        verdict_ms=record.verdict_ms,
+        verdict_ms=_rounded(record.verdict_ms),
         name=verdict.name,
         midstream=None,
         hops=(),
@@ -136,3 +136,8 @@ def _endpoint(record: EndpointRecord) -> Row:
         evidence=verdict.evidence,
         outcome=record.outcome,
     )
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    """As the JSON lines have it."""
+    return None if milliseconds is None else round(milliseconds, 3)

@@ -96,6 +96,9 @@ _LOOSE: Final = frozenset({EvidenceKind.PAYLOAD, EvidenceKind.REPLY})
 
 _NO_PARENTS: Final[Mapping[str, str]] = {}
 
+_SAID: Final = Evidence._fields.index("data")
+"""What a piece says is told by its fields before this one."""
+
 _SPECIFICITY_BITS: Final = 20  # far more than pattern lengths make; strength stands above
 
 
@@ -105,7 +108,7 @@ def fuse(
     name: str | None = None,
     parents: Mapping[str, str] = _NO_PARENTS,
 ) -> Verdict:
-    """Make the verdict that `evidence` justifies; equal pieces count once. `name` goes with the verdict as it is.
+    """Make the verdict that `evidence` justifies; what is said twice counts once. `name` goes with it as it is.
 
     `parents` says in whose format a service is spoken (`SignatureSet.parents`).
     """
@@ -186,14 +189,16 @@ def _weight(piece: Evidence) -> int:
 
 
 def _ordered(items: list[Evidence]) -> list[Evidence]:
-    """Strongest first, each piece once."""
+    """Strongest first, each once: pieces that say the same of other bytes are one."""
     items.sort(key=_weight, reverse=True)
     before = items[0]
     unique = [before]
     for piece in items[1:]:
         # Equal pieces weigh the same, so they stand near each other; the look back is bounded for linear time.
-        if piece.detail == before.detail and piece in unique[-limits.EVIDENCE_ITEMS :]:
-            continue
+        if piece.detail == before.detail:
+            said = piece[:_SAID]
+            if any(said == other[:_SAID] for other in unique[-limits.EVIDENCE_ITEMS :]):
+                continue
         unique.append(piece)
         before = piece
     return unique
