@@ -62,8 +62,6 @@ PROGRAMS = (
         packages=("prometheus-snmp-exporter",), program="prometheus-snmp-exporter"),
     plain("rspamd", "http", "rspamd -f -u _rspamd -g _rspamd -c {folder}/conf", product="rspamd", packages=("rspamd",),
         user="_rspamd", files={"conf": _RSPAMD}),
-    plain("spamd", "spamd", "spamd -i 0.0.0.0 -A 10.0.0.0/8 -p {port} -L --max-children=1 -x",
-        client=b"PING SPAMC/1.2\r\n\r\n", product="SpamAssassin spamd", packages=("spamd",)),
     plain("clamd", "clamav", "clamd -F -c {folder}/conf", client=b"zVERSION\x00", product="ClamAV",
         packages=("clamav-daemon",),
         files={"conf": _CLAMD, "x.hdb": "44d88612fea8a8f36de82e1278abb02f:68:Eicar-Test\n"}, program="clamd"),
