@@ -62,6 +62,9 @@ lab-traffic: $(VENV)/.ready ## calls, media, games and VPNs of real programs as 
 lab-traffic-quick: $(VENV)/.ready ## a few of its modes, as CI runs it
 	$(BIN)/python -m lab.traffic --quick
 
+lab-lookalikes: $(VENV)/.ready ## real servers and a thousand babblers, asked with every question: none may be called a peer, Skype or media
+	$(BIN)/python -m lab.lookalikes
+
 lab-kernel: $(VENV)/.ready ## CAKE, ctinfo and fq_codel on Debian's own kernel in an emulator (root; installs what is missing)
 	$(BIN)/python -m lab.kernel
 
