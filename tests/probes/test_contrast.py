@@ -300,6 +300,20 @@ def test_a_thousand_servers_that_do_anything_are_nobody_s_peers(known: tuple[Sig
         assert not [one.signature for one in found if one.confidence.rank >= Confidence.LIKELY.rank], seed
 
 
+def test_who_closes_by_chance_is_nobody_s_peer(known: tuple[SignatureSet, Matcher]) -> None:
+    chance = random.Random(4)
+
+    class Moody(Server):
+        def does(self, data: bytes) -> list[Said]:
+            return [(0.001, None)] if chance.random() < 0.2 else []
+
+    false = 0
+    for _ in range(500):
+        found, _ = _asked(known, Moody)
+        false += any(one.confidence.rank >= Confidence.LIKELY.rank for one in found)
+    assert false == 0
+
+
 def test_nothing_is_put_beside_where_the_flow_shows_nothing(known: tuple[SignatureSet, Matcher]) -> None:
     signatures, matcher = known
     session = Session(

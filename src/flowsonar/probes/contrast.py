@@ -10,6 +10,8 @@ word, the right one, and what may follow either.
 | still waits | word and rest: goes on | word and rest: closed | takes more than the word, but not what it names |
 | was closed at once | closed | goes on, and is closed after the rest | takes nothing but the word |
 
+What goes on gets its rest byte by byte: who closes by chance would have closed at one of them.
+
 The wrong word is said first, and looked at again after the right one was closed, so a server that closes or accepts at
 the ticks of a clock treats both alike. Without sockets: `talk` is a part of a conversation (see `dialogue`).
 """
@@ -40,6 +42,10 @@ STAYS_S: Final = 0.05
 """Who closes at once would have."""
 AFTER_S: Final = 0.02
 """The wrong word's connection gets so much longer than the right one's."""
+BYTES: Final = 18
+"""Of the rest that come one by one: the word of 28 bytes and they are less than a handshake's 48."""
+PAUSE_S: Final = 0.0015
+"""Between two of them, so that each is read by itself."""
 CLOSES_S: Final = 1.6
 """Longest wait for the end of a connection: some clients look at theirs once a second."""
 
@@ -76,14 +82,15 @@ class Contrast:
             wrong = yield from exchange.open(None, self._probe.id)
             if wrong is None:
                 return
-            yield from self._say(exchange, wrong, 0, whole=not refused)
+            yield from self._say(exchange, wrong, 0)
             event = yield from wrong.hear(AT_ONCE_S + 2 * (wrong.rtt_s or 0.0))
             if refused:
                 yield Close()
             if isinstance(event, Ended if refused else TimedOut):
                 begun = yield Beside(self._right(refused=refused))
                 assert isinstance(begun, Begun)
-                yield from self._await(wrong, begun.at_s, refused=refused)
+                if refused or (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
+                    yield from self._await(wrong, max(begun.at_s, wrong.now_s), refused=refused)
         finally:
             exchange.leave()
 
@@ -108,21 +115,30 @@ class Contrast:
             line = yield from exchange.open(None, self._probe.id)
             if line is None:
                 return
-            yield from self._say(exchange, line, 1, whole=not refused)
+            yield from self._say(exchange, line, 1)
             if refused:
                 event = yield from line.hear(STAYS_S)
-                if not isinstance(event, TimedOut):
+                if not isinstance(event, TimedOut) or not (yield from self._goes_on(exchange, line, BYTES)):
                     return
-                yield from exchange.say(line, self._bytes(exchange, line, 2), self._probe)
+            yield from self._say(exchange, line, 2)
             event = yield from line.hear(CLOSES_S)
             self._ended = isinstance(event, Ended) and exchange.failed is None
         finally:
             exchange.leave()
             self._done = True
 
-    def _say(self, exchange: Exchange, line: Line, step: int, *, whole: bool) -> Talk[None]:
-        data = self._bytes(exchange, line, step) + (self._bytes(exchange, line, 2) if whole else b"")
-        yield from exchange.say(line, data, self._probe)
+    def _goes_on(self, exchange: Exchange, line: Line, number: int) -> Talk[bool]:
+        """Whether the connection stands and is silent after each of some bytes of the rest."""
+        rest = self._bytes(exchange, line, 2)[:number]
+        for place in range(len(rest)):
+            yield from exchange.say(line, rest[place : place + 1], self._probe)
+            event = yield from line.hear(PAUSE_S)
+            if not isinstance(event, TimedOut) or exchange.failed is not None:
+                return False
+        return True
+
+    def _say(self, exchange: Exchange, line: Line, step: int) -> Talk[None]:
+        yield from exchange.say(line, self._bytes(exchange, line, step), self._probe)
 
     def _bytes(self, exchange: Exchange, line: Line, step: int) -> bytes:
         template = self._probe.steps[step].send
