@@ -18,7 +18,7 @@ from lab.shaping.run import WAYS, Bench
 
 _OUT = Path(__file__).resolve().parents[1] / "out"
 _ROOT = Path(__file__).resolve().parents[2]
-_QUICK_S = 14.0
+_QUICK_S = 10.0
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
