@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from flowsonar.app.shaping import Shaping, plan_shaping
 from flowsonar.model import TrafficClass
 from flowsonar.shaping.applier import Applier
 from flowsonar.shaping.classes import DEFAULT_CLASSES, by_name
@@ -26,12 +28,20 @@ from flowsonar.shaping.counters import ClassCount, QueueCounters
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.kernel import examine
 from flowsonar.shaping.nftrules import Rules, Treatment
+from flowsonar.shaping.policy import Policy
 from flowsonar.shaping.queues import Discipline, Line, QueuePlan, best, plan
+
+if TYPE_CHECKING:
+    from flowsonar.signatures import SignatureSet
 
 CALL, BULK = 4000, 5000
 """The server's ports."""
 _SERVER, _PACKETS, _BULK_BYTES = "198.18.60.2", 60, 1000
 _CLONE_NEWNET = 0x40000000
+_TRACKED = 400
+"""Connections with which the table is made full."""
+_LOOK_S = 1.1
+"""`Shaping` looks after the machine once a second."""
 
 
 def _run(command: str) -> str:
@@ -54,6 +64,7 @@ def _network() -> None:
     _run("ip -n client addr add 192.168.61.2/24 dev c0")
     _run("ip -n client route add default via 192.168.61.1")
     _run(f"ip -n server addr add {_SERVER}/24 dev s0")
+    _run("ip -n server route add default via 198.18.60.1")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     nat = 'table ip home { chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }; }\n'
     subprocess.run(["nft", "-f", "-"], input=nat, text=True, check=True)
@@ -164,6 +175,64 @@ def _tried(chosen: QueuePlan, call: str, bulk: str) -> None:
     _check("undo leaves what was there", _run("tc qdisc show") + _run("ip -o link show") == before)
 
 
+def _talks() -> bool:
+    """Whether a fresh connection from the client gets through and back."""
+    with _in("client"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((_SERVER, CALL))
+        client.send(b"there?")
+        try:
+            return client.recv(64) == b"there?"
+        except OSError:
+            return False
+
+
+def _crowd(connections: int) -> None:
+    """Have so many connections tracked."""
+    with _in("client"):
+        for _ in range(connections):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"", (_SERVER, BULK))
+
+
+def _turned(shaping: Shaping) -> list[str]:
+    """What the next look at the machine has to tell."""
+    time.sleep(_LOOK_S)
+    shaping.turn([], time.time_ns())
+    told, shaping.problems = shaping.problems, []
+    return told
+
+
+def _odd_machine() -> None:
+    """A table of connections that is really full, and a clock that is really set: marks go, traffic stays."""
+    most = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+    usual = most.read_text()
+    shaping = Shaping(plan_shaping(Policy(), [], kernel=None))
+    shaping.open(None, cast("SignatureSet", None))  # it is asked for services that are marked, and none is
+    _crowd(_TRACKED)
+    most.write_text(str(_TRACKED // 2))
+    told = _turned(shaping)
+    _check("with somebody's NAT beside us a full table of connections is told", "may be dropped" in "".join(told))
+    _check("and our rules stay", Firewall().present())
+    _run("nft delete table ip home")
+    told = _turned(shaping)
+    _check("where only our rules track, they go", "nothing is marked" in "".join(told) and not Firewall().present())
+    _check("and new connections get through", _talks())
+    most.write_text(usual)
+    _turned(shaping)
+    _check("with room again the rules are back", Firewall().present())
+    now_s = time.time()
+    for jump_s in (86_400.0, -30 * 86_400.0):
+        time.clock_settime(time.CLOCK_REALTIME, now_s + jump_s)
+        told = _turned(shaping)
+        alive = _run("nft list set inet flowsonar alive")
+        _check(f"the clock set by {jump_s:+.0f} s: the rules stay, nothing to tell", "ipv4" in alive and not told)
+        _check("and connections get through", _talks())
+    time.clock_settime(time.CLOCK_REALTIME, now_s)
+    shaping.close()
+    _check("the end takes the rules away", not Firewall().present())
+
+
 def main() -> int:
     """Try all; 0 when all held."""
     os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -185,6 +254,8 @@ def main() -> int:
     _tried(plan(kernel, [replace(gateway, discipline=Discipline.HTB)]), "realtime", "bulk")
     _say("HTB on an ifb, the class by the connection's mark")
     _tried(plan(kernel, [replace(gateway, lan=(), discipline=Discipline.HTB)]), "realtime", "bulk")
+    _say("a full table of connections, and a clock that jumps")
+    _odd_machine()
     _say(f"{len(_failures)} failures" if _failures else "passed")
     return 1 if _failures else 0
 
