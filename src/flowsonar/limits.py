@@ -19,6 +19,10 @@ PAYLOAD_PACKETS_UDP: Final = 5
 PAYLOAD_BYTES: Final = 2048
 """Bytes reported of one payload packet: a full Ethernet segment fits."""
 
+HELD_BYTES: Final = 1 << 25
+"""Bytes of first messages whose rest has not come, of all flows: hellos in pieces, segments before their beginning.
+Some 15,000 flows at a time; a flow that finds no room is read with what is there."""
+
 FOLLOWED_PACKETS: Final = 4096
 """Payload packets reported of a flow that is followed (FTP control, calls), then it is released."""
 

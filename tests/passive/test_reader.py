@@ -142,6 +142,12 @@ def test_zeros_that_pad_a_short_frame_are_not_payload(reader):
     assert talk.best == ("http", "likely")
 
 
+def test_zeros_over_udp_are_payload(real):
+    """UDP's header says how long its payload is: NAT-PMP asks for the address with two zeros."""
+    talk = Conversation(real, protocol=17, server_port=5351).send(b"\x00\x00")
+    assert talk.best == ("nat-pmp", "likely")
+
+
 def test_a_server_seen_first_in_the_middle(reader):
     talk = Conversation(reader, start=opened(midstream=True)).send(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
     assert talk.best == ("http", "likely")

@@ -167,6 +167,30 @@ __attribute__((noinline)) static bool fits(struct cursor *c, uint32_t length) {
     return exact ? length == c->limit - c->at : length <= c->limit - c->at;
 }
 
+/* Requires at + header <= limit. */
+static inline void take_payload(const struct cursor *c, struct packet *packet, uint32_t header) {
+    uint32_t start = c->at + header;
+    packet->payload_at = start;
+    packet->payload_wire = c->limit - start;
+    packet->payload_captured = c->end > start ? c->end - start : 0;
+    packet->payload = packet->payload_captured ? c->frame + start : NULL;
+}
+
+/* What is at hand is `offset` bytes into its datagram; offset 0 and no more to come: a whole one. */
+__attribute__((noinline)) static enum layer decode_fragment(struct cursor *c, struct packet *packet, uint32_t offset,
+                                                            bool last, uint32_t version) {
+    packet->fragment_at = c->at;
+    packet->fragment_offset = (uint16_t)offset;
+    packet->fragment_last = last;
+    if (offset) {
+        packet->fragment = FRAGMENT_LATER;
+        take_payload(c, packet, 0);
+        return LAYER_DONE;
+    }
+    if (!last) packet->fragment = FRAGMENT_FIRST;
+    return next(c, LAYER_TRANSPORT, version);
+}
+
 /* RFC 791. A total length of 0 comes from segmentation offload: then the frame's length counts. */
 static inline enum layer decode_ipv4(struct cursor *c, struct packet *packet) {
     if (!has(c, 20)) return LAYER_DROP;
@@ -186,11 +210,7 @@ static inline enum layer decode_ipv4(struct cursor *c, struct packet *packet) {
     packet->protocol = packet->fragment_protocol = ip[9];
     packet->fragment_id = be16(ip + 4);
     c->at += header;
-    if (field & 0x1fff) {
-        packet->fragment = FRAGMENT_LATER;
-        return LAYER_DONE;
-    }
-    if (field & 0x2000) packet->fragment = FRAGMENT_FIRST;
+    if (field & 0x3fff) return decode_fragment(c, packet, (field & 0x1fff) * 8, !(field & 0x2000), 4);
     return next(c, LAYER_TRANSPORT, 4);
 }
 
@@ -221,12 +241,7 @@ static enum layer decode_ipv6_fragment(struct cursor *c, struct packet *packet) 
     packet->fragment_id = be32(header + 4);
     packet->fragment_protocol = 0; /* section 4.5: identification and addresses alone */
     c->at += 8;
-    if (field & 0xfff8) {
-        packet->fragment = FRAGMENT_LATER;
-        return LAYER_DONE;
-    }
-    if (field & 1) packet->fragment = FRAGMENT_FIRST;
-    return next(c, LAYER_TRANSPORT, 6);
+    return decode_fragment(c, packet, field & 0xfff8, !(field & 1), 6);
 }
 
 /* An IPv6 extension header, or AH (RFC 4302 section 2.2: its length is in units of four bytes, minus two). */
@@ -242,14 +257,6 @@ static enum layer decode_extension(struct cursor *c, struct packet *packet, bool
 static inline void take_ports(const struct cursor *c, struct packet *packet) {
     packet->source_port = be16(here(c));
     packet->destination_port = be16(here(c) + 2);
-}
-
-/* Requires at + header <= limit. */
-static inline void take_payload(const struct cursor *c, struct packet *packet, uint32_t header) {
-    uint32_t start = c->at + header;
-    packet->payload_wire = c->limit - start;
-    packet->payload_captured = c->end > start ? c->end - start : 0;
-    packet->payload = packet->payload_captured ? c->frame + start : NULL;
 }
 
 /* RFC 9293 section 3.1. A packet cut after the flags still tells all that the flow table needs. */
@@ -273,6 +280,7 @@ static inline enum layer decode_udp(struct cursor *c, struct packet *packet) {
     uint32_t length = be16(here(c) + 4);
     if (length && length < 8) return drop(c, DROP_MALFORMED);
     take_ports(c, packet);
+    packet->udp_length = (uint16_t)length;
     if (length) bound(c, length);
     take_payload(c, packet, 8);
     c->at += 8;

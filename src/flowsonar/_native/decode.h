@@ -54,15 +54,20 @@ struct packet {
     /* IPv4 addresses take the first four bytes, the others are 0. */
     uint8_t source[16];
     uint8_t destination[16];
-    /* What was captured of the transport payload, a place in the frame; and its length on the wire. */
+    /* What was captured of the transport payload (of a later fragment: of all of it), a place in the frame; its length
+       on the wire; and where in the frame it begins, also where it is empty. */
     const uint8_t *payload;
     uint32_t payload_captured;
     uint32_t payload_wire;
+    uint32_t payload_at;
     /* Bytes of the IP packet on the wire, its header included. */
     uint32_t ip_bytes;
     uint32_t sequence;
     uint32_t ack;
     uint32_t fragment_id;
+    uint32_t fragment_at; /* where in the frame the fragment begins */
+    uint16_t fragment_offset; /* where in the datagram */
+    uint16_t udp_length; /* as its header says, 0 for none */
     uint16_t source_port;
     uint16_t destination_port;
     uint16_t vlan; /* outermost, 12 bits; 0 where there is none */
@@ -72,6 +77,7 @@ struct packet {
     uint8_t flags;   /* of TCP */
     uint8_t fragment;
     uint8_t fragment_protocol; /* with the identification: which IPv4 packet a fragment belongs to */
+    bool fragment_last;
     bool has_vlan;
     uint8_t hop_count;
     struct hop hops[HOPS_MAX]; /* outermost first; those beyond hop_count mean nothing */

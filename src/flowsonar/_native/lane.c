@@ -201,8 +201,9 @@ static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const stru
     return true;
 }
 
-static bool is_padding(const struct seen *seen) {
-    if (seen->size > 6) return false;
+/* Zeros that fill a frame around a TCP segment without payload; UDP's own length tells its payload. */
+static bool is_padding(const struct flow *flow, const struct seen *seen) {
+    if (flow->key.protocol != PROTOCOL_TCP || seen->size > 6) return false;
     for (uint32_t i = 0; i < seen->size; i++)
         if (seen->data[i]) return false;
     return true;
@@ -234,7 +235,7 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
         emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
-    if (lane->flags & LANE_DONE || is_padding(seen)) {
+    if (lane->flags & LANE_DONE || is_padding(&t->flows[slot], seen)) {
         if (lane->flags & LANE_TRACKED) emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }

@@ -18,6 +18,12 @@ static bool starts_call(const uint8_t *data, uint32_t size, uint32_t wire_length
     return size >= 20 && data[0] < 4 && be32(data + 4) == STUN_COOKIE && be16(data + 2) + 20u == wire_length;
 }
 
+bool wants_payload(const struct table *t, uint32_t slot, int direction) {
+    const struct flow *flow = &t->flows[slot];
+    uint32_t budget = flow->key.protocol == PROTOCOL_TCP ? t->settings.budget_tcp : t->settings.budget_udp;
+    return !(flow->status & STATUS_RELEASED) && (flow->status & STATUS_FOLLOWING || flow->payloads[direction] < budget);
+}
+
 void count_payload(struct table *t, uint32_t slot, int direction, const struct packet *packet) {
     const struct table_settings *settings = &t->settings;
     struct flow *flow = &t->flows[slot];

@@ -24,7 +24,8 @@ static_assert(sizeof(struct flow) + BUCKETS_PER_FLOW_MAX * sizeof(struct bucket)
               "a flow and its part of the index keep to the bound");
 
 static inline bool events_fit(const struct table *t) {
-    return t->event_count + EVENTS_PER_FRAME < EVENTS && t->outer_used + HOPS_MAX * HOP_BYTES <= OUTER_BYTES && (!t->lanes || lane_rows_fit(t->lanes));
+    return t->event_count + EVENTS_PER_FRAME < EVENTS && t->outer_used + HOPS_MAX * HOP_BYTES <= OUTER_BYTES &&
+           datagrams_fit(&t->fragments.datagrams) && (!t->lanes || lane_rows_fit(t->lanes));
 }
 
 static void report(struct table *t, uint32_t slot, enum close_reason reason) {
@@ -44,6 +45,44 @@ static void close_flow(struct table *t, uint32_t slot, enum close_reason reason)
     t->free_slot = slot;
     t->size--;
     paths_drop(&t->paths, key_path(&flow->key));
+}
+
+/* -- fragments ---------------------------------------------------------------------------------------------------- */
+
+static struct flow *flow_of(struct table *t, uint64_t flow);
+
+/* Take datagrams that are whole, or are not waited for any more. */
+__attribute__((noinline)) static void give_up(struct table *t) {
+    struct datagrams *datagrams = &t->fragments.datagrams;
+    while (datagrams->joined_told < datagrams->joined_count) {
+        const struct joined *joined = &datagrams->joined[datagrams->joined_told++];
+        struct packet packet = {.payload = joined->data + joined->header, .payload_captured = joined->size,
+                                .payload_wire = joined->payload_wire, .sequence = joined->sequence,
+                                .protocol = joined->protocol, .flags = joined->flags};
+        if (flow_of(t, joined->flow)) count_payload(t, (uint32_t)joined->flow, joined->direction, &packet);
+    }
+}
+
+/* Give up what has waited for too long; false when the events do not fit. */
+static inline bool give_up_due(struct table *t) {
+    while (t->fragments.datagrams.count) {
+        if (!events_fit(t) || t->barrier) return false;
+        if (!fragments_due(&t->fragments, t->clock)) break;
+        give_up(t);
+    }
+    return true;
+}
+
+/* Whether a first fragment's payload waits for the others; else it is read by itself. */
+static bool waits(struct table *t, uint32_t slot, int direction, const struct packet *packet, uint32_t entry) {
+    bool udp_or_tcp = packet->protocol == PROTOCOL_TCP || packet->protocol == PROTOCOL_UDP;
+    if (udp_or_tcp && datagrams_begins_with(packet) && wants_payload(t, slot, direction)) {
+        fragments_first(&t->fragments, entry, t->clock, packet, identifier(t, slot), direction);
+        give_up(t);
+        return true;
+    }
+    fragments_pass_by(&t->fragments, entry);
+    return false;
 }
 
 /* -- clock -------------------------------------------------------------------------------------------------------- */
@@ -91,7 +130,7 @@ static inline bool advance(struct table *t, uint64_t time_ns) {
             t->counters[COUNT_clock_steps]++;
         }
     }
-    return close_due(t);
+    return give_up_due(t) && close_due(t);
 }
 
 /* -- flows -------------------------------------------------------------------------------------------------------- */
@@ -181,7 +220,7 @@ static inline int direction_of(const struct flow *flow, bool from_high) {
     return from_high != (bool)(flow->status & STATUS_INITIATOR_HIGH);
 }
 
-static void process(struct table *t, const struct staged *s) {
+static void process(struct table *t, const struct staged *s, uint32_t entry) {
     const struct packet *packet = &s->packet;
     uint32_t slot = index_find(&t->index, t->flows, &s->key, s->hash);
     if (slot != NONE && t->flows[slot].status & STATUS_LINGERS && packet->flags & TCP_SYN &&
@@ -205,11 +244,16 @@ static void process(struct table *t, const struct staged *s) {
     if (slot == NONE) slot = open_flow(t, s);
     int direction = direction_of(&t->flows[slot], s->from_high);
     count_packet(t, slot, direction, s);
-    if (packet->fragment == FRAGMENT_LATER) return;
+    if (packet->fragment == FRAGMENT_LATER) {
+        fragments_later(&t->fragments, entry, t->clock, packet);
+        give_up(t);
+        return;
+    }
     bool tcp = packet->protocol == PROTOCOL_TCP;
     if (tcp && packet->flags & TCP_SYN) tcp_open(t, &t->flows[slot], direction, packet);
     if (t->flows[slot].status & STATUS_HALF_OPEN) tcp_establish(t, slot, direction, packet);
-    if (packet->payload_wire) count_payload(t, slot, direction, packet);
+    bool waiting = packet->fragment == FRAGMENT_FIRST && waits(t, slot, direction, packet, entry);
+    if (packet->payload_wire && !waiting) count_payload(t, slot, direction, packet);
     if (tcp) tcp_close(t, slot, direction, packet);
 }
 
@@ -266,11 +310,14 @@ static void process_late(struct table *t, struct staged *s) {
     struct packet *packet = &s->packet;
     if (packet->hop_count) packet->path = paths_enter(&t->paths, packet);
     paths_use(&t->paths, packet->path);
-    if (packet->fragment == FRAGMENT_WHOLE || fragments_assign(&t->fragments, t->clock, packet)) {
+    uint32_t entry = 0;
+    if (packet->fragment == FRAGMENT_WHOLE || fragments_assign(&t->fragments, t->clock, packet, &entry)) {
         stage_key(t, s);
-        process(t, s);
+        process(t, s, entry);
     } else {
         t->counters[COUNT_frames_orphan_fragment]++;
+        fragments_later(&t->fragments, entry, t->clock, packet);
+        give_up(t);
     }
     paths_drop(&t->paths, packet->path);
 }
@@ -296,7 +343,7 @@ static inline bool unstage(struct table *t, struct staged *s) {
         return true;
     }
     if (is_plain(s))
-        process(t, s);
+        process(t, s, 0);
     else
         process_late(t, s);
     return true;
@@ -305,6 +352,7 @@ static inline bool unstage(struct table *t, struct staged *s) {
 /* Events and rows are made anew. */
 static void settle(struct table *t) {
     t->event_count = t->outer_used = 0;
+    datagrams_settle(&t->fragments.datagrams);
     t->barrier = false;
     if (t->lanes) lane_settle(t->lanes);
 }
@@ -336,6 +384,11 @@ bool table_expire(struct table *t, uint64_t time_ns) {
 
 bool table_finish(struct table *t) {
     settle(t);
+    while (t->fragments.datagrams.count) {
+        if (!events_fit(t) || t->barrier) return false;
+        fragments_oldest(&t->fragments);
+        give_up(t);
+    }
     while (t->size) {
         if (!events_fit(t) || t->barrier) return false;
         uint32_t slot = t->lingering.oldest;
@@ -387,7 +440,15 @@ struct lanes *table_lanes(struct table *t) { return t->lanes; }
 uint32_t table_size(const struct table *t) { return t->size; }
 
 uint64_t table_counter(const struct table *t, enum counter counter) {
-    if (counter == COUNT_fragments_displaced) return t->fragments.displaced;
+    const uint64_t *ends = t->fragments.datagrams.ends;
+    switch ((int)counter) {
+    case COUNT_fragments_displaced: return t->fragments.displaced;
+    case COUNT_fragments_joined: return ends[DATAGRAM_JOINED];
+    case COUNT_fragments_overlapping: return ends[DATAGRAM_OVERLAPPING];
+    case COUNT_fragments_incomplete: return ends[DATAGRAM_INCOMPLETE] + ends[DATAGRAM_DISPLACED];
+    case COUNT_fragments_no_room: return ends[DATAGRAM_NO_ROOM];
+    default: break;
+    }
     return counter == COUNT_tunnels_full ? t->paths.full : t->counters[counter];
 }
 

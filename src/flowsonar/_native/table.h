@@ -9,8 +9,8 @@
 enum {
     FRAME_SIZE = 24,          /* bytes per entry of Block.frames */
     EVENTS = 1024,            /* events kept before feed returns to have them taken */
-    EVENTS_PER_FRAME = 64,    /* of one frame: a flow closed, opened, its interim record, established, a payload; and
-                                 three flows that leave the fast lane, with the payloads kept of them */
+    EVENTS_PER_FRAME = 96,    /* of one frame: a flow closed, opened, its interim record, established, two payloads; and
+                                 four flows that leave the fast lane, with the payloads kept of them */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
     HOP_BYTES = 40,           /* a tunnel around an opened flow: two addresses of 16 bytes, u32 id, kind, IP version, 0 */
@@ -33,6 +33,10 @@ enum {
     X(frames_orphan_fragment) \
     X(frames_other_interface) \
     X(fragments_displaced)    \
+    X(fragments_joined)       \
+    X(fragments_overlapping)  \
+    X(fragments_incomplete)   \
+    X(fragments_no_room)      \
     X(tunnels_full)           \
     X(flows_evicted)          \
     X(flows_evicted_halfopen) \

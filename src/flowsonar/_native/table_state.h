@@ -98,6 +98,8 @@ void tcp_close(struct table *t, uint32_t slot, int direction, const struct packe
 /* -- payload.c ---------------------------------------------------------------------------------------------------- */
 
 bool starts_followed(const struct table_settings *settings, const uint8_t *data, uint32_t size);
+/* Whether the flow's budget lets a payload of this direction through. */
+bool wants_payload(const struct table *t, uint32_t slot, int direction);
 void count_payload(struct table *t, uint32_t slot, int direction, const struct packet *packet);
 
 #endif

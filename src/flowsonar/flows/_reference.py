@@ -1,7 +1,8 @@
 """The flow table in plain Python: the specification of table.c, its fallback, and what it is tested against.
 
 Per frame: the clock goes on and flows that are due end; the frame is decoded; fragments get their ports; the flow is
-found or opened; counters, TCP state and payload follow. Everything that is not counted to a flow has a counter.
+found or opened; counters, TCP state and payload follow; the payload of a fragmented packet when it is whole.
+Everything that is not counted to a flow has a counter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import OrderedDict
 from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows._reference_decode import ACK, FIN, RST, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
+from flowsonar.flows._reference_fragments import FRAGMENT_TIMEOUT_NS, FRAGMENTS, Entry, Fragments, Whole
 from flowsonar.flows._reference_paths import Paths
 from flowsonar.flows._reference_stream import Stream
 from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
@@ -47,12 +49,6 @@ _STUN_COOKIE = b"\x21\x12\xa4\x42"
 _STUN_TYPES = 3
 """The highest first byte of a message."""
 
-FRAGMENTS = 4096
-"""First fragments remembered; a new one displaces the oldest."""
-
-FRAGMENT_TIMEOUT_NS = 30_000_000_000
-"""Linux gives up reassembly after as long (net.ipv4.ipfrag_time)."""
-
 COUNTERS = (
     "frames",
     "bytes",
@@ -67,6 +63,10 @@ COUNTERS = (
     "frames_orphan_fragment",
     "frames_other_interface",
     "fragments_displaced",
+    "fragments_joined",
+    "fragments_overlapping",
+    "fragments_incomplete",
+    "fragments_no_room",
     "tunnels_full",
     "flows_evicted",
     "flows_evicted_halfopen",
@@ -179,9 +179,7 @@ class ReferenceTable:
         # Slots without a flow, the next one last; generation of each slot's last flow.
         self._free = list(range(settings.capacity - 1, -1, -1))
         self._generations = [0] * settings.capacity
-        # In the order of insertion: clock, protocol and ports of a first fragment.
         self._paths = Paths()
-        self._fragments: OrderedDict[tuple[object, ...], tuple[int, int, int, int]] = OrderedDict()
         # Never goes back. Packet time + _shift, where that does not go back.
         self._clock = 0
         self._shift = 0
@@ -189,6 +187,7 @@ class ReferenceTable:
         # several interfaces are read or `expire` ran ahead of packets still on their way.
         self._now_ns = 0
         self._counters = dict.fromkeys(COUNTERS, 0)
+        self._fragments = Fragments(self._counters)
         self._events: list[FlowEvent] = []
 
     def __len__(self) -> int:
@@ -217,10 +216,12 @@ class ReferenceTable:
                 packet.path = self._paths.enter(packet.vlan, packet.hops, packet.source, packet.destination)
                 count["tunnels_full"] = self._paths.full
             self._paths.use(packet.path)
-            if self._assign_fragment(packet):
-                self._packet(packet, interface)
-            else:
+            entry = None if packet.fragment is Fragment.WHOLE else self._fragments.assign(packet, self._clock)
+            if entry is None and packet.fragment is not Fragment.WHOLE:
                 count["frames_orphan_fragment"] += 1
+                self._give_up(self._fragments.unknown(packet, self._clock))
+            else:
+                self._packet(packet, interface, entry)
             self._paths.drop(packet.path)
         return self._take()
 
@@ -231,6 +232,8 @@ class ReferenceTable:
 
     def finish(self) -> list[FlowEvent]:
         """See `flows.table.FlowTable`."""
+        while (whole := self._fragments.oldest()) is not None:
+            self._give_up([whole])
         while self._flows:
             self._close(_oldest(self._lingering or self._half_open or self._active), CloseReason.END)
         return self._take()
@@ -273,6 +276,8 @@ class ReferenceTable:
             elif step < -CLOCK_STEP_NS:
                 self._shift = self._clock - time_ns
                 self._counters["clock_steps"] += 1
+        while (whole := self._fragments.due(self._clock)) is not None:
+            self._give_up([whole])
         lists = (self._lingering, LINGER_NS), (self._half_open, self._half_open_ns), (self._active, self._idle_ns)
         while True:
             oldest = [(flows, _oldest(flows).since + timeout_ns) for flows, timeout_ns in lists if flows]
@@ -281,24 +286,27 @@ class ReferenceTable:
                 return
             self._close(_oldest(flows), CloseReason.IDLE)
 
-    def _assign_fragment(self, packet: Packet) -> bool:
-        """Remember a first fragment's ports, give them to a later one; False when they are not known."""
-        if packet.fragment is Fragment.WHOLE:
-            return True
-        key = (packet.source, packet.destination, packet.path, packet.fragment_id, packet.fragment_protocol)
-        if packet.fragment is Fragment.LATER:
-            known = self._fragments.get(key)
-            if known is None or self._clock - known[0] > FRAGMENT_TIMEOUT_NS:
-                return False
-            _, packet.protocol, packet.source_port, packet.destination_port = known
-            return True
-        if key not in self._fragments and len(self._fragments) == FRAGMENTS:
-            at = self._fragments.popitem(last=False)[1][0]
-            self._counters["fragments_displaced"] += self._clock - at <= FRAGMENT_TIMEOUT_NS
-        self._fragments[key] = (self._clock, packet.protocol, packet.source_port, packet.destination_port)
-        return True
+    def _give_up(self, ended: list[Whole]) -> None:
+        """Take datagrams that are whole, or are not waited for any more."""
+        for whole in ended:
+            flow = None if whole.flow is None else self._find(whole.flow)
+            packet = None if flow is None else whole.packet()
+            if flow is not None and packet is not None:
+                self._payload(flow, whole.direction, packet)
 
-    def _packet(self, packet: Packet, interface: int) -> None:
+    def _waits(self, flow: _Flow, direction: int, packet: Packet, entry: Entry) -> bool:
+        """Whether a first fragment's payload waits for the others; else it is read by itself."""
+        if packet.protocol in _BUDGET and Whole.begins_with(packet) and self._wants(flow, direction, packet.protocol):
+            self._give_up(self._fragments.first(entry, packet, flow.identifier, direction, self._clock))
+            return True
+        self._fragments.pass_by(entry)
+        return False
+
+    @staticmethod
+    def _wants(flow: _Flow, direction: int, protocol: int) -> bool:
+        return not flow.released and (flow.following or flow.payload_count[direction] < _BUDGET[protocol])
+
+    def _packet(self, packet: Packet, interface: int, entry: Entry | None) -> None:
         source, destination = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
         key = (packet.protocol, packet.path, min(source, destination), max(source, destination))
         flow = self._flows.get(key)
@@ -323,12 +331,14 @@ class ReferenceTable:
             flow = self._open(packet, key, source, destination, interface)
         direction = int(source != flow.initiator)
         self._count(flow, direction, packet, interface)
-        if packet.fragment is Fragment.LATER:
+        if entry is not None and packet.fragment is Fragment.LATER:
+            self._give_up(self._fragments.later(entry, packet, self._clock))
             return
         if packet.protocol == TCP:
             self._tcp_open(flow, direction, packet)
             self._tcp_establish(flow, direction, packet)
-        if packet.payload_wire and packet.protocol in _BUDGET:
+        waits = entry is not None and self._waits(flow, direction, packet, entry)
+        if packet.payload_wire and packet.protocol in _BUDGET and not waits:
             self._payload(flow, direction, packet)
         if packet.protocol == TCP:
             self._tcp_close(flow, direction, packet)

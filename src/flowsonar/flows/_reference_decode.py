@@ -62,18 +62,23 @@ class Packet:
         "destination_port",
         "flags",
         "fragment",
+        "fragment_at",
         "fragment_id",
+        "fragment_last",
+        "fragment_offset",
         "fragment_protocol",
         "has_vlan",
         "hops",
         "ip_bytes",
         "path",
         "payload",
+        "payload_at",
         "payload_wire",
         "protocol",
         "sequence",
         "source",
         "source_port",
+        "udp_length",
         "vlan",
     )
 
@@ -89,12 +94,23 @@ class Packet:
         self.fragment = Fragment.WHOLE
         # With `source`, `destination` and the VLAN: which packet a fragment belongs to (RFC 791, RFC 8200 4.5).
         self.fragment_id = self.fragment_protocol = 0
+        # Where in the frame the fragment begins; where in the datagram; and whether it is the last one.
+        self.fragment_at = self.fragment_offset = 0
+        self.fragment_last = False
         self.flags = self.sequence = self.ack = 0
         # Bytes of the IP packet on the wire, its header included.
         self.ip_bytes = 0
-        # What was captured of the transport payload, and its length on the wire.
+        # What was captured of the transport payload (of a later fragment: of all of it), its length on the wire, and
+        # where in the frame it begins.
         self.payload = b""
-        self.payload_wire = 0
+        self.payload_wire = self.payload_at = 0
+        # As its header says, 0 for none.
+        self.udp_length = 0
+
+    @property
+    def fragment_header(self) -> int:
+        """Bytes of a first fragment before the payload."""
+        return self.payload_at - self.fragment_at
 
 
 class _Cursor:
@@ -359,12 +375,18 @@ def _ipv4(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
     packet.fragment_id = cursor.u16(4)
     fragment = cursor.u16(6)
     cursor.at += header
-    if fragment & 0x1FFF:
+    return _fragment(cursor, packet, (fragment & 0x1FFF) * 8, last=not fragment & 0x2000, version=4)
+
+
+def _fragment(cursor: _Cursor, packet: Packet, offset: int, *, last: bool, version: int) -> tuple[str, int]:
+    packet.fragment_at, packet.fragment_offset, packet.fragment_last = cursor.at, offset, last
+    if offset:
         packet.fragment = Fragment.LATER
+        _payload(cursor, packet, 0)
         return "done", 0
-    if fragment & 0x2000:
+    if not last:
         packet.fragment = Fragment.FIRST
-    return "transport", 4
+    return "transport", version
 
 
 def _ipv6(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
@@ -404,6 +426,7 @@ def _transport(cursor: _Cursor, packet: Packet, version: int) -> tuple[str, int]
         if 0 < length < 8:
             raise DroppedFrame(Drop.MALFORMED)
         _ports(cursor, packet)
+        packet.udp_length = length
         if length:
             cursor.bound(length)
         _payload(cursor, packet, 8)
@@ -426,12 +449,7 @@ def _ipv6_fragment(cursor: _Cursor, packet: Packet) -> tuple[str, int]:
     packet.fragment_protocol = 0  # section 4.5: identification and addresses alone
     field = cursor.u16(2)
     cursor.at += 8
-    if field & 0xFFF8:
-        packet.fragment = Fragment.LATER
-        return "done", 0
-    if field & 1:
-        packet.fragment = Fragment.FIRST
-    return "transport", 6
+    return _fragment(cursor, packet, field & 0xFFF8, last=not field & 1, version=6)
 
 
 def _ports(cursor: _Cursor, packet: Packet) -> None:
@@ -440,6 +458,7 @@ def _ports(cursor: _Cursor, packet: Packet) -> None:
 
 def _payload(cursor: _Cursor, packet: Packet, header: int) -> None:
     start = cursor.at + header
+    packet.payload_at = start
     packet.payload_wire = cursor.limit - start
     packet.payload = cursor.frame[start : max(cursor.end, start)]
 

@@ -12,6 +12,7 @@ from flowsonar.passive.suspects import suspects
 if TYPE_CHECKING:
     from flowsonar.passive.counted import CountedFlow
     from flowsonar.passive.ftp import FtpControl
+    from flowsonar.passive.held import Hold
     from flowsonar.passive.late import Late
     from flowsonar.passive.quic import QuicFlow
     from flowsonar.passive.rtp import RtpFlow
@@ -57,6 +58,7 @@ class PassiveFlow:
         "first_speaker",
         "firsts",
         "ftp",
+        "hold",
         "late",
         "media",
         "messages",
@@ -107,6 +109,8 @@ class PassiveFlow:
         self.tls: TlsFlow | None = None
         self.quic: QuicFlow | None = None
         self.late: Late | None = None
+        self.hold: Hold | None = None
+        """What the three above may keep."""
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
@@ -171,7 +175,12 @@ class PassiveFlow:
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""
         self.done = True
-        self.tls = self.quic = self.late = self.ftp = self.query = None
+        self.tls = self.quic = self.late = self.hold = self.ftp = self.query = None
+
+    @property
+    def kept(self) -> int:
+        """Bytes of first messages that wait for the rest."""
+        return sum(one.size for one in (self.tls, self.quic, self.late) if one is not None)
 
     def hints(self, side: Side = Side.RESPONDER) -> Hints:
         """What the planner may use about the endpoint on `side`; the round trip is the tracker's to add."""

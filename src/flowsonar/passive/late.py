@@ -24,6 +24,11 @@ class Late:
         """Whether something of this direction is held."""
         return bool(self._held[direction])
 
+    @property
+    def size(self) -> int:
+        """How many bytes are held."""
+        return sum(len(event.data) for held in self._held for event in held)
+
     def hold(self, event: Payload) -> list[Payload]:
         """Take a segment that does not begin its direction, or comes while some are held; give what is in turn now.
 

@@ -58,6 +58,11 @@ class QuicFlow:
             return self._long(flow, direction, data, by_alpn)
         return self._google(flow, direction, data)
 
+    @property
+    def size(self) -> int:
+        """How many bytes of handshakes are kept."""
+        return sum(pieces.size for pieces in self._initials.crypto)
+
     def settled(self, flow: PassiveFlow) -> bool:
         """Whether nothing more is to be learned."""
         if self._read or (self._answered and isinstance(self._hello, gquic.Hello)):

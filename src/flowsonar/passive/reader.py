@@ -16,6 +16,7 @@ from flowsonar.passive import dtls, evidence
 from flowsonar.passive.counted import CountedFlow, counts, openvpn_streams
 from flowsonar.passive.flow import NOTHING, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
+from flowsonar.passive.held import Held
 from flowsonar.passive.judge import Judge
 from flowsonar.passive.late import Late
 from flowsonar.passive.quic import QuicFlow, starts_like_quic
@@ -41,6 +42,8 @@ _OVER_TCP, _OVER_UDP = Transport.TCP, Transport.UDP
 _CONFIRMED: Final = Confidence.CONFIRMED
 _TRIES: Final = 3
 """Payloads per direction that are matched: a greeting may come in pieces, a flow may be picked up in a body."""
+_PADDING: Final = 6
+"""Zeros that fill an Ethernet frame around a TCP segment without payload; UDP's own length tells its payload."""
 _ECHO_BYTES: Final = 8
 """Fewer equal bytes are a coincidence of small protocols."""
 _LONG_ECHO: Final = 64
@@ -76,6 +79,7 @@ class PassiveReader:
         self._skype = SkypePorts()
         self._servers = SkypeServers()
         self._judge = Judge(signatures)
+        self.held = Held()
         self._guess = _guesser(signatures)
 
     def open(self, opened: Opened) -> PassiveFlow:
@@ -85,6 +89,10 @@ class PassiveReader:
     def payload(self, flow: PassiveFlow, event: Payload) -> Findings:
         """Take one payload of the flow."""
         findings = NOTHING if flow.done else self._read(flow, event)
+        if flow.tls is not None or flow.late is not None or flow.quic is not None:
+            flow.hold = self.held.keep(flow.hold, flow.kept)
+            if flow.hold is None:
+                findings = self._let_go(flow, findings)
         if could_announce(event.data, rtsp="rtsp" in flow.services):
             # The flow goes on being read: its next message may name media as well.
             more = (*findings.announcements, *announced(flow.opened, event))
@@ -93,8 +101,8 @@ class PassiveReader:
 
     def _read(self, flow: PassiveFlow, event: Payload) -> Findings:
         data = event.data
-        if len(data) <= 6 and data.count(0) == len(data):
-            return NOTHING  # nothing, or the padding of a short frame that counts as payload
+        if flow.protocol == _TCP and len(data) <= _PADDING and data.count(0) == len(data):
+            return NOTHING  # a keep-alive, or the padding of a short frame that the sender counted as payload
         if flow.late is not None or (event.offset and not event.index and flow.protocol == _TCP):
             return self._late(flow, event)
         count = flow.count(event.direction, data)
@@ -122,6 +130,16 @@ class PassiveReader:
                 announcements += found.announcements
                 follow = follow or found.follow
         return Findings(evidence, announcements, done=flow.done, follow=follow)
+
+    def _let_go(self, flow: PassiveFlow, findings: Findings) -> Findings:
+        """Read what is there of a flow that may keep nothing more."""
+        found = self._last(flow)
+        if flow.tls is not None:
+            found += flow.tls.close(flow, self._signatures.by_alpn)
+        for one in found:
+            flow.note(one)
+        flow.finish()
+        return findings._replace(evidence=(*findings.evidence, *found), done=True)
 
     def close(self, flow: PassiveFlow) -> Findings:
         """Conclude what needs the whole flow, or what other flows have shown meanwhile."""

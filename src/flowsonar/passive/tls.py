@@ -50,6 +50,11 @@ class TlsFlow:
         self.hello = -1
         """The direction of the ClientHello, -1 before."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes of messages that are not whole are kept."""
+        return sum(pieces[0].size for pieces in self._pieces if pieces is not None)
+
     def feed(self, flow: PassiveFlow, event: Payload, by_alpn: ByAlpn) -> list[Evidence]:
         """Take one segment."""
         direction = event.direction

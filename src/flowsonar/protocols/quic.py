@@ -217,6 +217,11 @@ class Pieces:
         self._runs = [*before, (low, high), *after]
         return True
 
+    @property
+    def size(self) -> int:
+        """How many bytes are kept, gaps included."""
+        return len(self._data)
+
     def head(self) -> bytes:
         """Give what is there without a gap from the beginning."""
         return bytes(self._data[: self._runs[0][1]]) if self._runs and not self._runs[0][0] else b""

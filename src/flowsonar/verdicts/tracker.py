@@ -31,6 +31,7 @@ from flowsonar.model import (
 )
 from flowsonar.passive import NOTHING, PassiveReader
 from flowsonar.passive.addresses import address_text
+from flowsonar.passive.held import FULL
 from flowsonar.passive.suspects import unidentified
 from flowsonar.signatures import SignatureSet
 from flowsonar.verdicts.announced import Announced
@@ -108,7 +109,9 @@ class Tracker:
             "announcements_dropped": 0,
             "cache_contradicted": 0,
             "flow_evidence_dropped": 0,
+            FULL: 0,
         }
+        reader.held.counts = self.counts
         self._inquiry = Inquiry(
             self._companions,
             self._neighbours,
