@@ -214,7 +214,7 @@ static void lend(struct table *t, uint32_t slot, const struct seen *seen) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     bool first = !lane->counts[0] && !lane->counts[1];
-    if (is_padding(seen)) return;
+    if (is_padding(&t->flows[slot], seen)) return;
     if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
     if (!classify_influences(t, slot, seen, first)) return;
     report_opened(t, slot, t->flows[slot].interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
