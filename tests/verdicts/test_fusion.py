@@ -395,9 +395,8 @@ def test_order_of_arrival_does_not_change_service_and_confidence_of_one_service(
 
 
 def test_the_same_said_of_other_bytes_counts_once() -> None:
-    first = Evidence(EvidenceKind.PAYLOAD, "wireguard", Confidence.GUESS, Side.INITIATOR, signature="wireguard/data")
-    verdict = fuse([first._replace(data=b"1"), first._replace(data=b"2"), first], lambda _: TrafficClass.DEFAULT)
-    assert [piece.signature for piece in verdict.evidence] == ["wireguard/data"]
-    assert verdict.confidence is Confidence.GUESS
-    other = first._replace(side=Side.RESPONDER)
-    assert len(fuse([first, other], lambda _: TrafficClass.DEFAULT).evidence) == 2
+    first = piece(PAYLOAD, "wireguard", LIKELY, side=Side.INITIATOR, signature="wireguard/counter")
+    verdict = fuse([first._replace(data=b"1"), first._replace(data=b"2"), first], class_of)
+    assert [one.signature for one in verdict.evidence] == ["wireguard/counter"]
+    assert verdict.confidence is LIKELY
+    assert len(fuse([first, first._replace(side=Side.RESPONDER)], class_of).evidence) == 2
