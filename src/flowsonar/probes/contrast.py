@@ -12,8 +12,9 @@ word, the right one, and what may follow either.
 
 What goes on gets its rest byte by byte: who closes by chance would have closed at one of them.
 
-The wrong word is said first, and looked at again after the right one was closed, so a server that closes or accepts at
-the ticks of a clock treats both alike. Without sockets: `talk` is a part of a conversation (see `dialogue`).
+The wrong word is said to its end first, and looked at again after the right one was closed, so a server that closes or
+accepts at the ticks of a clock, or closes who is silent for long, treats both alike or closes the wrong one first.
+Without sockets: `talk` is a part of a conversation (see `dialogue`).
 """
 
 from __future__ import annotations
@@ -86,11 +87,13 @@ class Contrast:
             event = yield from wrong.hear(AT_ONCE_S + 2 * (wrong.rtt_s or 0.0))
             if refused:
                 yield Close()
-            if isinstance(event, Ended if refused else TimedOut):
-                begun = yield Beside(self._right(refused=refused))
-                assert isinstance(begun, Begun)
-                if refused or (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
-                    yield from self._await(wrong, max(begun.at_s, wrong.now_s), refused=refused)
+            if not isinstance(event, Ended if refused else TimedOut):
+                return
+            if not refused and not (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
+                return
+            begun = yield Beside(self._right(refused=refused))
+            assert isinstance(begun, Begun)
+            yield from self._await(wrong, begun.at_s, refused=refused)
         finally:
             exchange.leave()
 
