@@ -83,7 +83,7 @@ struct event {
             uint64_t handshake_ns;
         } established;
         struct {
-            const uint8_t *data; /* in the block that is being fed */
+            const uint8_t *data; /* in the block that is being fed; of fragments, in the table until the next call */
             uint64_t offset;
             uint64_t handshake_ns;
             uint32_t size;
