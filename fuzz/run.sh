@@ -6,11 +6,13 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 python=${PYTHON:-.venv/bin/python}
 native=src/flowsonar/_native
-harnesses="flowtable codecs"
+harnesses="flowtable codecs lanes"
 # All of the core but its Python side.
 flowtable=$(cd "$native" && for file in *.c; do case $file in binding*) ;; *) printf '%s ' "${file%.c}" ;; esac; done)
+lanes=$flowtable
 codecs="tls ja4 sha256 cpu dns http aes quic_keys quic gquic"
 mkdir -p fuzz/out
+export FLOWSONAR_LANES_FILE=fuzz/out/lanes.bin
 # Without the tests' environment it starts from nothing, and finds less in the same time.
 "$python" fuzz/seeds.py fuzz/out/corpus || echo "no seeds: run make test first" >&2
 for harness in $harnesses; do
@@ -21,6 +23,6 @@ for harness in $harnesses; do
     "${CC:-clang}" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
         -fno-sanitize-recover=undefined -DFLOWSONAR_SANITIZE -I"$native" -Wall -Wextra -Wconversion \
         "fuzz/${harness}_fuzzer.c" $sources -o "fuzz/out/$harness" -lm
-    "fuzz/out/$harness" -max_total_time="$((seconds / 2))" -max_len=4096 -rss_limit_mb=1024 -timeout=10 \
+    "fuzz/out/$harness" -max_total_time="$((seconds / 3))" -max_len=4096 -rss_limit_mb=1024 -timeout=10 \
         -print_final_stats=1 -artifact_prefix=fuzz/out/ "fuzz/out/corpus/$harness"
 done
