@@ -35,7 +35,7 @@ __all__ = ["PassiveReader"]
 
 _TCP: Final = 6
 _UDP: Final = 17
-_WITH_PORTS: Final = frozenset({_TCP, _UDP, 132})
+_WITH_PORTS: Final = frozenset({_TCP, _UDP})
 _SIDES: Final = (Side.INITIATOR, Side.RESPONDER)
 _INITIATOR, _RESPONDER = _SIDES  # looking into an enumeration is slow, and these are for every flow
 _OVER_TCP, _OVER_UDP = Transport.TCP, Transport.UDP
