@@ -13,6 +13,11 @@ def test_refuses_what_means_another_thing(pattern: str) -> None:
         parsed(pattern)
 
 
+@pytest.mark.parametrize("pattern", ["^a[:#]", "a(?:b)?m"])
+def test_takes_what_only_looks_like_it(pattern: str) -> None:
+    parsed(pattern)
+
+
 def test_lines_that_begin_anywhere_begin_after_a_newline() -> None:
     items, _ = parsed("(?m)^a")
     operation, (_, ways) = items[0]

@@ -25,7 +25,7 @@ class UnsupportedError(Exception):
 
 def parsed(pattern: str) -> tuple[Items, int]:
     """RE2's syntax through Python's parser, where both mean the same. Raises UnsupportedError."""
-    if re.search(r"\[:|\\x\{|\\[CQpPE]", pattern.replace(r"\\", "")):
+    if re.search(r"\[:\^?[a-z]+:\]|\\x\{|\\[CQpPE]", pattern.replace(r"\\", "")):
         raise UnsupportedError
     text = re.sub(r"((?:^|[^\\])(?:\\\\)*)\\z", r"\1\\Z", pattern)
     try:
@@ -33,7 +33,7 @@ def parsed(pattern: str) -> tuple[Items, int]:
     except (re.error, UnicodeError, RecursionError, OverflowError):
         raise UnsupportedError from None
     items, flags = list(tree), tree.state.flags
-    if flags & re.VERBOSE or ("?m" in pattern and not flags & re.MULTILINE):
+    if flags & re.VERBOSE or (re.search(r"\(\?[a-z]*m", pattern) and not flags & re.MULTILINE):
         raise UnsupportedError
     if flags & re.MULTILINE:
         if items[:1] != [LINE_BEGINS] or _has_places(items[1:]):
