@@ -42,6 +42,7 @@ class ConnectionSource:
 
     def __init__(self, settings: FlowSettings) -> None:
         self.interfaces: tuple[str, ...] = ()
+        self.settle_s = 0.0
         self._capacity = settings.capacity
         self._socket: ConntrackSocket | None = None
         self._flows: dict[int, _Flow] = {}

@@ -37,14 +37,15 @@ class Ends(Reading):
         self._interfaces = tuple(dict.fromkeys(interfaces))
         self._filter = filter_expression or self.settings.capture.filter
         self._duration_s = duration_s
+        self._live: LiveCapture | None = None
         self._blocks_wanted = ring_blocks(self.settings.capture)
 
     def end(self) -> None:
-        """End the run as if nothing more came. For signal handlers; raises KeyboardInterrupt as `stop` does."""
-        if not self._stopping:
+        """End the run as if nothing more came: what has come is recorded. For signal handlers."""
+        if self._live is not None:
+            self._live.stop()
+        else:
             self._stopping = True
-            if self._waiting:
-                raise KeyboardInterrupt
 
     def _opened(self) -> Iterator[tuple[str, Any]]:
         capture = LiveCapture(
@@ -54,6 +55,7 @@ class Ends(Reading):
             filter=self._filter,
             duration_s=self._duration_s,
         )
+        self._live = capture
         _ = self._parts.matcher  # now, while the rings keep the packets: what is not in the cache takes seconds
         yield ", ".join(self._interfaces), capture
         self.problems += capture.told

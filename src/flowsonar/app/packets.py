@@ -10,7 +10,7 @@ from typing import Final
 from flowsonar.app.cutting import Cutting
 from flowsonar.capture.cutoff import CutFlows
 from flowsonar.capture.pcapng import PcapngWriter
-from flowsonar.capture.ring import BLOCK_BYTES, Ring, drops_by_interface, open_rings
+from flowsonar.capture.ring import BLOCK_BYTES, SETTLE_S, Ring, drops_by_interface, open_rings
 from flowsonar.config import CaptureSettings, FlowSettings
 from flowsonar.errors import CaptureError, ConfigError
 from flowsonar.flows.events import FlowEvent
@@ -53,6 +53,7 @@ class PacketSource:
         self._blocks = ring_blocks(capture)
         self._rings_wanted = capture.rings
         self.interfaces = tuple(dict.fromkeys(interfaces))
+        self.settle_s = SETTLE_S
         self._write = write
         self._filter = filter_expression or capture.filter
         self._table = make_table(settings, follow=FOLLOW)

@@ -15,6 +15,8 @@ class Source(Protocol):
 
     interfaces: tuple[str, ...]
     """Names for the events' interface numbers."""
+    settle_s: float
+    """How long what has happened may still be on its way to `events`."""
 
     def open(self) -> None:
         """Begin, so that nothing is lost while the rest of the program is loaded. Raises CaptureError."""

@@ -277,6 +277,8 @@ class Watching:
 
     async def _finish(self) -> None:
         """The last packets, the answers under way as `cancelled`, and every flow that is still open."""
+        if self._source.settle_s:
+            await asyncio.sleep(self._source.settle_s)
         self._turn()
         tracker = self._tracker
         assert tracker is not None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Self
 
-from flowsonar.capture.ring import Ring, drops_by_interface, open_rings
+from flowsonar.capture.ring import SETTLE_S, Ring, drops_by_interface, open_rings
 from flowsonar.model import Block
 
 __all__ = ["LiveCapture"]
@@ -40,6 +40,7 @@ class LiveCapture:
         self._duration_s = duration_s
         self._gone: dict[int, str | None] = {}
         self._seen = {"kernel_packets": 0, "kernel_drops": 0}
+        self._stopping = False
         self._rings: list[Ring] = open_rings(self.interfaces, rings=rings, blocks=blocks, filter=filter)
 
     def __iter__(self) -> Iterator[Block]:
@@ -49,7 +50,7 @@ class LiveCapture:
         now_s = time.monotonic()
         end_s = None if self._duration_s is None else now_s + self._duration_s
         check_s = now_s
-        while end_s is None or now_s < end_s:
+        while not self._stopping and (end_s is None or now_s < end_s):
             found = False
             for block in self._ready():
                 found = True
@@ -63,7 +64,12 @@ class LiveCapture:
                 if not waiting.poll(wait_s * 1000):
                     yield _NOTHING
                 now_s = time.monotonic()
+        time.sleep(SETTLE_S)
         yield from self._ready()
+
+    def stop(self) -> None:
+        """Give what has come until now, then end. For signal handlers; takes a quarter of a second at most."""
+        self._stopping = True
 
     def _ready(self) -> Iterator[Block]:
         for ring in self._rings:

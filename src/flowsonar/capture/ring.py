@@ -21,7 +21,17 @@ from flowsonar.capture.interfaces import describe_missing, hardware_type, is_loo
 from flowsonar.errors import CaptureError
 from flowsonar.model import Block
 
-__all__ = ["BLOCKS", "BLOCK_BYTES", "RETIRE_MS", "Drops", "Ring", "drops_by_interface", "linktype_of", "open_rings"]
+__all__ = [
+    "BLOCKS",
+    "BLOCK_BYTES",
+    "RETIRE_MS",
+    "SETTLE_S",
+    "Drops",
+    "Ring",
+    "drops_by_interface",
+    "linktype_of",
+    "open_rings",
+]
 
 BLOCK_BYTES: Final = 1 << 18
 """A block holds at least three of the largest offloaded frames (64 KiB); longer frames come through cut."""
@@ -31,6 +41,8 @@ BLOCKS: Final = 128
 
 RETIRE_MS: Final = 4
 """The longest that a packet waits in a block that is not full."""
+SETTLE_S: Final = 5 * RETIRE_MS / 1000
+"""Who ends waits so long for the last packets: the kernel's timer counts in its ticks, of 10 ms where they are long."""
 
 # linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h
 _SOL_PACKET: Final = 263
