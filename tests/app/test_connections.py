@@ -34,6 +34,15 @@ def test_a_connection_from_begin_to_end() -> None:
     assert (closed.reason, closed.packets_toserver, closed.bytes_toclient) == (CloseReason.FIN, 6, 900)
 
 
+def test_a_change_of_state_after_the_counters_keeps_them() -> None:
+    source = ConnectionSource(FlowSettings())
+    counted = FIRST._replace(change=Change.UPDATE, tcp_state=3, packets_toserver=6, bytes_toclient=900)
+    taken(source, FIRST, counted, FIRST._replace(change=Change.UPDATE, tcp_state=7))
+    (closed,) = source.finish()
+    assert isinstance(closed, Closed)
+    assert (closed.packets_toserver, closed.bytes_toclient) == (6, 900)
+
+
 def test_datagrams_need_no_handshake() -> None:
     events = taken(ConnectionSource(FlowSettings()), FIRST._replace(protocol=17, tcp_state=0))
     assert [type(event) for event in events] == [Opened, Established]

@@ -78,7 +78,7 @@ class ConnectionSource:
         if tracked.change is Change.DESTROY:
             if flow is not None:
                 state = flow.latest.tcp_state
-                flow.latest = tracked
+                flow.latest = _counted(flow.latest, tracked)
                 found.append(self._closed(tracked.number, flow, now_ns, _reason(tracked.protocol, state)))
             return
         if flow is None:
@@ -86,7 +86,7 @@ class ConnectionSource:
                 self._untracked += 1
                 return
             flow = self._opened(tracked, now_ns, found)
-        flow.latest = tracked
+        flow.latest = _counted(flow.latest, tracked)
         if not flow.established and (tracked.protocol != _TCP or tracked.tcp_state >= _ESTABLISHED):
             flow.established = True
             found.append(Established(flow.number, now_ns, 0))
@@ -178,6 +178,18 @@ class ConnectionSource:
             tcp_flags_toclient=0,
             handshake_ns=0,
         )
+
+
+def _counted(before: Tracked, now: Tracked) -> Tracked:
+    """What is told now; changes of state come without counters, which then stay."""
+    if now.packets_toserver or now.packets_toclient:
+        return now
+    return now._replace(
+        packets_toserver=before.packets_toserver,
+        packets_toclient=before.packets_toclient,
+        bytes_toserver=before.bytes_toserver,
+        bytes_toclient=before.bytes_toclient,
+    )
 
 
 def _same(one: Tracked, other: Tracked) -> bool:

@@ -208,7 +208,7 @@ class Node(asyncio.DatagramProtocol):
         return secrets.token_bytes(2) + bytes([_blurred(CALL)]) + secrets.token_bytes(length - 3)
 
     async def _asked(self, data: bytes, peer: Address) -> bytes:
-        for _ in range(2):
+        for _ in range(4):
             future = self._waiting[peer] = asyncio.get_running_loop().create_future()
             self._send(data, peer)
             try:
