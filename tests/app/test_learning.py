@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from flowsonar import _native
-from flowsonar.app.learning import Shape
+from flowsonar.app.learning import _OTHER_SLOTS, Shape
 
 
 def test_flags_are_those_of_the_core() -> None:
@@ -15,3 +15,8 @@ def test_flags_are_those_of_the_core() -> None:
             assert 1 << int(given[flag.name or ""]) == flag
     assert 1 << int(given["QUIET"]) == Shape.QUIET_INITIATOR
     assert 2 << int(given["QUIET"]) == Shape.QUIET_RESPONDER
+
+
+def test_what_needs_python_is_chosen() -> None:
+    """A slot that is new must be one or the other: what is not learned takes its flows out of the fast lane."""
+    assert set(_OTHER_SLOTS) == {"datagrams", "ftp", "late", "mirrored", "stream"}

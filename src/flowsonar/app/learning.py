@@ -19,6 +19,7 @@ from flowsonar.model import Announcement, FlowRecord, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveReader
 from flowsonar.passive.flow import PassiveFlow
+from flowsonar.passive.held import FULL
 from flowsonar.verdicts.followed import Followed
 from flowsonar.verdicts.tracker import Tracker
 
@@ -28,7 +29,7 @@ _HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
-        "rank", "said", "query", "tls", "sequence", "quic", "media", "messages",
+        "rank", "said", "query", "tls", "hold", "sequence", "quic", "media", "messages",
     }
 )  # fmt: skip
 """State of a passive flow that its path tells. All else that is set makes it one for Python."""
@@ -121,9 +122,11 @@ class Teacher:
             known = known if verdict else Shape.PYTHON
             self._table.learn(node, known | Shape.PASSING if passing else known, verdict)
             return
+        full = tracker.counts[FULL]
         tracker.feed((event,))
         passing = _depends_on_others(flow)
-        if passing or not isinstance(event, Payload) or _needs_python(flow):
+        cut = tracker.counts[FULL] != full  # read with what was there, because other flows keep so much
+        if passing or cut or not isinstance(event, Payload) or _needs_python(flow):
             self._table.learn(node, Shape.PYTHON | Shape.PASSING if passing else Shape.PYTHON, 0)
             return
         known = Shape.KNOWN
