@@ -1,10 +1,13 @@
 """What is learned is compared line by line in `test_lanes`; here, that both sides mean the same bits."""
 
+import gc
 import re
 from pathlib import Path
 
 from flowsonar import _native
-from flowsonar.app.learning import _OTHER_SLOTS, Shape
+from flowsonar.app import Reading
+from flowsonar.app.learning import _OTHER_SLOTS, Shape, Teacher
+from tests.needs import CORPUS, needs_corpus, needs_native
 
 
 def test_flags_are_those_of_the_core() -> None:
@@ -20,3 +23,15 @@ def test_flags_are_those_of_the_core() -> None:
 def test_what_needs_python_is_chosen() -> None:
     """A slot that is new must be one or the other: what is not learned takes its flows out of the fast lane."""
     assert set(_OTHER_SLOTS) == {"datagrams", "ftp", "late", "mirrored", "stream"}
+
+
+@needs_corpus()
+@needs_native()
+def test_a_capture_that_ended_leaves_nothing(tmp_path: Path) -> None:
+    """What taught one capture's table goes with it: a run over a thousand captures must not keep a thousand."""
+    reading = Reading([CORPUS / "skype" / "SkypeIRC.cap"], cache=tmp_path)
+    assert sum(len(ended) for ended in reading.lines())
+    assert reading.counters["lane_flows"]
+    del reading
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, Teacher)]

@@ -66,6 +66,7 @@ class Teacher:
         self._reader = reader
         self._watched: set[bytes] = set()
         self._doubting = False
+        self._kept = lru_cache(maxsize=4096)(self._keep)  # its own, so that it ends with its capture
         tracker.foretold = self._foretold
 
     def take(self, events: list[FlowEvent], nodes: list[int] | None) -> None:
@@ -174,8 +175,7 @@ class Teacher:
         named = proto(record.key.transport, record.key.initiator_address)
         return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
 
-    @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as its table
-    def _kept(self, verdict: Verdict, named: str) -> int:
+    def _keep(self, verdict: Verdict, named: str) -> int:
         return self._table.add_verdict(verdict_template(verdict, named))
 
     # -- flows that depend on others ----------------------------------------------------------------------------
