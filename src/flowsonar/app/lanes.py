@@ -157,6 +157,11 @@ class Lanes:
             found.append(text[at:])
         return found
 
+    def close(self) -> None:
+        """Let go of the table at once: a run may be over many captures, and theirs are large."""
+        if self._teacher is not None:
+            self._teacher.close()
+
     def counts(self) -> dict[str, int]:
         """The tracker's counts, with the fast lane's."""
         counts = self.table.lane_counts()

@@ -69,6 +69,11 @@ class Teacher:
         self._kept = lru_cache(maxsize=4096)(self._keep)  # its own, so that it ends with its capture
         tracker.foretold = self._foretold
 
+    def close(self) -> None:
+        """Take apart the rings of references between this, the tracker and the table."""
+        self._tracker.foretold = None
+        del self._kept
+
     def take(self, events: list[FlowEvent], nodes: list[int] | None) -> None:
         """Take events, and tell what becomes of those beside which a node stands."""
         if nodes is None:

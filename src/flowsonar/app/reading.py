@@ -111,6 +111,7 @@ class Reading:
                 self._sum_up(capture, table, lanes.counts())
                 if self._remembered is not None:
                     lanes.remember(self._remembered)
+                lanes.close()
         if self._remembered is not None:
             self._remembered.save()
 
