@@ -14,17 +14,12 @@ process's number, so that several runs may live on one machine.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import signal
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
-from lab.packages import SEARCH_PATH
-from lab.programs import LabError, in_namespace
+from lab.namespaces import FORWARD, NO_IPV6, Namespaces, inside, listening, packet_sockets, run
+from lab.programs import in_namespace
 
 __all__ = ["BACK", "GATEWAY_LEFT", "GATEWAY_RIGHT", "LEFT_NET", "OUT", "RIGHT_NET", "Host", "Network"]
 
@@ -33,14 +28,7 @@ OUT, BACK, _IDLE = "out", "back", "idle"
 LEFT_NET, RIGHT_NET = "10.79.0.0/17", "10.79.128.0/17"
 GATEWAY_LEFT, GATEWAY_RIGHT = "10.79.0.1", "10.79.128.1"
 _BACK_ADDRESS = "10.79.0.3"
-_SETTINGS = Path("/etc/netns")
-_SWITCHES = (
-    "ipv4.conf.all.rp_filter=0",
-    "ipv4.conf.default.rp_filter=0",
-    "ipv4.conf.all.arp_ignore=1",
-    "ipv6.conf.all.disable_ipv6=1",
-    "ipv6.conf.default.disable_ipv6=1",
-)
+_SWITCHES = ("ipv4.conf.all.arp_ignore=1", *NO_IPV6)
 _NAT_RULES = """table ip lab {
 chain in {
 type nat hook prerouting priority dstnat
@@ -49,19 +37,6 @@ iifname "n0" meta l4proto { tcp, udp } th dport PORT dnat to INNER
 chain out { type nat hook postrouting priority srcnat; oifname "n0" masquerade; }
 }
 """
-
-
-def _run(arguments: list[str], text: str | None = None) -> str:
-    environment = {**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C"}
-    done = subprocess.run(arguments, input=text, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        raise LabError(f"{' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _inside(namespace: str, *commands: str) -> None:
-    """`ip` commands of one namespace, one process for all."""
-    _run(["ip", "-n", namespace, "-batch", "-"], "\n".join(commands) + "\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,51 +48,23 @@ class Host:
     """As the gateway and the other side see it."""
 
 
-class Network:
+class Network(Namespaces):
     """The namespaces; a context manager that makes switches and gateway, and takes everything away."""
 
     def __init__(self) -> None:
         self._prefix = f"fsH{os.getpid()}"
         self.gateway = f"{self._prefix}-gw"
         self._switches = {"left": f"{self._prefix}-left", "right": f"{self._prefix}-right"}
-        self._names = [self.gateway, *self._switches.values()]
+        super().__init__((self.gateway, *self._switches.values()))
         self._address = ""
         self._count = {"left": 10, "right": 10}
         self._uplinks: dict[str, str] = {}
-
-    def __enter__(self) -> Network:
-        """Make switches and gateway."""
-        try:
-            for name in self._names:
-                self._namespace(name)
-            for side in self._switches.values():
-                _inside(side, "link add name sw type bridge", "link set dev sw up")
-            self._plug("left", self.gateway, OUT, f"{GATEWAY_LEFT}/17")
-            # /32: the route to the left network through `back` is made when it is chosen
-            self._plug("left", self.gateway, BACK, f"{_BACK_ADDRESS}/32")
-            self._plug("left", self.gateway, _IDLE, "10.79.0.4/32")
-            self._plug("right", self.gateway, "right", f"{GATEWAY_RIGHT}/17")
-            shown = json.loads(_run(["ip", "-n", self.gateway, "-j", "link", "show", "dev", OUT]))
-            self._address = str(shown[0]["address"])
-            _run(["ip", "-n", self.gateway, "link", "set", "dev", _IDLE, "address", self._address])
-            _run(in_namespace(self.gateway, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
-            for interface in (OUT, BACK, _IDLE, "right"):
-                off = ["tso", "off", "gso", "off", "gro", "off"]
-                _run(in_namespace(self.gateway, ["ethtool", "-K", interface, *off]))
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End what still runs inside, and remove the namespaces."""
-        self._remove()
 
     def host(self, side: str) -> Host:
         """A new host on a side."""
         name, address = self._next(side)
         self._plug(side, name, "e0", f"{address}/17")
-        _inside(name, f"route add default via {GATEWAY_LEFT if side == 'left' else GATEWAY_RIGHT}")
+        inside(name, f"route add default via {GATEWAY_LEFT if side == 'left' else GATEWAY_RIGHT}")
         return Host(namespace=name, address=address)
 
     def hidden_host(self, port: int) -> Host:
@@ -125,24 +72,23 @@ class Network:
         outer, address = self._next("left")
         self._plug("left", outer, "n0", f"{address}/17")
         inner = f"{outer}i"
-        self._namespace(inner)
-        self._names.append(inner)
-        _run(["ip", "-n", outer, "link", "add", "n1", "type", "veth", "peer", "name", "e0", "netns", inner])
-        _inside(outer, f"route add default via {GATEWAY_LEFT}", "addr add 192.168.78.1/24 dev n1", "link set n1 up")
-        _inside(inner, "addr add 192.168.78.2/24 dev e0", "link set e0 up", "route add default via 192.168.78.1")
-        _run(in_namespace(outer, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
+        self._namespace(inner, _SWITCHES)
+        self._veth(outer, "n1", inner, "e0")
+        inside(outer, f"route add default via {GATEWAY_LEFT}", "addr add 192.168.78.1/24 dev n1", "link set n1 up")
+        inside(inner, "addr add 192.168.78.2/24 dev e0", "link set e0 up", "route add default via 192.168.78.1")
+        run(in_namespace(outer, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
         rules = _NAT_RULES.replace("PORT", str(port)).replace("INNER", "192.168.78.2")
-        _run(in_namespace(outer, ["nft", "-f", "-"]), rules)
+        run(in_namespace(outer, ["nft", "-f", "-"]), rules)
         return Host(namespace=inner, address=address)
 
     def lead(self, there: str = OUT, back: str = OUT) -> None:
         """Lead what goes to the gateway and what comes from it to the left hosts by these interfaces."""
         end = self._uplinks[there]
         entry = ["fdb", "replace", self._address, "dev", end, "master", "static"]
-        _run(["bridge", "-n", self._switches["left"], *entry])
+        run(["bridge", "-n", self._switches["left"], *entry])
         # two halves: more exact than the network that the kernel knows by itself
         halves = [f"route replace 10.79.{half}.0/18 dev {back} src {GATEWAY_LEFT}" for half in (0, 64)]
-        _inside(self.gateway, *halves)
+        inside(self.gateway, *halves)
 
     def hide(self) -> None:
         """Let everything pass where nobody watches."""
@@ -150,47 +96,45 @@ class Network:
 
     def packet_sockets(self) -> int:
         """How many packet sockets are open on the gateway: what captures there."""
-        return len(_run(in_namespace(self.gateway, ["cat", "/proc/net/packet"])).splitlines()) - 1
+        return packet_sockets(self.gateway)
 
     def listening(self, host: Host) -> set[int]:
         """TCP ports of a host that wait for clients."""
-        lines = _run(in_namespace(host.namespace, ["ss", "-Hltn"])).splitlines()
-        return {int(line.split()[3].rsplit(":", 1)[1]) for line in lines}
+        return {port for transport, _, port in listening(host.namespace) if transport == "tcp"}
 
     # -- making ---------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Make switches and gateway."""
+        for name in self.names:
+            self._namespace(name, (*_SWITCHES, *(FORWARD[:1] if name == self.gateway else ())))
+        for side in self._switches.values():
+            inside(side, "link add name sw type bridge", "link set dev sw up")
+        self._plug("left", self.gateway, OUT, f"{GATEWAY_LEFT}/17")
+        # /32: the route to the left network through `back` is made when it is chosen
+        self._plug("left", self.gateway, BACK, f"{_BACK_ADDRESS}/32")
+        self._plug("left", self.gateway, _IDLE, "10.79.0.4/32")
+        self._plug("right", self.gateway, "right", f"{GATEWAY_RIGHT}/17")
+        shown = json.loads(run(["ip", "-n", self.gateway, "-j", "link", "show", "dev", OUT]))
+        self._address = str(shown[0]["address"])
+        run(["ip", "-n", self.gateway, "link", "set", "dev", _IDLE, "address", self._address])
+        for interface in (OUT, BACK, _IDLE, "right"):
+            off = ["tso", "off", "gso", "off", "gro", "off"]
+            run(in_namespace(self.gateway, ["ethtool", "-K", interface, *off]))
 
     def _next(self, side: str) -> tuple[str, str]:
         number = self._count[side] = self._count[side] + 1
         name = f"{self._prefix}-{side[0]}{number}"
-        self._namespace(name)
-        self._names.append(name)
+        self._namespace(name, _SWITCHES)
         return name, f"10.79.{0 if side == 'left' else 128}.{number}"
-
-    def _namespace(self, name: str) -> None:
-        _run(["ip", "netns", "add", name])
-        # Nobody answers there, and says so at once: trackers and bootstrap nodes must not be waited for.
-        (_SETTINGS / name).mkdir(parents=True, exist_ok=True)
-        (_SETTINGS / name / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-        _run(in_namespace(name, ["sysctl", "-qw", *(f"net.{switch}" for switch in _SWITCHES)]))
-        _inside(name, "link set lo up")
 
     def _plug(self, side: str, namespace: str, interface: str, address: str) -> None:
         """Connect a namespace to a switch."""
         switch = self._switches[side]
-        end = f"p{len(_run(['ip', '-n', switch, '-o', 'link']).splitlines())}"
-        _run(["ip", "-n", namespace, "link", "add", interface, "type", "veth", "peer", "name", end, "netns", switch])
-        _inside(switch, f"link set dev {end} master sw", f"link set dev {end} up")
+        end = f"p{len(run(['ip', '-n', switch, '-o', 'link']).splitlines())}"
+        self._veth(namespace, interface, switch, end)
+        inside(switch, f"link set dev {end} master sw", f"link set dev {end} up")
         if namespace == self.gateway and side == "left":
             self._uplinks[interface] = end
-            _run(["bridge", "-n", switch, "link", "set", "dev", end, "learning", "off"])
-        _inside(namespace, f"addr add {address} dev {interface}", f"link set dev {interface} up")
-
-    def _remove(self) -> None:
-        present = {line.split()[0] for line in _run(["ip", "netns", "list"]).splitlines() if line}
-        for name in self._names:
-            if name in present:
-                for pid in _run(["ip", "netns", "pids", name]).split():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)  # it lives in a namespace of ours
-                _run(["ip", "netns", "del", name])
-            shutil.rmtree(_SETTINGS / name, ignore_errors=True)
+            run(["bridge", "-n", switch, "link", "set", "dev", end, "learning", "off"])
+        inside(namespace, f"addr add {address} dev {interface}", f"link set dev {interface} up")

@@ -15,6 +15,7 @@ from pathlib import Path
 from lab.catalogue import families
 from lab.catalogue.entry import Entry
 from lab.frame import perform, say, seeded
+from lab.namespaces import Namespaces
 from lab.packages import VENV, MissingError, install, install_debian, install_python
 from lab.ports import Ports
 from lab.programs import LabError, Programs, in_namespace
@@ -90,29 +91,24 @@ def _start(entry: Entry, programs: Programs, ports: Ports, folder: Path, namespa
 def _work(chosen: argparse.Namespace, directory: Path, seed: int) -> int:
     install(_TOOLS)
     namespace, ports = f"fsL{seed}", Ports(seed)
-    subprocess.run(["ip", "netns", "add", namespace], check=True)
-    try:
-        subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "up"], check=True)
-        with Programs(directory) as programs:
-            places: list[list[object]] = []
-            for entry in _entries(chosen.only):
-                places += _start(entry, programs, ports, directory / entry.name, namespace)
-            free = random.Random(seed).sample(_FREE, chosen.random + chosen.random // 50)
-            babble = [["random", "udp" if place % 2 else "tcp", free.pop()] for place in range(chosen.random)]
-            babble += [["rtp", "udp", port] for port in free]
-            file = directory / "babble.json"
-            file.write_text(json.dumps(babble))
-            programs.start(namespace, [sys.executable, "-m", "lab.lookalikes.babbler", file], name="babbler")
-            # over TCP every one is asked the whole dialogues, and one in ten everything else
-            places += [[*one, one[1] == "udp" or place % 20 == 0] for place, one in enumerate(babble)]
-            time.sleep(_UP_S)
-            say(f"{len(places)} endpoints ...")
-            asked = directory / "endpoints.json"
-            asked.write_text(json.dumps(places))
-            command = in_namespace(namespace, [sys.executable, "-m", "lab.lookalikes.asking", str(asked)])
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=_LIMIT_S)
-    finally:
-        subprocess.run(["ip", "netns", "del", namespace], check=False)
+    with Namespaces([namespace]), Programs(directory) as programs:
+        places: list[list[object]] = []
+        for entry in _entries(chosen.only):
+            places += _start(entry, programs, ports, directory / entry.name, namespace)
+        free = random.Random(seed).sample(_FREE, chosen.random + chosen.random // 50)
+        babble = [["random", "udp" if place % 2 else "tcp", free.pop()] for place in range(chosen.random)]
+        babble += [["rtp", "udp", port] for port in free]
+        file = directory / "babble.json"
+        file.write_text(json.dumps(babble))
+        programs.start(namespace, [sys.executable, "-m", "lab.lookalikes.babbler", file], name="babbler")
+        # over TCP every one is asked the whole dialogues, and one in ten everything else
+        places += [[*one, one[1] == "udp" or place % 20 == 0] for place, one in enumerate(babble)]
+        time.sleep(_UP_S)
+        say(f"{len(places)} endpoints ...")
+        asked = directory / "endpoints.json"
+        asked.write_text(json.dumps(places))
+        command = in_namespace(namespace, [sys.executable, "-m", "lab.lookalikes.asking", str(asked)])
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=_LIMIT_S)
     lines, false = summary([json.loads(line) for line in done.stdout.splitlines()])
     print(*lines, f"seed {seed}", sep="\n")
     return 1 if false else 0

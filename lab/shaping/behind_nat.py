@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import signal
 import socket
 import sys
 import time
@@ -23,9 +21,9 @@ from pathlib import Path
 
 from flowsonar.shaping.datagram import parse
 from lab.frame import perform
+from lab.namespaces import FORWARD, NO_IPV6, Namespaces, inside, run
 from lab.packages import VENV, install, install_python
 from lab.programs import LabError, Program, Programs, in_namespace
-from lab.shaping.network import run
 
 __all__ = ["Seen", "datagrams", "telling"]
 
@@ -73,42 +71,30 @@ def telling(payload: bytes) -> bool:
     )
 
 
-def _build() -> None:
-    _remove()
-    for name in (INNER, NAT, GATEWAY, PEER):
-        run(["ip", "netns", "add", name])
-        switches = ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.ip_forward=1"]
-        run(in_namespace(name, ["sysctl", "-qw", *switches]))
-        run(["ip", "-n", name, "link", "set", "lo", "up"])
-    links = (
-        (INNER, "e0", f"{_INNER}/24", NAT, "in", "192.168.45.1/24"),
-        (NAT, "out", f"{_OUTSIDE}/24", GATEWAY, "left", "198.18.45.1/24"),
-        (PEER, "e0", f"{_PEER}/24", GATEWAY, "right", "198.18.46.1/24"),
-    )
-    for one, end, address, other, other_end, other_address in links:
-        words = ["type", "veth", "peer", "name", other_end, "netns", other]
-        run(["ip", "-n", one, "link", "add", "name", end, *words])
-        for name, device, own in ((one, end, address), (other, other_end, other_address)):
-            run(["ip", "-n", name, "addr", "add", own, "dev", device])
-            run(["ip", "-n", name, "link", "set", device, "up"])
-    for name, router in ((INNER, "192.168.45.1"), (NAT, "198.18.45.1"), (PEER, "198.18.46.1")):
-        run(["ip", "-n", name, "route", "add", "default", "via", router])
-    nat = 'table ip home {\nchain out { type nat hook postrouting priority srcnat; oifname "out" masquerade; }\n'
-    closed = 'chain in { type filter hook forward priority 0; iifname "out" ct state new drop; }\n'
-    own = 'chain own { type filter hook input priority 0; iifname "out" ct state new drop; }\n}\n'
-    run(in_namespace(NAT, ["nft", "-f", "-"]), nat + closed + own)
-    tracks = "table inet tracks {\nchain every {\ntype filter hook forward priority 0; ct state new accept\n}\n}\n"
-    run(in_namespace(GATEWAY, ["nft", "-f", "-"]), tracks)
+class _Network(Namespaces):
+    def __init__(self) -> None:
+        super().__init__((INNER, NAT, GATEWAY, PEER))
 
-
-def _remove() -> None:
-    present = {line.split()[0] for line in run(["ip", "netns", "list"]).splitlines() if line}
-    for name in (INNER, NAT, GATEWAY, PEER):
-        if name in present:
-            for pid in run(["ip", "netns", "pids", name]).split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)  # it lives in a namespace of ours
-            run(["ip", "netns", "del", name])
+    def _build(self) -> None:
+        for name in self.names:
+            self._namespace(name, (*NO_IPV6, *FORWARD[:1]))
+        links = (
+            (INNER, "e0", f"{_INNER}/24", NAT, "in", "192.168.45.1/24"),
+            (NAT, "out", f"{_OUTSIDE}/24", GATEWAY, "left", "198.18.45.1/24"),
+            (PEER, "e0", f"{_PEER}/24", GATEWAY, "right", "198.18.46.1/24"),
+        )
+        for one, end, address, other, other_end, other_address in links:
+            self._veth(one, end, other, other_end)
+            for name, device, own in ((one, end, address), (other, other_end, other_address)):
+                inside(name, f"addr add {own} dev {device}", f"link set {device} up")
+        for name, router in ((INNER, "192.168.45.1"), (NAT, "198.18.45.1"), (PEER, "198.18.46.1")):
+            inside(name, f"route add default via {router}")
+        nat = 'table ip home {\nchain out { type nat hook postrouting priority srcnat; oifname "out" masquerade; }\n'
+        closed = 'chain in { type filter hook forward priority 0; iifname "out" ct state new drop; }\n'
+        own = 'chain own { type filter hook input priority 0; iifname "out" ct state new drop; }\n}\n'
+        run(in_namespace(NAT, ["nft", "-f", "-"]), nat + closed + own)
+        tracks = "table inet tracks {\nchain every {\ntype filter hook forward priority 0; ct state new accept\n}\n}\n"
+        run(in_namespace(GATEWAY, ["nft", "-f", "-"]), tracks)
 
 
 def _capture(programs: Programs, namespace: str, file: Path) -> Program:
@@ -218,11 +204,8 @@ def main(words: Sequence[str] | None = None) -> int:
     def work(folder: Path) -> int:
         install()
         install_python(["libtorrent"])
-        try:
-            _build()
+        with _Network():
             return _work(folder)
-        finally:
-            _remove()
 
     return perform(work, name="nat", keep=chosen.keep, alone=True)
 
