@@ -207,8 +207,8 @@ class Questions:
         if not steps.first and step.connection is Connection.SAME:
             return None  # the dialogue's connection is gone
         exchange.leave()
-        if self._seen.spent >= self._max_probes and not (exchange.udp and steps.first):
-            return None
+        if steps.first and self._seen.spent >= self._max_probes and not exchange.udp:
+            return None  # a dialogue that was begun is gone through: its connections were counted then
         line = yield from exchange.open(over, move.probe.id, any_port=move.probe.any_port)
         if line is not None and step.send is not None and self._greets(move.probe):
             nothing = Asked("listen", 0, Message(b"", exchange.facts(line).sent()), over=line.over)
