@@ -19,6 +19,10 @@ PAYLOAD_PACKETS_UDP: Final = 5
 PAYLOAD_BYTES: Final = 2048
 """Bytes reported of one payload packet: a full Ethernet segment fits."""
 
+UNKNOWN_DATAGRAMS: Final = 24
+"""Datagrams of one endpoint that answer nothing; further ones are only held against our last question: a flood of large
+ones cost a millisecond for each question put before."""
+
 HELD_BYTES: Final = 1 << 25
 """Bytes of first messages whose rest has not come, of all flows: hellos in pieces, segments before their beginning.
 Some 15,000 flows at a time; a flow that finds no room is read with what is there."""

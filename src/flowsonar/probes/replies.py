@@ -65,6 +65,7 @@ class Judge:
         self._formats = frozenset(signatures.parents.values())  # services in whose format others are spoken
         self._asked: list[Asked] = []
         self._earlier: frozenset[str] = frozenset()
+        self._unknown = 0  # datagrams that answer nothing
         self._strange: list[tuple[Asked, Reply]] = []
         self._held: tuple[Asked, Reply] | None = None
         self._tls: TlsFacts | None = None
@@ -216,7 +217,10 @@ class Judge:
     def datagram(self, data: bytes) -> bool:
         """Judge a datagram: it may answer any of the questions put so far."""
         begun_with = [asked for asked in self._asked if is_echo(data, asked.message.data)]
-        for asked in reversed(begun_with or self._asked):  # what begins with a question of ours answers no other
+        answered = begun_with or self._asked  # what begins with a question of ours answers no other
+        if self._unknown >= limits.UNKNOWN_DATAGRAMS:
+            answered = answered[-1:]
+        for asked in reversed(answered):
             reply = self.as_reply(asked, data, Transport.UDP, closed=False)
             matches = self._match(reply)
             if not _is_strong(matches):
@@ -231,6 +235,7 @@ class Judge:
                 self._accept(matches, reply)
                 self._late(matches[0].service)
                 return True
+        self._unknown += 1
         if self._asked and len(self._strange) < _STRANGE_REPLIES:
             asked = self._asked[-1]
             if is_echo(data, asked.message.data) and len(data) <= len(asked.message.data):

@@ -1,0 +1,58 @@
+"""Servers that answer with changed replies: every conversation ends, and nothing wrong is believed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flowsonar import limits
+from flowsonar.model import Confidence
+from flowsonar.signatures.matcher import Matcher, Reply
+from flowsonar.signatures.templates import ConnectionFacts, render
+from tests.hostile.fuzzed import SETTINGS, confirmed, kin, services, talked
+
+LONGEST_S = SETTINGS.budget.timeout_s + 1.5
+"""The time allowed, a last wait that was begun before, and the end."""
+MOST = SETTINGS.budget.max_probes + SETTINGS.budget.max_unanswered + 8
+FAMILIES = 16
+"""The services are asked in so many groups, each its own test."""
+
+ONE_BIT = frozenset({"9p", "dicom", "dns", "ike", "ldap", "smb", "stun", "sunrpc", "xmpp", "zmtp"})
+"""Protocols whose true answer may be the question with one bit of its kind changed, or with a cookie put in; ZMTP's
+greeting is the same on both sides, and XMPP's begins alike."""
+
+
+def told() -> list[str]:
+    """Services of which a reply is recorded."""
+    known = services().services.items()
+    return [name for name, one in known if any(example.to and example.matches for example in one.examples)]
+
+
+@pytest.mark.parametrize("family", range(FAMILIES))
+def test_no_changed_reply_hangs_breaks_or_deceives(family: int) -> None:
+    for seed, service in enumerate(told()[family::FAMILIES]):
+        server, answer = talked(service, 1000 * family + seed)
+        assert server.now_s - 100 < LONGEST_S, service
+        assert answer.connections + answer.datagrams <= MOST, service
+        assert all(len(one.data) <= limits.EVIDENCE_BYTES for one in answer.evidence), service
+        assert confirmed(answer) <= kin(service) | {"tls", "dtls", "echo"}, service
+
+
+def test_our_question_with_one_bit_changed_proves_nothing() -> None:
+    facts = ConnectionFacts(
+        target_address=bytes([10, 0, 0, 9]), target_port=4444, prober_address=bytes([10, 0, 0, 1]), prober_port=40000
+    )
+    matcher, pick = Matcher(services()), random.Random(1)
+    for probe in (probe for one in services().services.values() for probe in one.probes if not probe.special):
+        step = probe.steps[0]
+        message = render(step.send, facts, {}, pick)
+        for bit in range(min(len(message.data), 100) * 8):
+            data = bytearray(message.data)
+            data[bit // 8] ^= 1 << bit % 8
+            reply = Reply(
+                probe=probe.id, step=0, data=bytes(data), transport=probe.transport, message=message.data,
+                sent={**facts.sent(), **message.sent},
+            )  # fmt: skip
+            proven = {one.service for one in matcher.reply(reply)[:1] if one.confidence is Confidence.CONFIRMED}
+            assert proven <= ONE_BIT, (probe.id, bit)
