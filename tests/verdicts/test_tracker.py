@@ -180,7 +180,9 @@ def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., 
     assert tracker.questions[0].hints.rtt_ms == 20.0
 
 
-def test_a_flow_that_was_picked_up_in_the_middle_has_had_its_time_to_begin(make: Callable[..., Tracker]) -> None:
+def test_a_flow_from_the_middle_that_shows_nothing_asks_the_number_over_udp_and_waits(
+    make: Callable[..., Tracker],
+) -> None:
     tracker = make()
     tracker.feed([opened(midstream=True), stands(at=20 * MS)])
     assert not tracker.questions
@@ -188,7 +190,38 @@ def test_a_flow_that_was_picked_up_in_the_middle_has_had_its_time_to_begin(make:
     assert due is not None
     assert due < (20 + limits.SILENCE_WAIT_MS) * MS / 2
     tracker.due(due)
-    assert len(tracker.questions) == 1
+    assert [question.endpoint.transport for question in tracker.questions] == [Transport.UDP]
+    assert tracker.questions[0].hints.candidates == ("bittorrent",)
+    tracker.questions.clear()
+    due = tracker.next_due_ns
+    assert due is not None
+    assert due >= limits.SILENCE_WAIT_MS * MS
+    tracker.due(due)
+    assert [question.endpoint.transport for question in tracker.questions] == [Transport.TCP]
+
+
+def test_what_is_known_by_its_number_is_asked_over_tcp_when_it_speaks(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True), stands(at=20 * MS)])
+    tracker.due(tracker.next_due_ns or 0)
+    beside = tracker.questions[0].endpoint
+    tracker.questions.clear()
+    told = reply("bittorrent", Confidence.CONFIRMED)
+    tracker.answer(Answer(endpoint=beside, outcome=Outcome.ANSWERED, evidence=(told,)), 60 * MS)
+    assert tracker.records[-1].verdict.confidence is Confidence.LIKELY
+    tracker.due(10**12)
+    assert not tracker.questions
+    tracker.feed([payload(b"\x9a\x01\xe3" * 3, at=700 * MS)])
+    tracker.due(10**12)
+    assert tracker.questions[0].endpoint.transport is Transport.TCP
+    assert tracker.questions[0].hints.candidates[0] == "bittorrent"
+
+
+def test_the_end_of_a_connection_without_a_byte_asks_nobody(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True), stands(at=20 * MS), closed(at=30 * MS)])
+    tracker.due(10**12)
+    assert not tracker.questions
 
 
 def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(make: Callable[..., Tracker]) -> None:

@@ -163,7 +163,7 @@ class Questions:
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
             if held is None or exchange.failed is not None:
-                self._stopped(steps)
+                self._stopped(steps, reply)
                 return
             steps.heard(reply, held)
             if step.reached is not None:
@@ -180,10 +180,19 @@ class Questions:
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, steps.groups, steps.previous[-1], move.over)
 
-    def _stopped(self, steps: Steps) -> None:
-        """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off."""
-        if steps.reached and self.exchange.failed is None:
-            self._judge.take_back(steps.probe)
+    def _stopped(self, steps: Steps, reply: Reply | None = None) -> None:
+        """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off.
+
+        Nor does it where the flow points to the service as well and a question was only not answered in time: who
+        works in turns may take several of them.
+        """
+        if not steps.reached or self.exchange.failed is not None:
+            return
+        step, pointed = steps.step, steps.probe.service in self._hints.candidates
+        waits = step is not None and step.expect is not None and step.expect.closed is None
+        if pointed and waits and reply is not None and not reply.data and not reply.closed:
+            return
+        self._judge.take_back(steps.probe)
 
     def _tidy(self, steps: Steps, line: Line) -> Talk[None]:
         """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""

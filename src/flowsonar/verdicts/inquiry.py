@@ -9,6 +9,7 @@
 - UDP: the responder, then the initiator where the flow looks like peers talking (neither port is a service's);
 - FTP's data connections are not asked where their control connection shows that they are (`companions`);
 - TCP that looks like a peer's: the same number over UDP as well, by one datagram (`neighbours`);
+- live, a connection from the middle that has not said a byte gets as long as a new one; the datagram does not wait;
 - an endpoint that earlier failures tell to leave alone is not asked.
 """
 
@@ -20,6 +21,7 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Endpoint, FlowKey, Hints, Question, Side, Transport, Verdict
+from flowsonar.passive.suspects import SILENT
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.followed import Followed
@@ -94,8 +96,10 @@ class Inquiry:
         if flow.quiet != 3:  # data came within the SYN
             self.heard(flow, now_ns)
         elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
-            least_ns = limits.SILENCE_WAIT_MS * _MS if self._live and not flow.midstream else 0
-            heapq.heappush(self._due, (now_ns + max(least_ns, self._grace_ns(flow)), flow.flow))
+            wait_ns = self._grace_ns(flow)
+            if self._live and not flow.midstream:
+                wait_ns = max(wait_ns, limits.SILENCE_WAIT_MS * _MS)
+            heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
 
     def heard(self, flow: Followed, now_ns: int) -> None:
         """After a payload: ask now, or give the other side time for its word, or not at all."""
@@ -155,11 +159,31 @@ class Inquiry:
             heapq.heappush(self._due, (now_ns + 10 * _MS, flow.flow))
         return flow.postponed
 
+    def _is_silent(self, flow: Followed, now_ns: int) -> bool:
+        """Whether a flow from the middle has shown no byte yet and may still: what it says tells what to ask first.
+
+        Its number is asked over UDP meanwhile; one that is known by that is asked when it speaks.
+        """
+        if not self._live or not flow.midstream or flow.quiet != 3:
+            return False
+        if flow.verdict.confidence.rank >= _LIKELY:
+            return True
+        until_ns = flow.first_ns + limits.SILENCE_WAIT_MS * _MS
+        if now_ns >= until_ns:
+            return False
+        heapq.heappush(self._due, (until_ns, flow.flow))
+        ends = sides(flow.key, midstream=True, served=self._served)
+        if flow.key.transport is Transport.TCP and not any(map(self._served, ends)):
+            hints = _hints(flow, ends[0])
+            hints.candidates = SILENT
+            self._ask_beside(flow, ends[0], hints)
+        return True
+
     # -- whom ---------------------------------------------------------------------------------------------------
 
     def consider(self, flow: Followed, now_ns: int) -> None:
         """Ask the next endpoint of a flow that is still unsure; `flow.waiting` says whom, if anybody."""
-        if not self._wants(flow) or self._may_be_data(flow, now_ns):
+        if not self._wants(flow) or self._may_be_data(flow, now_ns) or self._is_silent(flow, now_ns):
             return
         if not flow.asked:
             self._inherit(flow, now_ns)  # another flow's question may have been answered since it was opened
@@ -214,6 +238,7 @@ class Inquiry:
 
     def _ask(self, flow: Followed, endpoint: Endpoint) -> None:
         hints = _hints(flow, endpoint)
+        hints.candidates = self._neighbours.first(flow.verdict, hints.candidates)
         self._put(flow, endpoint, hints)
         if flow.waiting is not None:
             self._ask_beside(flow, endpoint, hints)

@@ -43,6 +43,13 @@ class Neighbours:
         self._flows[beside] = [flow]
         return Question(endpoint=beside, hints=Hints(candidates=(service,), beside=True, rtt_ms=hints.rtt_ms))
 
+    def first(self, verdict: Verdict, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """What to ask for, best first, where a flow may be known already by what its number says over UDP."""
+        service = verdict.service or ""
+        if verdict.confidence.rank < _LIKELY or service in candidates or not self._has_peers(service):
+            return candidates
+        return (service, *candidates)
+
     def asks(self, endpoint: Endpoint) -> bool:
         """Whether flows wait for what this number says over UDP."""
         return endpoint in self._flows

@@ -346,7 +346,8 @@ class Tracker:
         if evidence:
             self._add(flow, evidence, event.time_ns, report=False)
         flow.settled = True
-        if self._ask and flow.waiting is None and not (flow.quiet == 3 and reason == _RST):
+        over = flow.quiet == 3 and (reason == _RST or (flow.midstream and self._live))  # and never said a byte
+        if self._ask and flow.waiting is None and not over:
             self._inquiry.consider(flow, event.time_ns)
         self._companions.ended(flow.flow)
         if flow.waiting is None and not flow.postponed:
