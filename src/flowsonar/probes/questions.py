@@ -139,8 +139,15 @@ class Questions:
     def put(self, move: Ask) -> Talk[None]:
         """The same where it is known already that it is asked."""
         steps = Steps(move.probe, self._services, self._pick)
-        if not self._refuted(steps):
+        if not self._refuted(steps) and not self._is_unanswered(move.probe):
             yield from self._go_through(move, steps)
+
+    def _is_unanswered(self, probe: ProbeSpec) -> bool:
+        """Whether another dialogue with the same arithmetic was tried and its first message not answered."""
+        if probe.special is None:
+            return False
+        others = {one.id for one, _ in self._seen.tried if one.special == probe.special and one.id != probe.id}
+        return bool(others) and not any(reply.data for reply in self._judge.replies if reply.probe in others)
 
     def _go_through(self, move: Ask, steps: Steps, *, whole: bool = False) -> Talk[None]:
         """Make the steps; `whole`: to the end, though the service is known."""

@@ -108,6 +108,46 @@ def test_only_who_knows_the_secret_is_confirmed(peer: Peer, confidence: Confiden
     assert max(piece.confidence.rank for piece in evidence if piece.service == "bittorrent") == confidence.rank
 
 
+class Impatient(Peer):
+    """Finds the hash only where it comes right after the key, as webtorrent does: bytes before it make it deaf."""
+
+    def answer(self, data: bytes) -> tuple[bytes, bool]:
+        key, closes = super().answer(data)
+        return key, closes and self._messages == 2
+
+
+class Asleep(Peer):
+    """Gives its key, and takes whatever comes."""
+
+    def answer(self, data: bytes) -> tuple[bytes, bool]:
+        return super().answer(data)[0], False
+
+
+class Silent(Peer):
+    """Takes everything and says nothing; counts the keys that it is shown."""
+
+    keys = 0
+
+    def answer(self, data: bytes) -> tuple[bytes, bool]:
+        self.keys += len(data) == KEY_BYTES
+        return b"", False
+
+
+@pytest.mark.parametrize(
+    ("peer", "confidence"), [(Impatient(), Confidence.LIKELY), (Asleep(), Confidence.GUESS)], ids=["hash", "nothing"]
+)
+def test_who_finds_the_hash_only_at_once_is_likely(peer: Peer, confidence: Confidence) -> None:
+    known = load_signatures().services["bittorrent"]
+    evidence = _ask(SignatureSet([known]), peer)
+    assert max(piece.confidence.rank for piece in evidence if piece.service == "bittorrent") == confidence.rank
+
+
+def test_who_does_not_answer_the_key_is_not_shown_it_again() -> None:
+    silent = Silent()
+    _ask(SignatureSet([load_signatures().services["bittorrent"]]), silent)
+    assert silent.keys == 1
+
+
 class Babbler(Peer):
     """Answers each message with random bytes of any number, and ends the connection at any time, or never."""
 
