@@ -6,7 +6,7 @@ from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -324,6 +324,17 @@ def test_what_one_capture_taught_the_next_one_knows(tmp_path: Path, parts: Parts
     assert both["lane_flows"] == 1  # within a run too
 
 
+def _known_by_heart(table: LaneTable, data: bytes) -> None:
+    """What the patterns met in another table is looked up: they make no step anew, and say the same."""
+    again: Any = table
+    ports = (40001, 22)
+    said = again.holding(False, data, *ports, True)
+    assert said
+    assert table.lane_counts()["lane_steps"] == 0
+    assert again.holding(False, b"RFB 003.008\n", *ports, True) != said
+    assert table.lane_counts()["lane_steps"] > 0
+
+
 @needs_native()
 def test_damaged_memory_is_no_memory(tmp_path: Path, parts: Parts) -> None:
     net = Net()
@@ -343,6 +354,9 @@ def test_damaged_memory_is_no_memory(tmp_path: Path, parts: Parts) -> None:
         at = chance.randrange(len(kept))
         _table(parts).recall(kept[:at] + chance.randbytes(1) + kept[at + 1 :])
     assert not table.recall(kept + kept) or table.keep()
+    known = _table(parts)
+    assert known.recall(kept)
+    _known_by_heart(known, b"SSH-2.0-OpenSSH_9.2\r\n")
     file.write_bytes(b"no memory at all" * 9)
     lines, _ = _records([capture], parts, lanes=True, cache=file.parent)
     assert lines == _records([capture], parts, lanes=False)[0]

@@ -281,20 +281,22 @@ PyObject *lane_py_counts(FlowTable *self, PyObject *unused) {
     (void)unused;
     if (!lanes) return NULL;
     struct lane_counts counts = lane_counts(lanes);
-    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "lane_flows", (unsigned long long)counts.flows, "lane_left",
                          (unsigned long long)counts.left, "lane_no_room", (unsigned long long)counts.no_room,
                          "lane_hosts_full", (unsigned long long)counts.hosts_full, "lane_learned",
                          (unsigned long long)counts.learned, "lane_lent", (unsigned long long)counts.lent,
-                         "lane_closes", (unsigned long long)counts.closes);
+                         "lane_closes", (unsigned long long)counts.closes, "lane_steps",
+                         (unsigned long long)counts.steps);
 }
 
 PyObject *lane_py_keep(FlowTable *self, PyObject *unused) {
     struct lanes *lanes = lanes_of(self);
     (void)unused;
     if (!lanes || flow_table_enter(self)) return NULL;
-    size_t size = kept_write(lane_shapes(lanes), self->lines, NULL);
+    size_t size = kept_write(lane_shapes(lanes), self->lines, lane_patterns(lanes), NULL);
     PyObject *kept = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (kept && kept_write(lane_shapes(lanes), self->lines, (uint8_t *)PyBytes_AsString(kept)) != size) Py_CLEAR(kept);
+    uint8_t *out = kept ? (uint8_t *)PyBytes_AsString(kept) : NULL;
+    if (kept && kept_write(lane_shapes(lanes), self->lines, lane_patterns(lanes), out) != size) Py_CLEAR(kept);
     self->busy = 0;
     return kept ? kept : PyErr_NoMemory();
 }
@@ -304,7 +306,7 @@ PyObject *lane_py_recall(FlowTable *self, PyObject *argument) {
     size_t size;
     struct lanes *lanes = lanes_of(self);
     if (!lanes || take_bytes(argument, &data, &size) || flow_table_enter(self)) return NULL;
-    bool good = kept_read(lane_shapes(lanes), self->lines, data, size);
+    bool good = kept_read(lane_shapes(lanes), self->lines, lane_patterns(lanes), data, size);
     self->busy = 0;
     return PyBool_FromLong(good);
 }

@@ -5,54 +5,8 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "dfa_state.h"
 #include "memory.h"
-
-enum {
-    UNKNOWN_STATE = 0, /* not made yet */
-    DEAD_STATE = 1,    /* nothing can match any more */
-    FIRST_STATE = 2,
-    HEADS = 1 << 14,            /* of the look-up of states */
-    MEMBERS_PER_STATE = 48,     /* room, on average */
-    MATCHES = 1 << 15,          /* beside a state's number in `steps`: expressions match there */
-    WORK_MAX = 1 << 21,         /* instructions looked at while one payload's states are made: some milliseconds */
-};
-
-struct instruction {
-    uint32_t next, other;
-    uint32_t argument;
-    uint8_t operation;
-};
-
-/* What may come next: instructions that take a byte or wait for an edge, then what matches here. */
-struct state {
-    uint32_t at, count, matches; /* in members: `count` instructions, then `matches` expressions */
-    uint32_t chain;              /* next state with this hash, 0 for none */
-    uint32_t hash;
-    bool word;  /* the last byte was a word's */
-    bool asks;  /* some of them wait for an edge or the end */
-};
-
-struct dfa {
-    uint32_t instruction_count, state_room, member_room;
-    struct instruction *instructions;
-    uint8_t (*sets)[DFA_SET_SIZE];
-    uint16_t *steps; /* by state and class of the byte */
-    uint8_t class_of[256]; /* bytes that no set tells apart are one class */
-    uint32_t classes;
-    struct state *states;
-    uint32_t *members;
-    uint32_t heads[HEADS];
-    uint32_t state_count, member_count;
-    uint32_t work; /* left of WORK_MAX for the payload at hand */
-    uint16_t start; /* the state before the first byte, UNKNOWN_STATE where it is not made */
-
-    /* The set that is being made, as a list and as marks; and the one it is made from. */
-    uint32_t *set, *from, *stack, *found;
-    uint32_t set_count, found_count;
-    uint32_t *marks; /* the round in which an instruction was added last */
-    uint32_t round;
-    size_t memory;
-};
 
 static inline bool is_word(uint8_t byte) {
     return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || byte == '_' || (byte >= 'a' && byte <= 'z');
@@ -108,7 +62,7 @@ static void set_add(struct dfa *d, uint32_t first, struct place place) {
 
 /* -- states -------------------------------------------------------------------------------------------------------- */
 
-static void forget(struct dfa *d) {
+void dfa_forget(struct dfa *d) {
     memset(d->heads, 0, sizeof d->heads);
     d->state_count = FIRST_STATE;
     d->member_count = 0;
@@ -127,6 +81,22 @@ static void sort(uint32_t *list, uint32_t count) {
     }
 }
 
+static uint32_t hash_of(const uint32_t *set, uint32_t set_count, const uint32_t *found, uint32_t found_count, bool word) {
+    uint32_t hash = 2166136261u ^ word;
+    for (uint32_t i = 0; i < set_count; i++) hash = (hash ^ set[i]) * 16777619u;
+    for (uint32_t i = 0; i < found_count; i++) hash = (hash ^ ~found[i]) * 16777619u;
+    return hash ^ hash >> 15;
+}
+
+void dfa_enter(struct dfa *d, uint32_t number) {
+    struct state *state = &d->states[number];
+    const uint32_t *members = d->members + state->at;
+    state->hash = hash_of(members, state->count, members + state->count, state->matches, state->word);
+    uint32_t *head = &d->heads[state->hash % HEADS];
+    state->chain = *head;
+    *head = number;
+}
+
 static bool same(const struct dfa *d, const struct state *state, uint32_t hash, bool word) {
     const uint32_t *members = d->members + state->at;
     return state->hash == hash && state->word == word && state->count == d->set_count &&
@@ -142,29 +112,25 @@ static uint16_t state_of_set(struct dfa *d, bool word, bool *forgot) {
     if (!asks) word = false; /* nobody wants to know */
     sort(d->set, d->set_count);
     sort(d->found, d->found_count);
-    uint32_t hash = 2166136261u ^ word;
-    for (uint32_t i = 0; i < d->set_count; i++) hash = (hash ^ d->set[i]) * 16777619u;
-    for (uint32_t i = 0; i < d->found_count; i++) hash = (hash ^ ~d->found[i]) * 16777619u;
-    hash ^= hash >> 15;
-    uint32_t *head = &d->heads[hash % HEADS];
-    for (uint32_t at = *head; at; at = d->states[at].chain) {
+    uint32_t hash = hash_of(d->set, d->set_count, d->found, d->found_count, word);
+    for (uint32_t at = d->heads[hash % HEADS]; at; at = d->states[at].chain) {
         if (d->work) d->work--;
         if (same(d, &d->states[at], hash, word)) return (uint16_t)(at | (d->found_count ? MATCHES : 0));
     }
     uint32_t size = d->set_count + d->found_count;
     if (d->state_count == d->state_room || size > d->member_room - d->member_count) {
-        forget(d);
+        dfa_forget(d);
         *forgot = true;
     }
     uint32_t number = d->state_count++;
     struct state *state = &d->states[number];
-    *state = (struct state){.at = d->member_count, .count = d->set_count, .matches = d->found_count,
-                            .chain = *head, .hash = hash, .word = word, .asks = asks};
+    *state = (struct state){.at = d->member_count, .count = d->set_count, .matches = d->found_count, .word = word,
+                            .asks = asks};
     memcpy(d->members + state->at, d->set, d->set_count * sizeof *d->set);
     memcpy(d->members + state->at + d->set_count, d->found, d->found_count * sizeof *d->found);
     d->member_count += size;
     memset(d->steps + (size_t)number * d->classes, 0, d->classes * sizeof *d->steps);
-    *head = number;
+    dfa_enter(d, number);
     return (uint16_t)(number | (d->found_count ? MATCHES : 0));
 }
 
@@ -201,6 +167,7 @@ static uint16_t step(struct dfa *d, uint16_t before, uint8_t byte, bool *forgot)
     }
     uint32_t count = d->set_count;
     set_clear(d);
+    d->made++;
     d->found_count = found; /* they stand at the beginning of `found` still */
     for (uint32_t i = 0; i < count; i++) {
         const struct instruction *instruction = &d->instructions[d->from[i]];
@@ -233,27 +200,95 @@ static inline bool take_state(const struct dfa *d, uint16_t number, size_t end, 
     return take_hits(d->members + state->at + state->count, state->matches, end, hits);
 }
 
-bool dfa_scan(struct dfa *d, const uint8_t *data, size_t size, struct dfa_hits *hits) {
-    d->work = WORK_MAX;
-    uint16_t at = d->start != UNKNOWN_STATE ? d->start : start_state(d);
-    if (at == DEAD_STATE) return true;
-    if (!take_state(d, at, 0, hits)) return false;
-    for (size_t i = 0; i < size; i++) {
-        uint16_t next = *step_at(d, at, data[i]);
-        if (next == UNKNOWN_STATE) {
-            bool forgot = false;
-            if (!d->work) return false;
-            next = step(d, at, data[i], &forgot);
-        }
-        if (next == DEAD_STATE) return true;
-        at = next;
-        if (!take_state(d, at, i + 1, hits)) return false;
-    }
-    const struct state *state = &d->states[at & ~MATCHES];
-    if (state->asks) {
+/* What matches because the bytes end here; worked out once for each state. */
+static bool take_end(struct dfa *d, uint16_t number, size_t end, struct dfa_hits *hits) {
+    struct state *state = &d->states[number & ~MATCHES];
+    if (!state->asks) return true;
+    if (!state->ended) {
         resolve(d, state, (struct place){.end = true, .edge = state->word, .edges_known = true});
-        return take_hits(d->found, d->found_count, size, hits);
+        if (d->found_count > d->member_room - d->member_count) return take_hits(d->found, d->found_count, end, hits);
+        memcpy(d->members + d->member_count, d->found, d->found_count * sizeof *d->found);
+        state->end_at = d->member_count;
+        state->end_count = d->found_count;
+        state->ended = true;
+        d->member_count += d->found_count;
     }
+    return take_hits(d->members + state->end_at, state->end_count, end, hits);
+}
+
+/* An automaton on its way. `at` has no mark of matches. */
+struct run {
+    struct dfa *dfa;
+    struct dfa_hits *hits;
+    const uint16_t *steps;
+    const uint8_t *class_of;
+    size_t classes, at;
+};
+
+/* Go on from byte `i` while all states are made, alive and without a match; where that ends. Each step waits for the
+   one before it, so several automata side by side take hardly longer than one. */
+static inline size_t glide(struct run *runs, const size_t count, const uint8_t *data, size_t i, size_t size) {
+    size_t at[DFA_TOGETHER], next[DFA_TOGETHER];
+    for (size_t k = 0; k < count; k++) at[k] = runs[k].at;
+    for (; i < size; i++) {
+        bool look = false;
+        for (size_t k = 0; k < count; k++) {
+            next[k] = runs[k].steps[at[k] * runs[k].classes + runs[k].class_of[data[i]]];
+            look |= next[k] - FIRST_STATE >= MATCHES - FIRST_STATE;
+        }
+        if (look) break;
+        for (size_t k = 0; k < count; k++) at[k] = next[k];
+    }
+    for (size_t k = 0; k < count; k++) runs[k].at = at[k];
+    return i;
+}
+
+static size_t glide_all(struct run *runs, size_t count, const uint8_t *data, size_t i, size_t size) {
+    static_assert(DFA_TOGETHER == 3, "as many are written out here");
+    if (count == 1) return glide(runs, 1, data, i, size);
+    return count == 2 ? glide(runs, 2, data, i, size) : glide(runs, 3, data, i, size);
+}
+
+enum outcome { GOES_ON, IS_DEAD, GIVES_UP };
+
+/* One byte, whatever it brings. */
+static enum outcome look(struct run *run, uint8_t byte, size_t after) {
+    struct dfa *d = run->dfa;
+    uint16_t next = *step_at(d, (uint16_t)run->at, byte);
+    if (next == UNKNOWN_STATE) {
+        bool forgot = false;
+        if (!d->work) return GIVES_UP;
+        next = step(d, (uint16_t)run->at, byte, &forgot);
+    }
+    if (next == DEAD_STATE) return IS_DEAD;
+    run->at = (size_t)(next & ~MATCHES);
+    return take_state(d, next, after, run->hits) ? GOES_ON : GIVES_UP;
+}
+
+bool dfa_scan(struct dfa *const *dfas, size_t count, const uint8_t *data, size_t size, struct dfa_hits *const *hits) {
+    struct run runs[DFA_TOGETHER];
+    size_t alive = 0;
+    assert(count <= DFA_TOGETHER);
+    for (size_t k = 0; k < count; k++) {
+        struct dfa *d = dfas[k];
+        d->work = WORK_MAX;
+        uint16_t at = d->start != UNKNOWN_STATE ? d->start : start_state(d);
+        if (at == DEAD_STATE) continue;
+        if (!take_state(d, at, 0, hits[k])) return false;
+        runs[alive++] = (struct run){d, hits[k], d->steps, d->class_of, d->classes, (size_t)(at & ~MATCHES)};
+    }
+    for (size_t i = 0; alive && (i = glide_all(runs, alive, data, i, size)) < size; i++) {
+        for (size_t k = 0; k < alive;) {
+            enum outcome outcome = look(&runs[k], data[i], i + 1);
+            if (outcome == GIVES_UP) return false;
+            if (outcome == IS_DEAD)
+                runs[k] = runs[--alive];
+            else
+                k++;
+        }
+    }
+    for (size_t k = 0; k < alive; k++)
+        if (!take_end(runs[k].dfa, (uint16_t)runs[k].at, size, runs[k].hits)) return false;
     return true;
 }
 
@@ -341,9 +376,11 @@ struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_
         d->instructions[i] = (struct instruction){le32(at + 4), le32(at + 8), le32(at) >> 8, at[0]};
     }
     memcpy(d->sets, program + (size_t)count * DFA_INSTRUCTION_SIZE, (size_t)sets * DFA_SET_SIZE);
-    forget(d);
+    dfa_forget(d);
     return d;
 }
+
+uint64_t dfa_made(const struct dfa *d) { return d->made; }
 
 void dfa_free(struct dfa *d) {
     if (d) memory_free(d, d->memory);

@@ -13,6 +13,7 @@ enum {
     DFA_INSTRUCTION_SIZE = 12, /* u32 operation | argument << 8, u32 next, u32 other */
     DFA_SET_SIZE = 32,         /* a bit for each byte value */
     DFA_INSTRUCTIONS_MAX = 1 << 18,
+    DFA_TOGETHER = 3, /* automata that are run side by side */
     DFA_HITS_MAX = 64, /* expressions that match one payload; more make it one for the slow lane */
 };
 
@@ -41,8 +42,18 @@ struct dfa_hits {
 struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t instructions, uint32_t states);
 void dfa_free(struct dfa *dfa);
 
-/* The expressions that match somewhere in `data`; false where they are too many, or where making states for them takes
-   too much time. Hits that are there already stay. */
-bool dfa_scan(struct dfa *dfa, const uint8_t *data, size_t size, struct dfa_hits *hits);
+/* The expressions of each automaton (at most DFA_TOGETHER) that match somewhere in `data`; false where they are too many,
+   or where making states for them takes too much time. Hits that are there already stay. */
+bool dfa_scan(struct dfa *const *dfas, size_t count, const uint8_t *data, size_t size, struct dfa_hits *const *hits);
+
+/* The states made so far as bytes, which another automaton of the same program begins with: how many bytes they take,
+   whether `out` is NULL or not. 0 where there are so many that it is better to begin anew. */
+size_t dfa_keep(const struct dfa *dfa, uint8_t *out);
+
+/* Take what was kept, before the first scan. False where it is not well-formed: nothing is taken then. */
+bool dfa_recall(struct dfa *dfa, const uint8_t *kept, size_t size);
+
+/* Steps between states that scans made, since the beginning. */
+uint64_t dfa_made(const struct dfa *dfa);
 
 #endif

@@ -6,9 +6,10 @@
 #include "bytes.h"
 
 /* u32 mark, u32 verdicts, u32 nodes, 16 bytes seed of texts; verdicts: u32 size, text; nodes, parents first: u32 parent
-   (roots from 1, then the nodes here), u32 verdict (from 1, 0 for none), u16 flags, u16 size of the key, key. */
+   (roots from 1, then the nodes here), u32 verdict (from 1, 0 for none), u16 flags, u16 size of the key, key; u32 size, automata over TCP;
+   automata over UDP. */
 enum {
-    MARK = 0x314b5346, /* FSK1 */
+    MARK = 0x324b5346, /* FSK2 */
     HEAD = 28,
     NODE = 12,
     MANY = 1 << 14, /* nodes; beyond that only those that were of use are kept: a quarter of the room */
@@ -76,7 +77,15 @@ static void write_all(struct writer *w, struct shapes *shapes, const struct line
     }
 }
 
-size_t kept_write(struct shapes *shapes, const struct lines *lines, uint8_t *out) {
+static void write_patterns(struct writer *w, struct patterns *const patterns[2]) {
+    for (int i = 0; i < 2; i++) {
+        size_t size = patterns_keep(patterns[i], w->out ? w->out + w->size + 4 : NULL);
+        write32(w, (uint32_t)size);
+        w->size += size;
+    }
+}
+
+size_t kept_write(struct shapes *shapes, const struct lines *lines, struct patterns *const patterns[2], uint8_t *out) {
     uint32_t nodes = shapes_count(shapes) + 1, verdicts = lines_verdicts(lines) + 1;
     uint32_t *room = calloc((size_t)nodes + 2 * (size_t)verdicts, sizeof *room);
     struct writer w = {.out = out};
@@ -84,6 +93,7 @@ size_t kept_write(struct shapes *shapes, const struct lines *lines, uint8_t *out
     struct numbers numbers = {.nodes = room, .verdicts = room + nodes};
     choose(shapes, &numbers, nodes > MANY);
     write_all(&w, shapes, lines, &numbers, room + nodes + verdicts);
+    write_patterns(&w, patterns);
     free(room);
     return w.size;
 }
@@ -132,7 +142,16 @@ static bool read_nodes(struct reader *r, struct shapes *shapes, uint32_t count, 
     return true;
 }
 
-bool kept_read(struct shapes *shapes, struct lines *lines, const uint8_t *data, size_t size) {
+static bool read_patterns(struct reader *r, struct patterns *const patterns[2]) {
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *size = take(r, 4), *kept = size ? take(r, le32(size)) : NULL;
+        if (!kept || !patterns_recall(patterns[i], kept, le32(size))) return false;
+    }
+    return true;
+}
+
+bool kept_read(struct shapes *shapes, struct lines *lines, struct patterns *const patterns[2], const uint8_t *data,
+               size_t size) {
     struct reader r = {data, size};
     const uint8_t *head = take(&r, HEAD);
     if (!head || le32(head) != MARK || shapes_count(shapes) != shapes_roots(shapes)) return false;
@@ -142,7 +161,7 @@ bool kept_read(struct shapes *shapes, struct lines *lines, const uint8_t *data, 
     if (!verdicts) return false;
     for (int i = 0; i < 2; i++) shapes_text_seed(shapes)[i] = le64(head + 12 + 8 * i);
     bool good = read_verdicts(&r, lines, verdict_count, verdicts) &&
-                read_nodes(&r, shapes, le32(head + 8), verdicts, verdict_count);
+                read_nodes(&r, shapes, le32(head + 8), verdicts, verdict_count) && read_patterns(&r, patterns);
     free(verdicts);
     return good;
 }

@@ -424,10 +424,13 @@ bool lane_holding(struct lanes *l, bool udp, const uint8_t *data, size_t size, c
 struct lane_counts lane_counts(const struct lanes *l) {
     struct lane_counts counts = l->counts;
     counts.closes = l->closes;
+    counts.steps = patterns_made(l->patterns[0]) + patterns_made(l->patterns[1]);
     return counts;
 }
 
 struct shapes *lane_shapes(struct lanes *l) { return l->shapes; }
+
+struct patterns *const *lane_patterns(struct lanes *l) { return l->patterns; }
 
 struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]) {
     struct lanes *l = memory_sparse(sizeof *l);

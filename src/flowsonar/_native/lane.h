@@ -108,9 +108,12 @@ struct lane_counts {
     uint64_t learned;   /* shapes that Python told the meaning of */
     uint64_t lent;      /* flows of other shares that were reported */
     uint64_t closes;    /* records of all shares */
+    uint64_t steps;     /* of the patterns' automata that were made */
 };
 struct lane_counts lane_counts(const struct lanes *lanes);
 
 struct shapes *lane_shapes(struct lanes *lanes);
+/* TCP's, UDP's. */
+struct patterns *const *lane_patterns(struct lanes *lanes);
 
 #endif

@@ -94,8 +94,26 @@ static bool scan_group(struct scan *scan, int group) {
     scan->done[group] = true;
     scan->hits[group].count = 0;
     if (group == PATTERNS_ON_PORT && !asks_for(p, scan->ports[0]) && !asks_for(p, scan->ports[1])) return true;
-    struct dfa *dfa = p->groups[group];
-    return !dfa || dfa_scan(dfa, scan->data, scan->size, &scan->hits[group]);
+    struct dfa_hits *hits = &scan->hits[group];
+    return !p->groups[group] || dfa_scan(&p->groups[group], 1, scan->data, scan->size, &hits);
+}
+
+/* All groups that payloads are looked at with, side by side. */
+static bool scan_first(struct scan *scan) {
+    enum { TOGETHER = 3 };
+    static const int groups[TOGETHER] = {PATTERNS_ANCHORED, PATTERNS_COUNTING, PATTERNS_ANYWHERE};
+    struct dfa *dfas[TOGETHER];
+    struct dfa_hits *hits[TOGETHER];
+    size_t count = 0;
+    for (int i = 0; i < TOGETHER; i++) {
+        struct dfa_hits *found = &scan->hits[groups[i]];
+        scan->done[groups[i]] = true;
+        found->count = 0;
+        if (!scan->patterns->groups[groups[i]]) continue;
+        dfas[count] = scan->patterns->groups[groups[i]];
+        hits[count++] = found;
+    }
+    return dfa_scan(dfas, count, scan->data, scan->size, hits) && scan_group(scan, PATTERNS_ON_PORT);
 }
 
 static bool is_hit(const struct dfa_hits *hits, uint16_t expression) {
@@ -185,8 +203,7 @@ bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const u
     memset(scan.done, 0, sizeof scan.done);
     memset(holding, 0, sizeof *holding);
     holding->in_line = true;
-    for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
-        if (!scan_group(&scan, group)) return false;
+    if (!scan_first(&scan)) return false;
     for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
         if (!take_group(&scan, group, false, holding)) return false;
     if (!holding->count || !names) return true;
@@ -194,6 +211,36 @@ bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const u
     for (int group = PATTERNS_ANCHORED; group < PATTERNS_GROUPS; group++)
         if (!take_group(&scan, group, true, holding)) return false;
     return true;
+}
+
+/* -- what is kept ---------------------------------------------------------------------------------------------------- */
+
+size_t patterns_keep(const struct patterns *p, uint8_t *out) {
+    size_t size = 0;
+    for (int group = 0; group < PATTERNS_GROUPS; group++) {
+        size_t kept = p->groups[group] ? dfa_keep(p->groups[group], out ? out + size + 4 : NULL) : 0;
+        if (out) put_le32(out + size, (uint32_t)kept);
+        size += 4 + kept;
+    }
+    return size;
+}
+
+bool patterns_recall(struct patterns *p, const uint8_t *kept, size_t size) {
+    bool good = true;
+    for (int group = 0; group < PATTERNS_GROUPS; group++) {
+        if (size < 4 || size - 4 < le32(kept)) return false;
+        size_t one = le32(kept);
+        if (one && p->groups[group]) good &= dfa_recall(p->groups[group], kept + 4, one);
+        kept += 4 + one;
+        size -= 4 + one;
+    }
+    return good && !size;
+}
+
+uint64_t patterns_made(const struct patterns *p) {
+    uint64_t made = 0;
+    for (int group = 0; group < PATTERNS_GROUPS; group++) made += p->groups[group] ? dfa_made(p->groups[group]) : 0;
+    return made;
 }
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */

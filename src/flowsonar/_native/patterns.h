@@ -65,4 +65,11 @@ struct holding {
 bool patterns_hold(struct patterns *patterns, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,
                    struct holding *holding);
 
+/* The automata's states as bytes, and back; see dfa_keep. What is not well-formed is left out. */
+size_t patterns_keep(const struct patterns *patterns, uint8_t *out);
+bool patterns_recall(struct patterns *patterns, const uint8_t *kept, size_t size);
+
+/* See dfa_made; of all automata. */
+uint64_t patterns_made(const struct patterns *patterns);
+
 #endif

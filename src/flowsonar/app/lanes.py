@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["LaneTable", "Lanes", "lanes_wanted"]
 
 _FRAME_BYTES: Final = 24
+_STEPS_WORTH_KEEPING: Final = 1000
+"""They take about a millisecond, as writing the file does."""
 _Taken = tuple[int, list[FlowEvent], list[int] | None, bytes, list[int], list[int]]
 
 
@@ -169,8 +171,9 @@ class Lanes:
         return {**slow, **counts, "flows": slow.get("flows", 0) + counts["lane_flows"] - counts["lane_lent"]}
 
     def remember(self, remembered: Remembered) -> None:
-        """Keep what was learned, where anything was."""
-        if self.table.lane_counts()["lane_learned"]:
+        """Keep what was learned, where anything was, or where it was much that the patterns met for the first time."""
+        counts = self.table.lane_counts()
+        if counts["lane_learned"] or counts["lane_steps"] > _STEPS_WORTH_KEEPING:
             remembered.keep(self.table.keep())
 
     def _take(self, events: list[FlowEvent], nodes: list[int] | None) -> Tracker:

@@ -7,12 +7,10 @@ by an endpoint that knows the client's first destination connection id.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from flowsonar._native import aes
 from flowsonar._native.digest import sha256
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 __all__ = ["TAG_BYTES", "InitialKeys", "Scheme", "initial_keys", "scheme_of", "version_name"]
 
@@ -80,46 +78,35 @@ def version_name(version: int) -> str:
 class InitialKeys:
     """One side's keys."""
 
-    __slots__ = ("_aead", "_header", "_iv")
+    __slots__ = ("_header", "_iv", "_key")
 
     def __init__(self, key: bytes, iv: bytes, header: bytes) -> None:
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        self._aead = AESGCM(key)
+        self._key, self._header = key, header
         self._iv = int.from_bytes(iv, "big")
-        self._header: Cipher[modes.ECB] = Cipher(algorithms.AES(header), modes.ECB())  # noqa: S305  one block: RFC 9001 section 5.4.3
-
-    def _mask(self, sample: bytes) -> bytes:
-        encryptor = self._header.encryptor()
-        return encryptor.update(sample)
 
     def _nonce(self, number: int) -> bytes:
         return (self._iv ^ number).to_bytes(12, "big")
 
     def open(self, packet: bytes, at: int) -> bytes | None:
         """Open a whole packet whose number stands at `at`; None when it is not of this side and connection."""
-        from cryptography.exceptions import InvalidTag
-
         sample = packet[at + 4 : at + 20]
         if len(sample) < 16 or len(packet) < at + 4 + TAG_BYTES:
             return None
-        mask = self._mask(sample)
+        mask = aes.block(self._header, sample)
         first = packet[0] ^ (mask[0] & 0x0F)
         size = (first & 3) + 1
         number = int.from_bytes(packet[at : at + size], "big") ^ int.from_bytes(mask[1 : 1 + size], "big")
         header = bytes([first]) + packet[1:at] + number.to_bytes(size, "big")
-        try:
-            return self._aead.decrypt(self._nonce(number), packet[at + size :], header)
-        except InvalidTag:
-            return None
+        return aes.gcm_open(self._key, self._nonce(number), header, packet[at + size :])
 
     def seal(self, header: bytes, number: int, payload: bytes) -> bytes:
         """Protect a packet: `header` without the packet number, which takes four bytes; its length counts the tag."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         first = header[0] | 3
         plain = bytes([first]) + header[1:] + number.to_bytes(4, "big")
-        sealed = self._aead.encrypt(self._nonce(number), payload, plain)
-        mask = self._mask(sealed[:16])
+        sealed = AESGCM(self._key).encrypt(self._nonce(number), payload, plain)
+        mask = aes.block(self._header, sealed[:16])
         hidden = (number ^ int.from_bytes(mask[1:5], "big")).to_bytes(4, "big")
         return bytes([first ^ (mask[0] & 0x0F)]) + header[1:] + hidden + sealed
 
