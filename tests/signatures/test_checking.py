@@ -105,3 +105,18 @@ def test_a_pattern_that_chance_would_meet_is_found(tmp_path: Path, more: str, we
     body = "[[payload]]\nname='two'\ntransport='udp'\npattern='^\\xab[\\x00-\\x0f]'\nconfidence='likely'\n" + more
     found = problems(tmp_path, GOOD + EXAMPLES + body + "[[example]]\ntransport='udp'\nbytes='{hex:ab01}'\n")
     assert any("fixes 12 bits" in problem and "takes 20" in problem for problem in found) == weak
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slow"),
+    [
+        ("^AB[0-9]{20}", False),
+        ("(?m)^AB[0-9]{20}", False),
+        ("(?m)^AB[0-9]{20}$", True),
+        ("^AB[[:digit:]]{20}", True),
+    ],
+)
+def test_a_pattern_that_only_python_could_match_is_found(tmp_path: Path, pattern: str, slow: bool) -> None:
+    body = f"[[payload]]\nname='two'\ntransport='tcp'\npattern='{pattern}'\nconfidence='likely'\n"
+    found = problems(tmp_path, GOOD + EXAMPLES + body + "[[example]]\ntransport='tcp'\nbytes='AB'\n")
+    assert any("cannot be matched in C" in problem for problem in found) == slow

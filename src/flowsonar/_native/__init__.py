@@ -6,7 +6,11 @@ import importlib
 import os
 from types import ModuleType
 
-__all__ = ["NATIVE", "core", "reason"]
+__all__ = ["BUILD", "NATIVE", "core", "reason", "stale"]
+
+BUILD = 1
+"""What the C core must give as its own (`CORE_BUILD` in binding.h): both go up by one when either side changes what it
+expects of the other, so that a core of an older build is never used by newer Python."""
 
 core: ModuleType | None = None
 """The C extension, None where it is missing or `FLOWSONAR_NATIVE=skip` is set."""
@@ -14,11 +18,17 @@ core: ModuleType | None = None
 reason = ""
 """Why the C extension is not used."""
 
+stale = False
+"""Whether it is there, but of another build than the Python side."""
+
 if os.environ.get("FLOWSONAR_NATIVE") == "skip":
     reason = "FLOWSONAR_NATIVE=skip is set"
 else:
     try:
         core = importlib.import_module("flowsonar._native._core")
+        if getattr(core, "BUILD", 0) != BUILD:
+            core, stale = None, True
+            reason = "the C core is of another build than the program: build it again with `pip install -e .`"
     except ImportError as error:
         reason = (
             f"the C extension is not there ({error}): install gcc and the Python headers, then install flowsonar again"

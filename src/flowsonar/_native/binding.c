@@ -210,6 +210,7 @@ static int core_exec(PyObject *module) {
         Py_DECREF(type);
     }
     if (!failed) failed = PyModule_AddFunctions(module, codecs_methods);
+    if (!failed) failed = PyModule_AddIntConstant(module, "BUILD", CORE_BUILD);
     return failed;
 }
 

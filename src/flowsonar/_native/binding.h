@@ -9,7 +9,10 @@
 #include "lane.h"
 #include "table.h"
 
-enum { EVENT_KINDS = EVENT_CLOSED + 1 };
+enum {
+    EVENT_KINDS = EVENT_CLOSED + 1,
+    CORE_BUILD = 1, /* `BUILD` in _native/__init__.py, which says when it goes up */
+};
 
 typedef struct {
     PyObject ob_base;

@@ -14,7 +14,6 @@ enum {
     KEY_NAME = 1 << 2,  /* an HTTP request that tells a host */
     KEY_DNS = 1 << 3,   /* two bits: see enum dns_kind */
     KEY_TLS = 1 << 6,
-    KEY_LONG = 1 << 5,  /* of segments: the first one's bytes are all that the evidence shows */
     KEY_LATE = 1 << 6,  /* of datagrams: so many came that no media is waited for */
     KEY_SKYPE = 1 << 5, /* has the shape of a Skype datagram, but a pattern holds */
 };
@@ -92,21 +91,6 @@ static bool add_rules(const struct lanes *l, const struct flow *flow, const uint
     for (int i = 0; i < 2; i++)
         if (holding.line[i] && !add_text(l->shapes, what, holding.line[i], holding.line_size[i])) return false;
     return true;
-}
-
-/* Which payload of this direction began with the same `size` bytes, from 1, 0 for none: pieces of evidence with equal
-   bytes count once. */
-static uint8_t same_before(const struct lanes *l, const struct lane *lane, const struct seen *seen, size_t size) {
-    uint8_t number = 0;
-    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
-        const struct stored *stored = store_at(l->store, piece);
-        size_t one = stored->size < size ? stored->size : size, other = seen->size < size ? seen->size : size;
-        number++;
-        if (stored->direction == seen->direction && one == other && memcmp(stored->data, seen->data, one) == 0)
-            return number;
-        piece = stored->next;
-    }
-    return 0;
 }
 
 /* -- TCP ----------------------------------------------------------------------------------------------------------- */
@@ -189,9 +173,6 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     if (!take_host(data, size, what)) return CLASSIFY_PYTHON;
     bool names = seen->direction == 1 || midstream;
     if (!add_rules(l, &t->flows[slot], data, size, names, what, &none)) return CLASSIFY_PYTHON;
-    size_t before = size - seen->size; /* bytes of the first payload that stand in front */
-    if (!none) what->key[1] = same_before(l, lane, seen, FIRST_BYTES - before);
-    if (before == FIRST_BYTES) what->key[0] |= KEY_LONG;
     return CLASSIFIED;
 }
 
@@ -318,7 +299,6 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
     if ((first && is_echo(seen, other)) || !take_host(seen->data, seen->size, what)) return CLASSIFY_PYTHON;
     if (!add_rules(l, flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
-    if (!none) what->key[1] = same_before(l, lane, seen, FIRST_BYTES);
     if (first && !other && like_skype(flow, seen)) {
         if (none) return CLASSIFY_ENTANGLED;
         what->key[0] |= KEY_SKYPE;

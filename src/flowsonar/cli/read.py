@@ -52,6 +52,7 @@ def read(
 
     A damaged capture gives every whole packet before the damage, one line that says so, and exit code 1.
     """
+    from flowsonar import _native
     from flowsonar.app import Reading
     from flowsonar.outputs import open_output, open_progress
     from flowsonar.outputs.jsonlines import JsonOutput
@@ -60,6 +61,8 @@ def read(
     settings = settings_from(
         config, scope=scope, exclude=exclude, signatures=signatures, recog=recog, verbose=verbose, logs=probe
     )
+    if _native.stale:
+        warn(f"packets are read in Python, some hundred times slower: {_native.reason}")
     count = 1
     if workers != 1:
         from flowsonar.app.workers import workers_of

@@ -9,6 +9,7 @@ from flowsonar.signatures import strength
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Example, ProbeSpec, Signature
 from flowsonar.signatures.matcher import Match, Matcher, Reply
+from flowsonar.signatures.programs import is_expressible
 from flowsonar.signatures.tables import LISTEN
 
 __all__ = ["Problem", "check", "example_matches"]
@@ -36,6 +37,7 @@ def check(signatures: SignatureSet, matcher: Matcher | None = None) -> list[Prob
         problems += [Problem(signature.path, line, what) for line, what in found]
         problems += [Problem(signature.path, 1, what) for what in _without_examples(matcher, signature)]
         problems += [Problem(signature.path, 1, what) for what in _too_weak(signature)]
+        problems += [Problem(signature.path, 1, what) for what in _too_slow(signature)]
     return problems
 
 
@@ -162,3 +164,16 @@ def _too_weak(signature: Signature) -> list[str]:
                 'fix more, or say on-port = true or confidence = "guess"'
             )
     return problems
+
+
+def _too_slow(signature: Signature) -> list[str]:
+    """Expressions that no automaton takes: one is enough for all flows of its transport to be read in Python."""
+    expressions = [(one.condition, "all flows of its transport") for one in signature.payloads]
+    expressions += [(one.condition, f"each `{signature.service}` flow") for one in signature.products]
+    return [
+        f"{expression} cannot be matched in C, so {what} would take many times longer: write it without named classes "
+        r"([:alpha:]), \x{...}, \p, \C, (?x), `^` or `$` inside (?m), bytes from 0x80 under (?i)"
+        for condition, what in expressions
+        for expression in (condition.pattern, condition.unless)
+        if expression is not None and not is_expressible(expression)
+    ]

@@ -29,7 +29,7 @@ from flowsonar.signatures.language import Condition, FieldCheck, FieldOrder, Res
 from flowsonar.signatures.matcher import payload_rules
 from flowsonar.signatures.rules import Rule
 
-__all__ = ["Flag", "Group", "Program", "Tables", "compile_payloads"]
+__all__ = ["Flag", "Group", "Program", "Tables", "compile_payloads", "is_expressible"]
 
 
 _INSTRUCTIONS_MAX: Final = 8192
@@ -270,6 +270,15 @@ def _prefix(fields: Iterable[FieldCheck]) -> tuple[int, ...]:
             )
             sets[check.at] = sets.get(check.at, every) & fits
     return tuple(sets.get(at, every) for at in range(max(sets, default=-1) + 1))
+
+
+def is_expressible(pattern: str) -> bool:
+    """Whether an automaton can say the same; where none can, Python decides about each payload that may be meant."""
+    try:
+        _Automaton(anywhere=False).add(*parsed(pattern), 0)
+    except UnsupportedError:
+        return False
+    return True
 
 
 # -- expressions ------------------------------------------------------------------------------------------------
