@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from flowsonar import _native
-from flowsonar.app.handover import CAPTURE_SHIFT, FOREVER, End, Receiver, Sender, merged_lines
+from flowsonar.app.handover import CAPTURE_SHIFT, FOREVER, End, Form, Receiver, Sender, merged_lines, merged_records
 from flowsonar.app.lanes import Lanes
 from flowsonar.errors import CaptureError
 from tests.needs import needs_native
@@ -23,9 +23,9 @@ class FakeLanes:
         return {"lane_closes": self.closes}
 
 
-def _pair() -> tuple[Sender, Receiver]:
+def _pair(form: Form = Form.LINES) -> tuple[Sender, Receiver]:
     reading, writing = os.pipe()
-    return Sender(writing, lines=True), Receiver(reading)
+    return Sender(writing, form), Receiver(reading)
 
 
 def _send(sender: Sender, lines: dict[int, bytes], closes: int) -> None:
@@ -52,6 +52,19 @@ def test_lines_wait_for_those_before_them() -> None:
     assert from_one.held_bytes == 2
     assert merged_lines(both, FOREVER) == b"d\n"
     assert from_one.held_bytes == 0
+
+
+def test_lines_that_stand_for_records_come_one_by_one() -> None:
+    (one, from_one), (other, from_other) = _pair(Form.WHOLE), _pair(Form.WHOLE)
+    lanes = FakeLanes()
+    lanes.ordinals, lanes.closes = [1, 2, 4], 4
+    one.add([b"a\nb\n", b"d\n"], cast("Lanes", lanes), 7)
+    one.flush(cast("Lanes", lanes))
+    _send(other, {3: b"c\n"}, 3)
+    assert from_one.read()
+    assert from_other.read()
+    assert merged_records((from_one, from_other), 3) == [b"a\n", b"b\n", b"c\n"]
+    assert merged_records((from_one, from_other), FOREVER) == [b"d\n"]
 
 
 @needs_native()

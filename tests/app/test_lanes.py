@@ -19,8 +19,8 @@ from flowsonar.flows.table import make_table
 from flowsonar.model import FlowRecord
 from flowsonar.outputs.decode import records
 from flowsonar.outputs.eve import encode
-from flowsonar.outputs.flat import flat
 from flowsonar.signatures import cachefile, load_signatures
+from tests.app.rows import row
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 SKYPE = CORPUS / "skype" / "SkypeIRC.cap"
@@ -45,24 +45,15 @@ def _records(
     return lines, reading.counters
 
 
-def _row(record: FlowRecord) -> str:
-    """All that any format writes of a record: what JSON lines do not tell of evidence is left out."""
-    row = flat(record)
-    told = tuple(
-        piece._replace(product=None, version=None, cpe=None, data=b"", specificity=0) for piece in row.evidence
-    )
-    return str(row._replace(evidence=told)).encode("utf-8", "backslashreplace").decode()
-
-
 def _same(captures: list[Path], parts: Parts) -> dict[str, int]:
     """Compare what the fast lane writes when it knows nothing, and when it was taught before, with the reference."""
     slow, _ = _records(captures, parts, lanes=False)
-    rows = [_row(record) for record in Reading(captures, parts=parts)]
+    rows = [row(record) for record in Reading(captures, parts=parts)]
     with TemporaryDirectory() as folder:
         fast, counters = _records(captures, parts, lanes=True, cache=Path(folder))
         taught, again = _records(captures, parts, lanes=True, cache=Path(folder))
         whole = Reading(captures, parts=parts, cache=Path(folder)).lines(whole=True)
-        assert [_row(record) for ended in whole for record in records(ended)] == rows
+        assert [row(record) for ended in whole for record in records(ended)] == rows
     for lines in (fast, taught):
         assert len(lines) == len(slow)
         for one, other in zip(lines, slow, strict=True):

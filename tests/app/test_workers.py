@@ -17,8 +17,10 @@ from flowsonar.app.workers import WORKERS_MAX, WorkerReading, workers_of
 from flowsonar.config import Settings
 from flowsonar.errors import CaptureError, ConfigError, FlowsonarError
 from flowsonar.model import FlowRecord
+from flowsonar.outputs.decode import records
 from flowsonar.outputs.eve import encode
 from tests.app.capture import conversation
+from tests.app.rows import row
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 PCAP = CORPUS / "ndpi" / "pcap"
@@ -36,11 +38,18 @@ def _text(reading: Reading) -> bytes:
     return b"".join(one if isinstance(one, bytes) else encode(one) for ended in reading.lines() for one in ended)
 
 
+def _rows(reading: Reading) -> list[str]:
+    return [row(record) for ended in reading.lines(whole=True) for record in records(ended)]
+
+
 def _same(captures: list[Path], parts: Parts, cache: Path, *, workers: int) -> dict[str, int]:
     one = Reading(captures, parts=parts, cache=cache)
     text = _text(one)
     several = WorkerReading(captures, parts=parts, cache=cache, workers=workers)
     assert _text(several) == text
+    assert _rows(WorkerReading(captures, parts=parts, cache=cache, workers=workers)) == _rows(
+        Reading(captures, parts=parts, cache=cache)
+    )
     assert several.problems == one.problems
     for name in ("frames", "packets", "flows", "frames_malformed"):
         assert several.counters[name] == one.counters[name]

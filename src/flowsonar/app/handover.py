@@ -8,7 +8,8 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from flowsonar import _native
 from flowsonar.errors import FlowsonarError
@@ -17,7 +18,17 @@ from flowsonar.model import FlowRecord
 if TYPE_CHECKING:
     from flowsonar.app.lanes import Lanes
 
-__all__ = ["CAPTURE_SHIFT", "FOREVER", "PIPE_BYTES", "End", "Receiver", "Sender", "merged_lines", "merged_records"]
+__all__ = [
+    "CAPTURE_SHIFT",
+    "FOREVER",
+    "PIPE_BYTES",
+    "End",
+    "Form",
+    "Receiver",
+    "Sender",
+    "merged_lines",
+    "merged_records",
+]
 
 CAPTURE_SHIFT: Final = 40
 """A record's key is its capture's number and its ordinal there: more than 2^40 records are in no capture."""
@@ -31,6 +42,16 @@ _SEND_BLOCKS: Final = 64
 """A message for each block would cost more than its records; without any the progress would stand still."""
 _RECORD_BYTES: Final = 1024
 """About as much as a line."""
+
+
+class Form(Enum):
+    """What is handed over."""
+
+    LINES = auto()
+    """JSON lines, many in a piece."""
+    WHOLE = auto()
+    """Lines of the fast lane that have all of a record, each alone, and the records of the others."""
+    RECORDS = auto()
 
 
 class End(NamedTuple):
@@ -49,10 +70,9 @@ class End(NamedTuple):
 class Sender:
     """The worker's end: many records in a message. Methods raise BrokenPipeError when the parent wants no more."""
 
-    def __init__(self, descriptor: int, *, lines: bool) -> None:
-        """`lines`: records are sent as JSON lines."""
+    def __init__(self, descriptor: int, form: Form) -> None:
+        self.form = form
         self._descriptor = descriptor
-        self._lines = lines
         self._items: list[bytes | FlowRecord] = []
         self._keys = array("Q")
         self._bytes = 0
@@ -67,14 +87,17 @@ class Sender:
 
     def add(self, ended: list[bytes | FlowRecord], lanes: Lanes, position: int) -> None:
         """Take what the lanes gave for a block."""
-        if self._lines:
-            for one in ended:
+        for one in ended:
+            if self.form is Form.LINES:
                 line = one if isinstance(one, bytes) else _encoded(one)
                 self._items.append(line)
                 self._bytes += len(line)
-        else:
-            self._items += ended
-            self._bytes += _RECORD_BYTES * len(ended)
+            elif isinstance(one, bytes):
+                self._items += one.splitlines(keepends=True)
+                self._bytes += len(one)
+            else:
+                self._items.append(one)
+                self._bytes += _RECORD_BYTES
         base = self._base
         self._keys.extend([base + ordinal for ordinal in lanes.ordinals])
         lanes.ordinals.clear()
@@ -86,8 +109,9 @@ class Sender:
     def flush(self, lanes: Lanes) -> None:
         """Send what waits."""
         self._done = self._base + lanes.table.lane_counts()["lane_closes"]
-        kind, body = _LINES, b"".join(self._items) if self._lines else b""  # type: ignore[arg-type]
-        if not self._lines:
+        if self.form is Form.LINES:
+            kind, body = _LINES, b"".join(cast("list[bytes]", self._items))
+        else:
             kind, body = _RECORDS, pickle.dumps(self._items, pickle.HIGHEST_PROTOCOL)
         self._write(kind, self._keys.tobytes(), body)
         self._items.clear()
@@ -125,7 +149,7 @@ class Receiver:
         self._buffer = bytearray()
         self.keys = bytearray()
         self.text = bytearray()
-        self.records: list[FlowRecord] = []
+        self.records: list[bytes | FlowRecord] = []
         self.done = 0
         """All records up to this key are there."""
         self.position = 0
@@ -181,9 +205,9 @@ def merged_lines(receivers: Sequence[Receiver], bound: int) -> bytes:
     return text
 
 
-def merged_records(receivers: Sequence[Receiver], bound: int) -> list[FlowRecord]:
-    """Take the records of all up to a key, in one order."""
-    found: list[tuple[int, FlowRecord]] = []
+def merged_records(receivers: Sequence[Receiver], bound: int) -> list[bytes | FlowRecord]:
+    """Take the records, and the lines that stand for one, of all up to a key, in one order."""
+    found: list[tuple[int, bytes | FlowRecord]] = []
     for one in receivers:
         keys = array("Q", bytes(one.keys))
         count = bisect_right(keys, bound)

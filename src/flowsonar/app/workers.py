@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from flowsonar import _native
 from flowsonar.app.handover import (
@@ -25,6 +25,7 @@ from flowsonar.app.handover import (
     FOREVER,
     PIPE_BYTES,
     End,
+    Form,
     Receiver,
     Sender,
     merged_lines,
@@ -105,20 +106,21 @@ class WorkerReading(Reading):
 
     def batches(self) -> Iterator[list[FlowRecord]]:
         """Records as `Reading` gives them, in its order."""
-        yield from self._merged(merged_records, lines=False)
+        for found in self._merged(merged_records, Form.RECORDS):
+            yield cast("list[FlowRecord]", found)
 
     def lines(self, *, whole: bool = False) -> Iterator[Sequence[bytes | FlowRecord]]:
-        """Lines as `Reading` gives them, in its order; records in place of `whole` ones."""
+        """Lines as `Reading` gives them, in its order."""
         if whole:
-            yield from self.batches()
+            yield from self._merged(merged_records, Form.WHOLE)
             return
-        for text in self._merged(merged_lines, lines=True):
+        for text in self._merged(merged_lines, Form.LINES):
             yield [text]
 
     # -- the parent ---------------------------------------------------------------------------------------------
 
-    def _merged(self, merged: Callable[[Sequence[Receiver], int], T], *, lines: bool) -> Iterator[T]:
-        slow = not lines or not lanes_wanted() or self._parts.knows_products
+    def _merged(self, merged: Callable[[Sequence[Receiver], int], T], form: Form) -> Iterator[T]:
+        slow = form is Form.RECORDS or not lanes_wanted() or self._parts.knows_products
         _ = (
             self._parts.lane_tables,
             self._parts.matcher,
@@ -128,7 +130,7 @@ class WorkerReading(Reading):
         descriptors: list[int] = []
         try:
             for number in range(self._count):
-                descriptors.append(self._fork(number, descriptors, lines=lines, slow=slow))
+                descriptors.append(self._fork(number, descriptors, form, slow=slow))
                 self._receivers.append(Receiver(descriptors[-1]))
             given = 0
             while given < FOREVER:
@@ -145,7 +147,7 @@ class WorkerReading(Reading):
                 os.close(descriptor)
             self._reap()
 
-    def _fork(self, number: int, others: list[int], *, lines: bool, slow: bool) -> int:
+    def _fork(self, number: int, others: list[int], form: Form, *, slow: bool) -> int:
         """Start a worker; gives the descriptor to hear from it."""
         reading, writing = os.pipe()
         with suppress(OSError):  # users have a limit for all pipes together
@@ -160,7 +162,7 @@ class WorkerReading(Reading):
                     os.close(descriptor)
                 self._progress, self._stopping, self.problems = None, False, []
                 self._number = number
-                self._serve(Sender(writing, lines=lines), slow=slow)
+                self._serve(Sender(writing, form), slow=slow)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(writing)
@@ -235,6 +237,8 @@ class WorkerReading(Reading):
             with capture:
                 table, lanes = self._wire_lanes(capture, seed=self._seed, remembers=not slow)
                 lanes.table.share(self._number, self._count, slow)
+                if sender.form is Form.WHOLE:
+                    table.write_whole()
                 sender.begin(number)
                 for block in self._blocks(capture):
                     sender.add(lanes.feed(block), lanes, capture.position)
@@ -250,6 +254,7 @@ class WorkerReading(Reading):
                 now = lanes.counts()["lane_learned"]
                 if now > learned and not slow:
                     learned, kept = now, lanes.table.keep()
+                lanes.close()
         sender.end(End(self.problems, table_counts, counts, learned, kept))
 
     def _blocks(self, capture: CaptureFile) -> Iterator[Block]:
