@@ -217,6 +217,8 @@ class Session:
         quick = next((one for one in service.probes if one.special == CONTRAST), None)
         if quick is None or probe.special is None or probe.service not in self._question.hints.candidates:
             return None
+        if any(one is quick for one, _ in self.seen.tried):
+            return None  # it was put beside another dialogue of the service
         self.seen.tried.append((quick, move.over))
         return Contrast(
             quick, self._exchange, lambda: self._on_its_own(self._exchange.now_s).exchange, self._judge, self._pick

@@ -11,9 +11,6 @@ from flowsonar.signatures.matcher import Reply
 
 __all__ = ["Steps"]
 
-
-TRIPS = 2.0
-"""Round trips in which the end of a connection has surely come where it comes at once."""
 _RTT_UNKNOWN_S = 0.05
 
 
@@ -45,8 +42,10 @@ class Steps:
         expect = step.expect
         if self._computed is None or expect is None or expect.closed is None:
             return seconds
-        slowest_s = max(self.slowest_s, TRIPS * (_RTT_UNKNOWN_S if rtt_s is None else rtt_s))
-        return self._computed.patience_s(closes=expect.closed, slowest_s=slowest_s, seconds=seconds)
+        trip_s = _RTT_UNKNOWN_S if rtt_s is None else rtt_s
+        return self._computed.patience_s(
+            closes=expect.closed, slowest_s=max(self.slowest_s, trip_s), rtt_s=trip_s, seconds=seconds
+        )
 
     @property
     def step(self) -> Step | None:

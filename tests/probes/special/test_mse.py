@@ -55,10 +55,15 @@ def test_the_hash_is_for_the_latest_key() -> None:
 
 
 def test_who_closed_slowly_elsewhere_gets_longer_to_prove_that_it_stays() -> None:
-    assert Mse.patience_s(closes=True, slowest_s=0.0, seconds=1.5) == 1.5
-    assert Mse.patience_s(closes=False, slowest_s=0.0, seconds=1.6) < 0.3
-    assert Mse.patience_s(closes=False, slowest_s=1.0, seconds=1.6) == 1.5
-    assert Mse.patience_s(closes=False, slowest_s=9.0, seconds=1.6) == 1.6
+    assert Mse.patience_s(closes=True, slowest_s=0.0, rtt_s=0.0, seconds=1.5) == 1.5
+    assert Mse.patience_s(closes=False, slowest_s=0.0, rtt_s=0.0, seconds=1.6) < 0.3
+    assert Mse.patience_s(closes=False, slowest_s=1.0, rtt_s=0.1, seconds=1.6) == 1.5
+    assert Mse.patience_s(closes=False, slowest_s=9.0, rtt_s=0.1, seconds=1.6) == 1.6
+
+
+def test_a_round_trip_is_waited_for_beside_what_who_closes_at_once_may_take() -> None:
+    assert Mse.patience_s(closes=False, slowest_s=0.02, rtt_s=0.02, seconds=1.6) == pytest.approx(0.07)
+    assert Mse.patience_s(closes=False, slowest_s=0.2, rtt_s=0.2, seconds=1.6) == pytest.approx(0.3)
 
 
 class Peer:

@@ -53,10 +53,10 @@ class Mse:
         return hashlib.sha1(b"req1" + shared.to_bytes(KEY_BYTES, "big"), usedforsecurity=False).digest()
 
     @staticmethod
-    def patience_s(*, closes: bool, slowest_s: float, seconds: float) -> float:
+    def patience_s(*, closes: bool, slowest_s: float, rtt_s: float, seconds: float) -> float:
         """How long to wait for the end of the connection, `closes`, or to see that it does not come.
 
-        A peer that took `slowest_s` to close elsewhere, or could not be heard sooner, gets longer than that to prove
-        that it does not.
+        A peer that took `slowest_s` to close elsewhere, a round trip of `rtt_s` at least, gets longer than that to
+        prove that it does not.
         """
-        return seconds if closes else min(seconds, max(_PATIENCE_S + slowest_s / 2, 1.5 * slowest_s))
+        return seconds if closes else min(seconds, max(_PATIENCE_S + rtt_s, 1.5 * slowest_s))
