@@ -6,7 +6,7 @@ import pytest
 
 from flowsonar.model import Confidence, Layer, Side
 from flowsonar.probes.moves import Ask, Heard, Listen, Secure, Seen, Spread, Stop, TlsState
-from flowsonar.probes.planner import Planner
+from flowsonar.probes.planner import LISTEN_AFTER, Planner
 from tests.probes.world import SIGNATURES, question
 
 PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
@@ -178,15 +178,21 @@ def beside(state, over=None):
     return name(PLANNER.beside(question(), state, over) or Stop("done"))
 
 
-def test_side_by_side_tls_comes_first_where_it_is_not_known_yet():
-    state = seen(spent=1, **SILENT)
+def test_side_by_side_tls_comes_first_after_an_end_and_second_after_silence():
+    state = seen(**CLOSED)
     assert beside(state) == "secure"
     state.securing = True
     assert beside(state) == "dns/root-tcp fresh"
+    state = seen(spent=1, **SILENT)
+    assert beside(state) == "dns/root-tcp fresh"
+    state.tried = [*state.tried, (GET, Layer.TLS)]
+    assert beside(state) == "secure"
 
 
 def test_who_hangs_up_on_every_question_is_listened_to_once():
     state = seen(tls=TlsState.FAILED, **CLOSED)
+    assert beside(state) == "dns/root-tcp fresh"
+    state.closes = LISTEN_AFTER
     assert beside(state) == "listen"
     state.waited.add(None)
     assert beside(state) == "dns/root-tcp fresh"

@@ -8,7 +8,7 @@ from tests.probes.world import SIGNATURES, question
 @pytest.mark.parametrize(
     ("asked", "beginning"),
     [
-        (question(), ["listen for", "ask http/get, wait", "and 4 at a time", "open TLS"]),
+        (question(), ["listen for", "ask http/get, wait", "and 4 at a time", "ask redis/ping", "open TLS"]),
         (question("10.0.0.9:80", rtt_ms=1.0), ["ask http/get on a new connection, wait 0.30 s"]),
         (question("10.0.0.9:443", server_name="www.example"), ["open TLS for www.example"]),
         (question("10.0.0.9:53/udp"), ["ask dns/root, wait"]),

@@ -215,7 +215,7 @@ PROBE = "[[probe]]\nname = 'p'\n"
         ("[[example]]\nside = 'responder'", "needs bytes"),
         ("[[example]]\nafter = 'listen'\nside = 'responder'\nbytes = 'x'", "a reply .* or a payload"),
         ("[starttls]", "starttls needs steps"),
-        ('[foreign]\n"http/get" = ["sings"]', "f.toml:6: http/get = 'sings': must be one of closes, silent"),
+        ('[foreign]\n"http/get" = ["sings"]', "f.toml:6: http/get = 'sings': must be one of closes, resets, silent"),
         ("[[probe]]\nname = 'p'\nsend = 'x'\nany-port = true", "f.toml:8: any-port: a connection has one port"),
         ("ports.tcp = [70000]", "f.toml:5: tcp: numbers from 1 to 65535"),
         ("ports.tpc = [7]", "unknown key 'tpc': did you mean 'tcp'"),

@@ -145,6 +145,8 @@ class Ended(NamedTuple):
     """`closed`: by the other side; `refused`, `unreachable`, `silent`: it never stood; `not-permitted`,
     `cancelled`: from our side."""
     detail: str = ""
+    reset: bool = False
+    """It stood, and was not ended in order: the other side had not read all."""
 
 
 class Closed(NamedTuple):

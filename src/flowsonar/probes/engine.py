@@ -499,7 +499,7 @@ class Channel:
             return Ended(now_s, Outcome.SILENT, "timed out")
         if connecting and code == errno.ECONNRESET:
             return Ended(now_s, Outcome.REFUSED, "reset")
-        return Ended(now_s, Outcome.CLOSED, (problem.strerror or "broken").lower())
+        return Ended(now_s, Outcome.CLOSED, (problem.strerror or "broken").lower(), code == errno.ECONNRESET)
 
 
 def _rtt_s(opened: socket.socket) -> float:

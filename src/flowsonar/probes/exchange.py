@@ -326,7 +326,9 @@ class Exchange:
 
     def _quiet(self, *, closed: bool, asked: bool = True, probe: tuple[str, Layer | None] | None = None) -> None:
         if probe is not None:
-            self.seen.met[probe] = Reaction.CLOSES if closed else Reaction.SILENT
+            ended = self.line.end if self.line is not None else None
+            closes = Reaction.RESETS if ended is not None and ended.reset else Reaction.CLOSES
+            self.seen.met[probe] = closes if closed else Reaction.SILENT
         self.seen.last = Heard.CLOSED if closed else Heard.SILENT
         self.seen.silences += asked and not closed
         if closed and self.line is not None and self.line.unanswered:

@@ -140,6 +140,8 @@ class Spread:
     """Put questions side by side, on `number` connections at a time, while the standing one is listened to."""
 
     number: int
+    stagger_s: float
+    """From the beginning of one connection to that of the next."""
     over: Layer | None = None
 
 

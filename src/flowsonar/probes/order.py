@@ -29,6 +29,8 @@ SHOWN_ALREADY: Final = 8
 answers everything."""
 RANDOM_SHOWN: Final = 6
 """A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
+RANDOM_UNSEEN: Final = 3
+"""And so many times less where nothing of any flow is known: few hosts have such a service."""
 RANDOM_STREAM: Final = 100
 """The same over TCP for BitTorrent's encryption: streams that begin at random are its or nobody's that answers."""
 AS_DECLARED: Final = 3
@@ -212,6 +214,8 @@ class Order:
                 worth += AS_DECLARED * (covers & fitting).bit_count()
             if random and setting.random is not None:
                 worth = worth * shown if setting.random else worth / shown
+            elif random and setting.transport is Transport.UDP:
+                worth /= RANDOM_UNSEEN
             ranked.append((-worth / connections, place, probe))
         ranked.sort()  # the place tells equals apart
         return tuple(probe for _, _, probe in ranked)

@@ -28,6 +28,10 @@ RANDOM_BYTES: Final = 24
 """Fewer bytes from the middle of a flow tell nothing of how random they are."""
 CHILD_PROBES: Final = 2
 """Questions that are still put when a service is proven in whose format others are spoken (HTTP: Docker, etcd)."""
+LISTEN_AFTER: Final = 3
+"""Questions that were hung up on, until one connection is listened to for long: few servers greet that late."""
+BEFORE_TLS: Final = 2
+"""Questions that come before TLS where the first one brought neither a byte nor an end."""
 SIDE_BY_SIDE: Final = 4
 """Connections on which questions are put at a time where the first one brought nothing: a server that serves few
 clients at a time still serves its own."""
@@ -154,7 +158,7 @@ class Planner:
                 if seen.best is Confidence.LIKELY:
                     break
                 if not same and self._spreads(seen, over):
-                    return Spread(SIDE_BY_SIDE, over)
+                    return Spread(SIDE_BY_SIDE, self._waits.stagger_s(seen), over)
                 if over is None and self._tls_now(seen, probe):
                     return Secure()
             return Ask(probe, self._waits.reply_s(seen, strong=strong), over, fresh=not same)
@@ -226,16 +230,25 @@ class Planner:
             return None
         if not self._affords(seen, 1) or not seen.unanswered_left:
             return None
-        if over is None and seen.tls is TlsState.UNKNOWN and not seen.securing:
+        if over is None and seen.tls is TlsState.UNKNOWN and not seen.securing and not self._tls_waits(seen):
             return Secure()
         if over is None and seen.tls is TlsState.FAILED and seen.hello_unheard == 1:
             return Secure()  # a busy server takes longer than a quarter of a second for its part
-        if seen.closes and not seen.silences and over not in seen.waited:
+        if seen.closes >= LISTEN_AFTER and over not in seen.waited:
             return Listen(self._waits.last_listen_s(seen), over)
         for probe, strong in self._ranking.ranked(question, seen, over, prior):
             if self._affords(seen, probe.connections):
                 return Ask(probe, self._waits.beside_s(seen, strong=strong), over, fresh=True)
-        return None
+        return self._last_listen(seen, over)
+
+    def _tls_waits(self, seen: Seen) -> bool:
+        """Whether another question comes before TLS: its servers seldom leave a plain question without a word."""
+        return bool(seen.silences) and len(seen.tried) < BEFORE_TLS
+
+    def _last_listen(self, seen: Seen, over: Layer | None) -> Listen | None:
+        """Where every question was hung up on, one connection is listened to."""
+        wanted = seen.closes and not seen.silences and over not in seen.waited
+        return Listen(self._waits.last_listen_s(seen), over) if wanted else None
 
 
 def _in_a_record(hints: Hints) -> bool:

@@ -245,15 +245,20 @@ class Session:
         exchange, seen = self._exchange, self.seen
         seen.spread.add(move.over)
         yield from self._drop_ended()
-        sides = [_Side() for _ in range(move.number)]
-        for side in sides:
-            yield Beside(self._beside(move.over, side))
-        while exchange.failed is None and not self._told and not all(side.over for side in sides):
+        sides: list[_Side] = []
+        next_s = exchange.now_s
+        while exchange.failed is None and not self._told and not (sides and all(side.over for side in sides)):
             self._learn(exchange.now_s)
             left_s = self._planner.timeout_s - seen.elapsed_s
             if left_s <= 0:
                 break
-            event = yield Attend(left_s)
+            if len(sides) < move.number and exchange.now_s >= next_s:
+                sides.append(_Side())
+                begun = yield Beside(self._beside(move.over, sides[-1]))
+                exchange.now_s = max(exchange.now_s, begun.at_s)
+                next_s = exchange.now_s + move.stagger_s
+                continue
+            event = yield Attend(left_s if len(sides) == move.number else min(left_s, next_s - exchange.now_s))
             exchange.now_s = event.at_s
             line = exchange.line
             if line is not None:

@@ -32,12 +32,17 @@ FIRST_FLOOR_S: Final = 0.25
 BESIDE_FLOOR_S: Final = 0.25
 """The same where questions are put side by side: each has only this one chance."""
 REPLY_CEILING_S: Final = 1.2
-DATAGRAM_FLOOR_S: Final = 0.1
+DATAGRAM_FLOOR_S: Final = 0.05
+"""A server near by answers a datagram within this; a later answer is still heard when others were asked."""
 DATAGRAM_GAP_S: Final = 0.008
 """Between datagrams that nothing points to: an answer to an earlier one is still heard, and known for what it is."""
 DATAGRAMS_ALONE: Final = 2
 """Datagrams that are waited for before others follow: most endpoints are known by then."""
-RTT_UNKNOWN_S: Final = 0.08
+RTT_UNKNOWN_S: Final = 0.03
+"""Of a host that nothing was heard of yet: over UDP no handshake tells."""
+STAGGER_S: Final = 0.02
+"""Between the beginnings of connections side by side, and two round trips of the path: who knows the question
+answers within this, so the next one is often not needed."""
 LEAST_S: Final = 0.02
 """With less time left than this nothing new is begun."""
 
@@ -65,6 +70,10 @@ class Waits:
         """For a reply to one of several questions that are put at a time."""
         floor_s = 2 * BESIDE_FLOOR_S if strong else BESIDE_FLOOR_S
         return min(clamp(3 * _rtt_s(seen) + floor_s, floor_s, REPLY_CEILING_S), self.left_s(seen))
+
+    def stagger_s(self, seen: Seen) -> float:
+        """Between the beginnings of two connections side by side."""
+        return min(STAGGER_S + 2 * _rtt_s(seen), REPLY_CEILING_S)
 
     def datagram_s(self, seen: Seen, *, strong: bool) -> float:
         """The same for a datagram; where nothing points to it, others follow soon."""

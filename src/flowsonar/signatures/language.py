@@ -48,6 +48,8 @@ class Reaction(StrEnum):
     """What a program does, without a word, with a question of another service."""
 
     CLOSES = "closes"
+    RESETS = "resets"
+    """Ends the connection before it has read all: the kernel then says so in its own way (RFC 9293 section 3.6)."""
     SILENT = "silent"
 
 
