@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.catalogue import QUICK, families
+from lab.catalogue import QUICK, families, trace
 from lab.catalogue.entry import Entry
 from lab.comparison import table
 from lab.comparison.batch import Batch, Compared, Options
@@ -41,6 +41,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--family", nargs="+", metavar="F", help="only these families (modules of lab/catalogue)")
     parser.add_argument("--quick", action="store_true", help="a dozen programs, without nmap: what CI runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write what was asked of each endpoint, and when")
     parser.add_argument("--no-nmap", action="store_true", help="leave nmap -sV out")
     parser.add_argument("--nmap-udp", action="store_true", help="let nmap ask UDP ports too: a minute a port")
     parser.add_argument("--no-ndpi", action="store_true", help="leave the real clients out, and so nDPI and read")
@@ -102,6 +103,9 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
     print("\n".join(table.table(rows, names.parents)), "", sep="\n")
     print("\n".join(table.summary(rows, batch.times, batch.failed, names.parents)))
     wrong = table.problems(rows, names.parents)
+    if chosen.trace:
+        asked = [row for folder in sorted(directory.glob("batch-*")) for row in trace.asked(folder)]
+        chosen.trace.write_text("\n".join(trace.lines(asked)) + "\n")
     if chosen.json:
         chosen.json.write_text(json.dumps(table.as_json(rows, batch.times, batch.failed), indent=1) + "\n")
     print(*(f"  {text}" for text in wrong), sep="\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 
 import pytest
 
+from flowsonar import limits
 from flowsonar.model import Outcome
 from tests.probes.sockets import asked, hang_up, labels
 
@@ -27,6 +29,16 @@ async def drip(reader, writer):
         writer.write(b"z")
         await writer.drain()
         await asyncio.sleep(0)
+
+
+async def ten_megabytes_byte_by_byte(reader, writer):
+    opened = writer.get_extra_info("socket")
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for sent in range(10_000_000):
+        writer.write(b"q")
+        if sent % 16 == 0:
+            await writer.drain()
+            await asyncio.sleep(0)
 
 
 async def reset(reader, writer):
@@ -73,8 +85,10 @@ async def every_encoding(reader, writer):
     writer.write("żółć \ufeff 漢字\r\n".encode("utf-16") + bytes(range(256)) + b"\x1b[2J\x07\r\n")
 
 
-HOSTILE = [endless, ten_megabytes_without_line_end, drip, reset, reset_after_question, hang_up, half_a_reply,
-           nothing_but_zeros, half_a_server_hello, broken_server_hello, alert_storm, every_encoding]  # fmt: skip
+HOSTILE = [
+    endless, ten_megabytes_without_line_end, ten_megabytes_byte_by_byte, drip, reset, reset_after_question, hang_up,
+    half_a_reply, nothing_but_zeros, half_a_server_hello, broken_server_hello, alert_storm, every_encoding,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("first", ["plain", "tls"])
@@ -92,3 +106,16 @@ def test_hostile_servers_end_in_an_answer(run, handler, first):
 def test_a_server_hello_that_breaks_off_is_still_tls(run):
     answer = run(asked(half_a_server_hello, candidates=("tls",)))
     assert labels(answer) == [("tls", None, "confirmed")]
+
+
+@pytest.mark.parametrize("handler", [endless, drip, ten_megabytes_byte_by_byte])
+def test_what_never_ends_takes_no_more_memory_than_a_few_replies(run, handler):
+    run(asked(reset))  # what is made once is there
+    tracemalloc.start()
+    try:
+        answer = run(asked(handler))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.outcome in (Outcome.ANSWERED, Outcome.CLOSED, Outcome.SILENT)
+    assert peak < 32 * limits.REPLY_BYTES
