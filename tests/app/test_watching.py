@@ -1,13 +1,20 @@
 """Live, in a network namespace of the test's own (`unshare --net`): real servers, real packets, the real program."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+import flowsonar
+from flowsonar.app.clock import Clock
+from flowsonar.config import Settings
+from flowsonar.errors import CaptureError
+from flowsonar.flows.events import FlowEvent
 from tests.needs import needs_program, needs_root
 
 PROGRAM = """
@@ -93,14 +100,68 @@ def test_passive_asks_nothing(tmp_path: Path) -> None:
 
 
 def test_an_interface_that_is_not_there_is_an_error() -> None:
-    import asyncio
-
-    import flowsonar
-    from flowsonar.errors import CaptureError
-
     async def watch() -> None:
         async for _ in flowsonar.watch("no-such-if0"):
             pass
 
     with pytest.raises(CaptureError):
         asyncio.run(watch())
+
+
+class Quiet:
+    """A source of nothing that counts how often it is looked after."""
+
+    interfaces = ()
+    settle_s = 0.0
+    checks = 0
+
+    def open(self) -> None: ...
+
+    def descriptors(self) -> list[int]:
+        return []
+
+    def events(self) -> Iterator[Sequence[FlowEvent]]:
+        return iter(())
+
+    def expire(self, now_ns: int) -> Sequence[FlowEvent]:
+        return ()
+
+    def finish(self) -> Sequence[FlowEvent]:
+        return ()
+
+    def follow(self, flow: int) -> None: ...
+
+    def release(self, flow: int) -> None: ...
+
+    def check(self) -> list[str]:
+        self.checks += 1
+        return []
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> list[str]:
+        return []
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_clock_that_is_set_neither_stops_nor_floods_the_housekeeping(tmp_path: Path, jump_s: int) -> None:
+    """Every turn takes half a second of the clock that never jumps; the wall clock is set in the middle."""
+    watching = flowsonar.watch("none0", settings=Settings(passive=True, store=tmp_path / "v.db"))
+    source = Quiet()
+    wall_ns, steady_ns, turns = 1_700_000_000 * 1_000_000_000, 0, 0
+
+    async def main() -> None:
+        nonlocal wall_ns, steady_ns, turns
+        async for _ in watching.batches():
+            turns += 1
+            wall_ns += 500_000_000 + (jump_s * 1_000_000_000 if turns == 10 else 0)
+            steady_ns += 500_000_000
+            watching._wake.set()
+            if turns == 20:
+                watching.stop()
+
+    watching._source = source
+    watching._clock = Clock(lambda: wall_ns, lambda: steady_ns)
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert source.checks == 11  # of 21 turns, the one at the end among them

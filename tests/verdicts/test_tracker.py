@@ -85,6 +85,20 @@ def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., 
     assert tracker.questions[0].hints.rtt_ms == 20.0
 
 
+@pytest.mark.parametrize("jump_ns", [3600_000 * MS, -3600_000 * MS])
+def test_a_grace_is_as_long_where_the_clock_is_set_meanwhile(make: Callable[..., Tracker], jump_ns: int) -> None:
+    tracker = make()
+    tracker.feed([opened(at=7200_000 * MS), stands(at=7200_000 * MS)])
+    due = tracker.next_due_ns
+    assert due is not None
+    tracker.clock_jumped(jump_ns)
+    assert tracker.next_due_ns == due + jump_ns
+    tracker.due(due + jump_ns - 1)
+    assert not tracker.questions
+    tracker.due(due + jump_ns)
+    assert len(tracker.questions) == 1
+
+
 def test_a_flow_from_the_middle_that_shows_nothing_asks_the_number_over_udp_and_waits(
     make: Callable[..., Tracker],
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowsonar import limits
 from flowsonar.app.asking import Asking, of_flows
+from flowsonar.app.clock import Clock
 from flowsonar.app.connections import ConnectionSource
 from flowsonar.app.packets import PacketSource
 from flowsonar.app.parts import Parts
@@ -83,7 +84,8 @@ class Watching:
         self._wake = asyncio.Event()
         self._stopping = False
         self._capturing = False
-        self._check_ns = 0
+        self._clock = Clock()
+        self._check_ns = 0  # of the clock that never jumps
         self._tracker: Tracker | None = None
         self._asking: Asking | None = None
         self._store: Store | None = None
@@ -151,11 +153,15 @@ class Watching:
         """Take what the source has, then what is due."""
         tracker = self._tracker
         assert tracker is not None
+        clock = self._clock
+        if jump_ns := clock.jumped_ns():
+            _log.warning("the clock was set by %.3f s", jump_ns / 1e9)
+            tracker.clock_jumped(jump_ns)
         for events in self._source.events():
-            tracker.feed(events, time.time_ns())
-        now_ns = time.time_ns()
-        if now_ns >= self._check_ns:
-            self._check_ns = now_ns + _CHECK_NS
+            tracker.feed(events, clock.now_ns())
+        now_ns = clock.now_ns()
+        if clock.steady_ns() >= self._check_ns:
+            self._check_ns = clock.steady_ns() + _CHECK_NS
             for problem in self._source.check():
                 self._problem(problem)
             self._check_store()
@@ -205,7 +211,7 @@ class Watching:
         assert self._tracker is not None
         wait_s = limits.HOUSEKEEPING_S
         if (due_ns := self._tracker.next_due_ns) is not None:
-            wait_s = min(wait_s, max(0.0, (due_ns - time.time_ns()) / 1e9))
+            wait_s = min(wait_s, max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
         if deadline is not None:
             wait_s = min(wait_s, max(0.0, deadline - asyncio.get_running_loop().time()))
         timer = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
@@ -284,9 +290,9 @@ class Watching:
         assert tracker is not None
         if self._asking is not None:
             await self._asking.close()
-            self._answers(time.time_ns())
+            self._answers(self._clock.now_ns())
         tracker.stop_asking()
-        tracker.feed(self._source.finish(), time.time_ns())
+        tracker.feed(self._source.finish(), self._clock.now_ns())
 
     async def _close(self) -> None:
         loop = asyncio.get_running_loop()

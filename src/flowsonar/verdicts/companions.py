@@ -223,7 +223,8 @@ class Companions:
 
         Or for the next word of a control connection of which only the client is heard.
         """
-        if not flow.beside or flow.midstream or now_ns - flow.first_ns > limits.COMPANION_WAIT_MS * _MS:
+        age_ns = abs(now_ns - flow.first_ns)  # far below 0 where the clock was set back since
+        if not flow.beside or flow.midstream or age_ns > limits.COMPANION_WAIT_MS * _MS:
             return False
         hosts, own = _hosts(flow.key), (flow.key.responder, flow.key.initiator)
         suspects, controls = self.suspects.get(hosts, {}), self.hidden.get(hosts, {})

@@ -86,6 +86,10 @@ class Inquiry:
         while self._due and self._due[0][0] <= now_ns:
             yield heapq.heappop(self._due)[1]
 
+    def move(self, jump_ns: int) -> None:
+        """Move what is due with a clock that was set."""
+        self._due = [(due_ns + jump_ns, flow) for due_ns, flow in self._due]
+
     def stop(self, postponed: Iterable[int]) -> None:
         """Nobody is asked any more; flows that were postponed are due at once."""
         self.asking = False
@@ -148,11 +152,12 @@ class Inquiry:
             return False
         if flow.beside:
             self._refresh(flow, now_ns)
-            settled_ns = flow.first_ns + limits.DATA_PORT_WAIT_MS * _MS
+            wait_ns = flow.first_ns + limits.DATA_PORT_WAIT_MS * _MS - now_ns
             if BESIDE in flow.evidence and self._live:
-                flow.postponed = now_ns < settled_ns
+                # Longer it cannot be, unless the clock was set back since.
+                flow.postponed = 0 < wait_ns <= limits.DATA_PORT_WAIT_MS * _MS
                 if flow.postponed:
-                    heapq.heappush(self._due, (settled_ns, flow.flow))
+                    heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
                 return flow.postponed
         if self._live and self._companions.postpones(flow, now_ns):
             flow.postponed = flow.beside = True

@@ -231,6 +231,10 @@ class Tracker:
                 if flow.closed is not None and flow.waiting is None and not flow.postponed:
                     self._finish(flow, flow.closed)
 
+    def clock_jumped(self, jump_ns: int) -> None:
+        """The clock that `now_ns` goes by was set: what is to come comes as soon as it would have come."""
+        self._inquiry.move(jump_ns)
+
     def stop_asking(self) -> None:
         """The end is near: flows are recorded with what is known."""
         self._ask = False
