@@ -1,11 +1,14 @@
 """The filter in the kernel: what is in its map is counted and not taken."""
 
+import errno
+import os
 import struct
 
 import pytest
 
 from flowsonar.capture.cutoff import CutFlows, flow_key
 from flowsonar.capture.ring import Ring
+from flowsonar.errors import CaptureError
 from tests.capture.build import frames
 from tests.capture.conftest import add_veth
 from tests.capture.test_ring import MACS, collect, marked, sender
@@ -77,3 +80,26 @@ def test_keys_are_of_one_direction() -> None:
     assert len(flow_key(17, A, 1, B, 2)) == len(flow_key(17, A6, 1, B6, 2)) == 40
     with pytest.raises(OverflowError):
         flow_key(17, A, 1 << 16, B, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.EPERM, "run as root"),
+        (errno.ENOSYS, "CONFIG_BPF_SYSCALL"),
+        (errno.EINVAL, "this kernel's eBPF lacks"),
+        (errno.ENOMEM, "ulimit -l"),
+        (errno.EIO, os.strerror(errno.EIO)),
+    ],
+)
+def test_a_kernel_that_refuses_is_told_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    def refuse(command: int, attributes: bytes) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("flowsonar.capture.cutoff._call", refuse)
+    with pytest.raises(CaptureError, match=r"leave --cutoff out$") as caught:
+        CutFlows(1)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -38,6 +38,13 @@ _KEY, _SCRATCH = -40, -88  # on the stack: the key, and 40 bytes of headers
 _WORD, _HALF, _BYTE, _DOUBLE = 0x00, 0x08, 0x10, 0x18
 _TCP, _UDP = 6, 17
 _ENDS: Final = 0x07  # FIN, SYN, RST
+_MISSING: Final = {  # bpf(2)
+    errno.EPERM: "run as root (in a container or under lockdown the kernel may refuse root too), or ",
+    errno.ENOSYS: f"there is no eBPF (CONFIG_BPF_SYSCALL) here that is known for {platform.machine()}; ",
+    errno.EINVAL: "this kernel's eBPF lacks something that the filter needs; ",
+    errno.ENOMEM: "raise the limit of locked memory (ulimit -l), or ",
+}
+"""What to do where the kernel refuses; a classic filter cannot stand in, it has no map to look flows up in."""
 
 
 def flow_key(protocol: int, source: bytes, source_port: int, destination: bytes, destination_port: int) -> bytes:
@@ -117,9 +124,9 @@ def _bpf(command: int, attributes: bytes, what: str) -> int:
     try:
         return _call(command, attributes)
     except OSError as error:
+        missing = _MISSING.get(error.errno or 0, "")
         raise CaptureError(
-            f"flows cannot be left in the kernel: {what} is refused ({error.strerror}): "
-            "run as root, or leave --cutoff out"
+            f"flows cannot be left in the kernel: {what} is refused ({error.strerror}): {missing}leave --cutoff out"
         ) from None
 
 
