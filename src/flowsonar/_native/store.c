@@ -5,11 +5,11 @@
 
 #include "memory.h"
 
-enum { POOLS = 4, POOL_BITS = 30 };
+enum { POOLS = 8, POOL_BITS = 28 };
 
 /* Bytes of a piece with its head, and for how many flows there is one. */
-static const uint32_t PIECE[POOLS] = {128, 512, 1536, STORE_DATA_MAX + 64};
-static const uint32_t FLOWS_PER_PIECE[POOLS] = {2, 6, 6, 16};
+static const uint32_t PIECE[POOLS] = {96, 160, 256, 384, 576, 1024, 1536, STORE_DATA_MAX + 64};
+static const uint32_t FLOWS_PER_PIECE[POOLS] = {3, 3, 6, 8, 8, 12, 12, 24};
 static const uint32_t PIECES_MIN = 64;
 
 struct pool {

@@ -30,7 +30,7 @@ static inline bool events_fit(const struct table *t) {
 
 static void report(struct table *t, uint32_t slot, enum close_reason reason) {
     if (t->lanes)
-        lane_closes(t, slot, reason);
+        lane_closes(t, slot, (int)reason);
     else
         report_closed(t, slot, reason);
 }

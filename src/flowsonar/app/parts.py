@@ -36,7 +36,12 @@ class Parts:
 
     @cached_property
     def matcher(self) -> Matcher:
-        """Raises SignatureError when first asked for."""
+        """Ready for payloads. Raises SignatureError when first asked for."""
+        self._matcher.prepare_payloads()
+        return self._matcher
+
+    @cached_property
+    def _matcher(self) -> Matcher:
         from flowsonar.signatures.matcher import Matcher
 
         return Matcher(self.signatures, recog=self._settings.recog)
@@ -57,7 +62,7 @@ class Parts:
         return self._settings.recog is not None
 
     def new_reader(self) -> PassiveReader:
-        """A passive reader without memory of another capture's hosts."""
+        """A passive reader without memory of another capture's hosts. Live, `load` comes first: nothing waits then."""
         from flowsonar.passive import PassiveReader
 
-        return PassiveReader(self.matcher, self.signatures)
+        return PassiveReader(self._matcher, self.signatures)

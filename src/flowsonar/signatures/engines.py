@@ -192,13 +192,14 @@ class HyperscanEngine:
         data = cachefile.load(cache, name)
         if data is None or len(data) <= count:
             return None
+        notes, data = data[:count], data[count:]
         try:
-            database = hyperscan.loadb(data[count:], hyperscan.HS_MODE_BLOCK)
+            database = hyperscan.loadb(data, hyperscan.HS_MODE_BLOCK)
             database.scratch = hyperscan.Scratch(database)
             database.scan(b"", lambda *_: None)
         except hyperscan.error:  # made for another processor or release
             return None
-        self._take(data[:count])
+        self._take(notes)
         return database
 
     def _take(self, notes: bytes) -> None:

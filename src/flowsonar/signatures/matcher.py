@@ -44,8 +44,9 @@ class Matcher:
         self.knowledge = Knowledge.load(recog, self.engine, directory) if recog is not None else None
         self._signatures = signatures
         self._directory = directory
-        payloads = payload_rules(signatures)
-        self._payloads = {kind: Database(rules, self.engine, directory) for kind, rules in payloads.items()}
+        self._payload_rules = payload_rules(signatures)
+        self._payloads: dict[Transport, Database] = {}
+        """Made when the first payload of a transport comes: of many captures Python sees few, or of one only."""
         self._conditions: dict[Condition, CompiledCondition] = {}
         self._ranked: dict[tuple[tuple[Rule, ...], str, bool, frozenset[str]], _Ranked] = {}
         self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
@@ -54,6 +55,17 @@ class Matcher:
     def prepare(self) -> None:
         """Make now what the first reply would wait for: tenths of a second, or seconds where nothing was kept."""
         _ = self._replies
+
+    def prepare_payloads(self) -> None:
+        """Make now what the first payload would wait for."""
+        for transport in self._payload_rules:
+            self._payload_database(transport)
+
+    def _payload_database(self, transport: Transport) -> Database | None:
+        rules = self._payload_rules.get(transport)
+        if rules is not None and transport not in self._payloads:
+            self._payloads[transport] = Database(rules, self.engine, self._directory)
+        return self._payloads.get(transport)
 
     @cached_property
     def _replies(self) -> Database:
@@ -65,8 +77,10 @@ class Matcher:
 
         `side` is who sent them, None where that is not known; `ports` are the flow's, for patterns that need theirs.
         """
-        database = self._payloads.get(transport)
-        if database is None or not data:
+        if not data:
+            return []
+        database = self._payloads.get(transport) or self._payload_database(transport)
+        if database is None:
             return []
         if len(data) > SCAN_BYTES:
             data = data[:SCAN_BYTES]
