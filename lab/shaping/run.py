@@ -37,7 +37,7 @@ WAYS = {
     "idle": "the call alone",
     "plain": "nobody shapes",
     "shared": "one shared queue",
-    "hand": "flowsonar's queues, marks by hand",
+    "hand": "queues without brake, marks by hand",
     "flowsonar": "flowsonar",
 }
 _SIP, _WEB = 5060, 443

@@ -393,11 +393,30 @@ class Queues:
         self.undone += 1
 
 
+class Brakes:
+    """Stands in for the brake of a queue."""
+
+    def __init__(self) -> None:
+        self.holding: list[str] = []
+
+    def __call__(self, place: Any) -> Any:
+        self.place = place
+        return self
+
+    def start(self) -> None:
+        self.holding.append(self.place.device)
+
+    def stop(self) -> None:
+        self.holding.clear()
+
+
 class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, queues: bool = False) -> None:
         self.table, self.queues = Table(), Queues()
+        self.brakes = Brakes()
+        monkeypatch.setattr(module, "Braking", self.brakes)
         self.full: float | None = None
-        self.indexes: dict[str, int | None] = {"wan": 3}
+        self.indexes: dict[str, int | None] = {"wan": 3, "lan": 4}
         self.now_s = 100.0
         monkeypatch.setattr(module, "Firewall", lambda: self.table)
         monkeypatch.setattr(module, "ElementSocket", lambda: Elements(self.table))
@@ -407,7 +426,7 @@ class Stage:
         monkeypatch.setattr(module, "alone", socket.socket)
         monkeypatch.setattr(module, "clear_marks", int)
         kernel = Kernel(qdiscs=frozenset({"htb", "pfifo"})) if queues else None
-        lines = [Line(wan="wan", up_kbit=5000)] if queues else []
+        lines = [Line(wan="wan", up_kbit=5000, down_kbit=9000, lan=("lan",))] if queues else []
         self.shaping = Shaping(plan_shaping(Policy(), lines, kernel=kernel))
         self.shaping._clock = lambda: self.now_s
         self.shaping.open(None, cast("Any", None))
@@ -539,3 +558,13 @@ def test_a_plan_is_text() -> None:
     assert "table inet flowsonar {" in text
     assert "ct mark & 0x01000000 == 0 jump serve_bulk_le" in text
     assert "marks only" in text
+
+
+def test_downloads_have_a_brake_as_long_as_their_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, queues=True)
+    assert stage.brakes.holding == ["lan"]
+    stage.shaping.close()
+    assert stage.brakes.holding == []
+    marking = Stage(monkeypatch)
+    assert marking.brakes.holding == []
+    marking.shaping.close()

@@ -27,6 +27,7 @@ from flowsonar.model import (
 )
 from flowsonar.shaping.applier import Applier
 from flowsonar.shaping.aspeer import clear as clear_peers
+from flowsonar.shaping.braking import Braking, braked
 from flowsonar.shaping.classes import by_name
 from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
@@ -138,6 +139,7 @@ class Shaping:
         self._firewall: Firewall | None = None
         self._elements: ElementSocket | None = None
         self._applier = Applier()
+        self._brakes: list[Braking] = []
         self._queued = False
         self._marker: Marker | None = None
         self._tracker: Tracker | None = None
@@ -171,7 +173,7 @@ class Shaping:
             self._present = True
             self._elements = ElementSocket()
             if self.planned.queues is not None:
-                self._applier.apply(self.planned.queues)
+                self._set_up(self.planned.queues)
                 self._queued = True
             else:
                 self._applier.undo()
@@ -212,6 +214,7 @@ class Shaping:
                 clear_marks()
         except ShapingError as error:
             failures.append(error)
+        self._release()
         try:
             if self._queued:
                 self._queued = False
@@ -225,6 +228,19 @@ class Shaping:
             self._held = None
         if failures:
             raise failures[0]
+
+    def _set_up(self, queues: QueuePlan) -> None:
+        """The queues, in place of those that are there, and a brake for each that takes downloads."""
+        self._release()
+        self._applier.apply(queues)
+        self._brakes = [Braking(place) for place in braked(queues.places)]
+        for brake in self._brakes:
+            brake.start()
+
+    def _release(self) -> None:
+        for brake in self._brakes:
+            brake.stop()
+        self._brakes.clear()
 
     # -- what the tracker tells ---------------------------------------------------------------------------------
 
@@ -300,7 +316,7 @@ class Shaping:
         self._flush(now_ns)
         if planned.queues is not None and planned.queues != before.queues:
             try:
-                self._applier.apply(planned.queues)
+                self._set_up(planned.queues)
             except ShapingError as error:
                 self._problem(f"the queues could not be changed: {error}")
         self._problem(f"following {planned.policy.source or 'the built-in policy'} as it is now")
@@ -431,7 +447,7 @@ class Shaping:
             came = came or (now is not None and now != before)
         if came and self.planned.queues is not None and None not in self._indexes.values():
             try:
-                self._applier.apply(self.planned.queues)
+                self._set_up(self.planned.queues)
                 self._problem("the queues were set up again: an interface has come back")
             except ShapingError as error:
                 self._problem(str(error))

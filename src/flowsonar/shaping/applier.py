@@ -19,10 +19,10 @@ from flowsonar.errors import ShapingError
 from flowsonar.shaping import offload, tc
 from flowsonar.shaping.queues import QueuePlan
 
-__all__ = ["Applier", "default_state", "listed", "restored_words"]
+__all__ = ["PATH", "Applier", "default_state", "listed", "restored_words"]
 
 _SECONDS: Final = 30
-_PATH: Final = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+PATH: Final = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 _CLASSLESS: Final = frozenset({"fq_codel", "cake", "pfifo", "bfifo", "pfifo_head_drop", "pfifo_fast"})
 """Kinds that can be put back as they were."""
 
@@ -36,7 +36,7 @@ def default_state() -> Path:
 
 
 def _run(program: str, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": _PATH, "LC_ALL": "C"}
+    environment = {**os.environ, "PATH": PATH, "LC_ALL": "C"}
     try:
         return subprocess.run(
             [program, *arguments],

@@ -31,6 +31,7 @@ __all__ = [
     "handle",
     "leaf_words",
     "render",
+    "root_class",
 ]
 
 PREFERENCE: Final = 49_000
@@ -136,6 +137,17 @@ def leaf_words(leaf: str, kbit: int, bound_ms: int) -> str:
     return f"{leaf} limit {packets}"
 
 
+def root_class(device: str, kbit: int, now_kbit: int) -> str:
+    """The HTB class that all others of a queue of `kbit` borrow from, at a rate of `now_kbit`; and its limits."""
+    return f"dev {device} parent {MAJOR:x}: classid {MAJOR:x}:1 htb rate {now_kbit}kbit {_limits(kbit)}"
+
+
+def _limits(kbit: int) -> str:
+    # Two packets or a millisecond and a half: less and the timer cannot keep up, more and a burst waits in the line.
+    burst = max(2 * _FRAME, kbit * 3 // 16)
+    return f"burst {burst} cburst {burst}"
+
+
 def render(place: Place, classes: Classes, match_all: str) -> list[Command]:
     """All commands for one queue; `match_all` are the words of a classifier that takes every packet."""
     commands: list[Command] = []
@@ -190,12 +202,10 @@ def _htb(place: Place, classes: Classes) -> list[Command]:
     if place.common.overhead or place.common.atm:
         kind = "atm" if place.common.atm else "ethernet"
         size = f" stab overhead {place.common.overhead} linklayer {kind}"
-    # Two packets or a millisecond and a half: less and the timer cannot keep up, more and a burst waits in the line.
-    burst = max(2 * _FRAME, kbit * 3 // 16)
-    limits = f"burst {burst} cburst {burst}"
+    limits = _limits(kbit)
     commands = [
         Command("tc", f"qdisc replace dev {device} root handle {MAJOR:x}:{size} htb default {default.minor:x}"),
-        Command("tc", f"class add dev {device} parent {MAJOR:x}: classid {MAJOR:x}:1 htb rate {kbit}kbit {limits}"),
+        Command("tc", f"class add {root_class(device, kbit, kbit)}"),
     ]
     for one in classes:
         ceiling = max(8, int(kbit * one.ceiling))
