@@ -24,6 +24,11 @@ _PATTERNS = (
     ("sip", None, Transport.UDP, rb"^(?:OPTIONS sip:[^\r\n]*|)SIP/2\.0", _CONFIRMED),
 )
 
+GET = b"GET / HTTP/1.1\r\nHost: files.example\r\nUser-Agent: curl/8.1 (something long enough to be no greeting)\r\n\r\n"
+SSH = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
+QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x07example\x03org\x00\x00\x01\x00\x01"
+ANSWER = QUERY[:2] + b"\x81\x80" + QUERY[4:]
+
 
 class FakeMatcher:
     def __init__(self):

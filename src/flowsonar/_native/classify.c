@@ -22,8 +22,8 @@ enum dns_kind { DNS_NONE, DNS_QUERY, DNS_RESPONSE, DNS_AGREES };
 
 enum {
     FIRST_BYTES = 256,  /* kept of a direction's first payload: limits.EVIDENCE_BYTES */
-    ECHO_BYTES = 8,     /* passive/reader.py: fewer equal bytes are a coincidence */
-    TRIES = 3,          /* passive/reader.py: payloads per direction that are matched */
+    ECHO_BYTES = 8,     /* passive/echo.py: fewer equal bytes are a coincidence */
+    TRIES = 3,          /* passive/flow.py: payloads per direction that are matched */
     MEDIA_WITHIN = 64,  /* and datagrams until media is no more waited for */
     NAT_TRAVERSAL = 4500,
     STUN_BELOW = 4,     /* RFC 7983 section 7, by the first byte */
@@ -243,7 +243,7 @@ static bool add_type(struct classified *what, const struct seen *seen) {
 }
 
 /* Whether a call's datagram is one of those that go on and on, and that the reader does not look at: `_adds_nothing` in
-   passive/reader.py, as far as no codec before it looks at such. Datagrams of 0x80 and more may be media. */
+   passive/datagrams.py, as far as no codec before it looks at such. Datagrams of 0x80 and more may be media. */
 static bool adds_nothing(struct lanes *l, const struct lane *lane, const struct flow *flow, const struct seen *seen) {
     uint8_t first = seen->data[0];
     if (lane->counts[seen->direction] < TRIES || seen->index >= MEDIA_WITHIN) return false;

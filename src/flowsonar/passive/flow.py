@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowsonar.passive.tls import TlsFlow
     from flowsonar.passive.utp import UtpFlow
 
-__all__ = ["NOTHING", "Findings", "PassiveFlow"]
+__all__ = ["NOTHING", "SIDES", "TOLD", "TRIES", "Findings", "PassiveFlow"]
 
 _LIKELY = Confidence.LIKELY.rank
 
@@ -38,6 +38,12 @@ class Findings(NamedTuple):
 
 
 NOTHING = Findings()
+TOLD = Findings(done=True)
+"""Nothing new, and nothing more to come."""
+SIDES = (Side.INITIATOR, Side.RESPONDER)
+"""Of the directions 0 and 1."""
+TRIES = 3
+"""Payloads per direction that are matched: a greeting may come in pieces, a flow may be picked up in a body."""
 
 _NO_BYTES: tuple[bytes, bytes] = (b"", b"")
 _NO_COUNTS: tuple[int, int] = (0, 0)
@@ -121,6 +127,16 @@ class PassiveFlow:
     def transport(self) -> Transport:
         """What the flow runs over."""
         return TRANSPORTS.get(self.protocol, Transport.OTHER)
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The initiator's and the responder's."""
+        return self.opened.initiator_port, self.opened.responder_port
+
+    @property
+    def both_spoke(self) -> bool:
+        """Whether a payload of each direction was read."""
+        return bool(self.counts[0] and self.counts[1])
 
     @property
     def likely(self) -> bool:
