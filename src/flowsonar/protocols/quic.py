@@ -6,6 +6,8 @@ Google's Q050, T050 and T051 have the same header. Older versions of Google's ar
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -21,6 +23,7 @@ __all__ = [
     "Pieces",
     "build_initial",
     "build_unknown_version",
+    "each_frame",
     "is_known_version",
     "is_long_header",
     "is_reserved",
@@ -275,27 +278,37 @@ class Initials:
     def _frames(self, payload: bytes, side: int) -> None:
         """Gather the CRYPTO frames; stops at what is not a frame that an Initial may have (RFC 9000 section 17.2.2)."""
         assert self.scheme is not None
-        crypto, at, size = self.scheme.crypto, 0, len(payload)
-        try:
-            for _ in range(MAX_FRAMES):
-                while at < size and not payload[at]:
-                    at += 1
-                if at >= size:
-                    return
-                kind = payload[at]
-                at += 1
-                if kind == crypto:
-                    offset, at = read_varint(payload, at)
-                    length, at = read_varint(payload, at)
-                    if at + length > size or not self.crypto[side].add(offset, payload[at : at + length]):
-                        return
-                    at += length
-                elif crypto == 0x06 and kind in (2, 3):
-                    at = skip_ack(payload, at, counts=kind == 3)
-                elif kind != (1 if crypto == 0x06 else 7):  # PING
-                    return
-        except MalformedError:
+        crypto = self.scheme.crypto
+
+        def read(kind: int, at: int) -> int | None:
+            if kind == crypto:
+                offset, at = read_varint(payload, at)
+                length, at = read_varint(payload, at)
+                whole = at + length <= len(payload)
+                return at + length if whole and self.crypto[side].add(offset, payload[at : at + length]) else None
+            if crypto == 0x06 and kind in (2, 3):
+                return skip_ack(payload, at, counts=kind == 3)
+            return at if kind == (1 if crypto == 0x06 else 7) else None  # PING
+
+        with contextlib.suppress(MalformedError):
+            each_frame(payload, read)
+
+
+def each_frame(payload: bytes, read: Callable[[int, int], int | None]) -> None:
+    """Call `read` with the kind of each frame and where its fields begin; PADDING is read over.
+
+    It gives where the next frame begins, or None where there is nothing more to be had.
+    """
+    at, size = 0, len(payload)
+    for _ in range(MAX_FRAMES):
+        while at < size and not payload[at]:
+            at += 1
+        if at >= size:
             return
+        after = read(payload[at], at + 1)
+        if after is None:
+            return
+        at = after
 
 
 def skip_ack(payload: bytes, at: int, *, counts: bool) -> int:

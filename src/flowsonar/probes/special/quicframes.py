@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from flowsonar.protocols.quic import MAX_FRAMES, read_varint, skip_ack, write_varint
+from flowsonar.errors import MalformedError
+from flowsonar.protocols.quic import each_frame, read_varint, skip_ack, write_varint
 
 __all__ = ["CLOSE", "CRYPTO", "STREAM", "Frame", "read_frames", "stream"]
 
@@ -33,24 +34,24 @@ class Frame(NamedTuple):
 
 def read_frames(payload: bytes) -> Iterator[Frame]:
     """Frames in their order, until one of a kind that is not known; raises MalformedError for one that is cut."""
-    at, size = 0, len(payload)
-    for _ in range(MAX_FRAMES):
-        while at < size and not payload[at]:
-            at += 1
-        if at >= size:
-            return
-        kind = payload[at]
+    found: list[Frame] = []
+
+    def read(kind: int, at: int) -> int | None:
         if kind == CRYPTO or 0x08 <= kind <= 0x0F:
-            frame, at = _piece(payload, at + 1, kind)
-            yield frame
-        elif kind in (0x1C, 0x1D):
-            yield _close(payload, at + 1, kind)
-            return
-        else:
-            after = _over(payload, at + 1, kind)
-            if after is None:
-                return
-            at = after
+            frame, after = _piece(payload, at, kind)
+            found.append(frame)
+            return after
+        if kind in (0x1C, 0x1D):
+            found.append(_close(payload, at, kind))
+            return None
+        return _over(payload, at, kind)
+
+    try:
+        each_frame(payload, read)
+    except MalformedError:
+        yield from found
+        raise
+    yield from found
 
 
 def _piece(payload: bytes, at: int, kind: int) -> tuple[Frame, int]:
