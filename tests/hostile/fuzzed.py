@@ -136,7 +136,8 @@ def _replies(service: str) -> tuple[tuple[str, bytes], ...]:
 def kin(service: str) -> frozenset[str]:
     """Services that a server of this one may truly be called: itself, its format's, and those in its format."""
     known = services()
-    return frozenset(
+    also = frozenset({"http"} if service == "tls" else ())  # "The plain HTTP request was sent to HTTPS port" is HTTP
+    return also | frozenset(
         {service, *known.ancestors(service), *(other for other in known.services if service in known.ancestors(other))}
     )
 
