@@ -8,6 +8,8 @@ follows from the seed alone.
 from __future__ import annotations
 
 import random
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -40,7 +42,18 @@ from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 from tests.hostile import servers
 
-__all__ = ["MOST_COMMANDS", "SETTINGS", "Fuzzed", "asked", "kin", "services", "talked"]
+__all__ = [
+    "MOST_COMMANDS",
+    "SETTINGS",
+    "Fuzzed",
+    "asked",
+    "changed",
+    "changed_datagrams",
+    "confirmed",
+    "kin",
+    "services",
+    "talked",
+]
 
 SETTINGS = Settings()
 MOST_COMMANDS = 20_000
@@ -235,6 +248,11 @@ class Fuzzed:
             if ends < 0.8:
                 yield None
 
+    def reply(self, message: bytes) -> bytes:
+        """A changed reply to a message."""
+        self._message = message
+        return self._reply()
+
     def _reply(self) -> bytes:
         """A reply of the service to what was asked, where one is known, changed at most twice."""
         if self._message[:1] == b"\x16" and self.pick.random() < 0.7:
@@ -252,6 +270,42 @@ class Fuzzed:
         for _ in range(self.pick.choice((0, 1, 1, 2))):
             data = self.pick.choice(_CHANGES)(self.pick, data)
         return data
+
+
+def changed(service: str, seed: int) -> servers.Behaviour:
+    """The same on a real socket: what a connection brings, for `servers.Farm`."""
+
+    def behave(connection: socket.socket) -> None:
+        server = Fuzzed(service, seed)
+        connection.settimeout(2.0)
+        if server.pick.random() < 0.2:
+            connection.sendall(server.reply(b""))
+        for _ in range(50):
+            heard = connection.recv(65536)
+            if not heard:
+                return
+            data = server.reply(heard)
+            size = server.pick.choice((1, 200, len(data) + 1))
+            for at in range(0, min(len(data), 400 * size), size):
+                connection.sendall(data[at : at + size])
+            if server.pick.random() < 0.3:
+                return
+            if server.pick.random() < 0.1:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+
+    return behave
+
+
+def changed_datagrams(service: str, seed: int) -> Callable[[socket.socket, bytes, object], None]:
+    """The same over UDP."""
+    server = Fuzzed(service, seed)
+
+    def answer(listener: socket.socket, data: bytes, source: object) -> None:
+        for _ in range(server.pick.choice((0, 1, 1, 3, 40))):
+            listener.sendto(server.reply(data)[:60000], source)  # type: ignore[arg-type]
+
+    return answer
 
 
 def asked(service: str, pick: random.Random) -> Question:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,10 @@ from flowsonar import limits
 from flowsonar.model import Confidence
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import ConnectionFacts, render
-from tests.hostile.fuzzed import SETTINGS, confirmed, kin, services, talked
+from tests.hostile.fuzzed import SETTINGS, changed, changed_datagrams, confirmed, kin, services, talked
+from tests.hostile.running import Running
+from tests.hostile.servers import farm
+from tests.hostile.test_servers import BUDGET, MEMORY_MIB
 
 LONGEST_S = SETTINGS.budget.timeout_s + 1.5
 """The time allowed, a last wait that was begun before, and the end."""
@@ -56,3 +60,24 @@ def test_our_question_with_one_bit_changed_proves_nothing() -> None:
             )  # fmt: skip
             proven = {one.service for one in matcher.reply(reply)[:1] if one.confidence is Confidence.CONFIRMED}
             assert proven <= ONE_BIT, (probe.id, bit)
+
+
+def test_sockets_that_say_changed_replies(tmp_path: Path) -> None:
+    """The same behind real sockets: the program ends, has a record of each, and says nothing of errors of its own."""
+    chosen = told()[::12]
+    with farm() as made:
+        ports = {made.tcp(changed(service, seed)): service for seed, service in enumerate(chosen)}
+        ports |= {made.udp(changed_datagrams(service, seed)): service for seed, service in enumerate(chosen)}
+        targets = [f"127.0.0.1:{port}" for port in list(ports)[: len(chosen)]]
+        targets += [f"127.0.0.1:{port}/udp" for port in list(ports)[len(chosen) :]]
+        config = tmp_path / "flowsonar.toml"
+        config.write_text(BUDGET, encoding="ascii")
+        with Running(tmp_path, "probe", "--json", "--config", config, *targets) as running:
+            for port in ports:
+                running.await_line(rb'"dest_port":%d\b' % port)
+            peak_mib = running.peak_mib()
+            assert running.end() == 0
+    assert peak_mib < MEMORY_MIB
+    for record in running.records():
+        proven = {record["app_proto"]} if record["flowsonar"]["confidence"] == "confirmed" else set()
+        assert proven <= kin(ports[record["dest_port"]]) | {"tls", "echo"}, record
