@@ -138,9 +138,22 @@ def test_what_is_known_by_its_number_is_asked_over_tcp_when_it_speaks(make: Call
 
 def test_the_end_of_a_connection_without_a_byte_asks_nobody(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(midstream=True), stands(at=20 * MS), closed(at=30 * MS)])
+    end = closed(at=30 * MS)
+    tracker.feed([opened(midstream=True), stands(at=20 * MS), Closed(*end[:5], 2, 1, *end[7:])])
     tracker.due(10**12)
     assert not tracker.questions
+
+
+def test_what_ended_before_it_said_a_byte_is_asked_about_where_it_was_alive(make: Callable[..., Tracker]) -> None:
+    tracker = make()
+    tracker.feed([opened(midstream=True), stands(at=20 * MS)])
+    tracker.due(limits.SILENCE_WAIT_MS * MS)
+    assert [question.endpoint.transport for question in tracker.questions] == [Transport.TCP]
+    assert tracker.questions[0].hints.candidates == ("tls",)
+    other = make()
+    other.feed([opened(midstream=True), stands(at=20 * MS)])
+    other.feed([closed(at=700 * MS)])
+    assert [question.endpoint.transport for question in other.questions] == [Transport.TCP]
 
 
 def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(make: Callable[..., Tracker]) -> None:

@@ -30,6 +30,8 @@ _NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
 """Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
 UPGRADE_S: Final = 1.0
 """Longest wait for each answer on the way to STARTTLS."""
+TURNS_S: Final = 2.2
+"""Wait for the first words of a dialogue that the flow itself points to: two turns of a second, as aria2 makes them."""
 _HELLOS: Final = 3
 """ClientHellos put one after the other: without what the server did not like."""
 _SAME_REQUEST: Final = 12
@@ -165,6 +167,8 @@ class Questions:
                 yield from exchange.secure(line, self._hints.server_name, ())
                 return
             seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, exchange.left_s)
+            if probe.special is not None and steps.number == 0 and probe.service in self._hints.candidates:
+                seconds = min(max(seconds, TURNS_S), exchange.left_s)
             began_s, seconds = line.now_s, steps.patience_s(step, seconds, line.rtt_s)
             reply = yield from exchange.hear(line, asked, seconds)
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)

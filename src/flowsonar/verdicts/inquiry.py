@@ -21,7 +21,7 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Endpoint, FlowKey, Hints, Question, Side, Transport, Verdict
-from flowsonar.passive.suspects import SILENT
+from flowsonar.passive.suspects import RUNNING, SILENT
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.followed import Followed
@@ -244,6 +244,8 @@ class Inquiry:
     def _ask(self, flow: Followed, endpoint: Endpoint) -> None:
         hints = _hints(flow, endpoint)
         hints.candidates = self._neighbours.first(flow.verdict, hints.candidates)
+        if flow.quiet == 3 and flow.midstream and flow.key.transport is Transport.TCP and not hints.candidates:
+            hints.candidates = RUNNING
         self._put(flow, endpoint, hints)
         if flow.waiting is not None:
             self._ask_beside(flow, endpoint, hints)

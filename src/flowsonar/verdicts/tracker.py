@@ -48,6 +48,8 @@ __all__ = ["Tracker"]
 _MS = 1_000_000
 
 _UDP = 17
+_FAREWELL = 4
+"""Packets in which a connection ends: no more than these were seen of one that had been given up before."""
 _WITH_PORTS = frozenset({TCP, _UDP})
 # Looking into an enumeration takes Python 3.11 as long as all else that a line does: what every flow needs stands here.
 _OTHER = Transport.OTHER
@@ -350,7 +352,8 @@ class Tracker:
         if evidence:
             self._add(flow, evidence, event.time_ns, report=False)
         flow.settled = True
-        over = flow.quiet == 3 and (reason == _RST or (flow.midstream and self._live))  # and never said a byte
+        ends = reason == _RST or (self._live and flow.midstream and event[5] + event[6] <= _FAREWELL)
+        over = flow.quiet == 3 and ends  # nobody said a byte, nor will
         if self._ask and flow.waiting is None and not over:
             self._inquiry.consider(flow, event.time_ns)
         self._companions.ended(flow.flow)
