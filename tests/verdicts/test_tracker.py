@@ -8,7 +8,7 @@ from flowsonar import limits
 from flowsonar.config import FlowSettings
 from flowsonar.flows import make_table
 from flowsonar.flows._reference_tunnels import Hop, Tunnel
-from flowsonar.flows.events import CloseReason, Payload
+from flowsonar.flows.events import Closed, CloseReason, Payload
 from flowsonar.flows.hops import pack_hop
 from flowsonar.model import Answer, Confidence, Evidence, EvidenceKind, Outcome, RecordType, Side, Transport, Verdict
 from flowsonar.signatures import SignatureSet
