@@ -179,7 +179,7 @@ COMPILING = """
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
 
-Parts.load(Settings()).matcher.prepare()
+Parts.load(Settings()).matcher.prepare(replies=True, payloads=True)
 """
 
 

@@ -226,6 +226,6 @@ matches = false
 
 def test_what_replies_need_can_be_made_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = Matcher(LOADED, cache=tmp_path, engine="re2")
-    prepared.prepare()
+    prepared.prepare(replies=True, payloads=False)
     monkeypatch.setattr("flowsonar.signatures.matcher.reply_rules", None)  # nothing is made any more
     assert prepared.reply(reply(b"SSH-2.0-OpenSSH_9.2p1\r\n"))[0].service == "ssh"

@@ -48,7 +48,7 @@ class Asking:
         wake: Callable[[], None] | None = None,
         early: bool = False,
     ) -> None:
-        parts.matcher.prepare()
+        parts.matcher.prepare(replies=True, payloads=False)
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
         self._as_peer: AskingAsPeer | None = None
         if settings.ask_as_peer and not settings.passive and not settings.dry_run:

@@ -24,7 +24,7 @@ class Parts:
 
     @classmethod
     def load(cls, settings: Settings) -> Parts:
-        """Read and compile the signatures. Raises SignatureError."""
+        """Read the signatures. Raises SignatureError."""
         parts = cls(settings)
         _ = parts.matcher
         return parts
@@ -36,12 +36,7 @@ class Parts:
 
     @cached_property
     def matcher(self) -> Matcher:
-        """Ready for payloads. Raises SignatureError when first asked for."""
-        self._matcher.prepare_payloads()
-        return self._matcher
-
-    @cached_property
-    def _matcher(self) -> Matcher:
+        """Its databases are made when needed, or by `prepare`. Raises SignatureError when first asked for."""
         from flowsonar.signatures.matcher import Matcher
 
         return Matcher(self.signatures, recog=self._settings.recog)
@@ -65,4 +60,4 @@ class Parts:
         """A passive reader without memory of another capture's hosts. Live, `load` comes first: nothing waits then."""
         from flowsonar.passive import PassiveReader
 
-        return PassiveReader(self._matcher, self.signatures)
+        return PassiveReader(self.matcher, self.signatures)

@@ -248,6 +248,7 @@ class Watching:
 
     def _load(self) -> Parts:
         parts = self._parts or Parts.load(self.settings)
+        parts.matcher.prepare(replies=not self.settings.passive, payloads=True)
         if not self.settings.passive:
             self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=True)
         return parts

@@ -44,7 +44,7 @@ PACKET_SOCKETS = Path("/proc/net/packet")
 
 
 def _load() -> None:
-    Parts.load(Settings()).matcher.prepare()
+    Parts.load(Settings()).matcher.prepare(replies=True, payloads=True)
 
 
 class DemoError(FlowsonarError):

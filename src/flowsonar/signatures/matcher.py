@@ -52,25 +52,32 @@ class Matcher:
         self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
         """What holds together holds together often."""
 
-    def prepare(self) -> None:
-        """Make now what the first reply would wait for: tenths of a second, or seconds where nothing was kept."""
-        _ = self._replies
+    def prepare(self, *, replies: bool, payloads: bool) -> None:
+        """Make now what the first of them would wait for: tenths of a second, or seconds where nothing was kept."""
+        begun = {kind: self._begun(kind) for kind in self._payload_rules if payloads and kind not in self._payloads}
+        if replies:
+            _ = self._begun_replies
+        for kind, database in begun.items():  # all have begun before one is waited for
+            self._payloads[kind] = database.finish()
+        if replies:
+            _ = self._replies
 
-    def prepare_payloads(self) -> None:
-        """Make now what the first payload would wait for."""
-        for transport in self._payload_rules:
-            self._payload_database(transport)
+    def _begun(self, transport: Transport) -> Database:
+        return Database(self._payload_rules[transport], self.engine, self._directory, split=True)
 
     def _payload_database(self, transport: Transport) -> Database | None:
-        rules = self._payload_rules.get(transport)
-        if rules is not None and transport not in self._payloads:
-            self._payloads[transport] = Database(rules, self.engine, self._directory)
+        if transport in self._payload_rules and transport not in self._payloads:
+            self._payloads[transport] = self._begun(transport).finish()
         return self._payloads.get(transport)
+
+    @cached_property
+    def _begun_replies(self) -> Database:
+        return Database(reply_rules(self._signatures), self.engine, self._directory)
 
     @cached_property
     def _replies(self) -> Database:
         """Made when the first reply comes: who asks nobody needs none."""
-        return Database(reply_rules(self._signatures), self.engine, self._directory)
+        return self._begun_replies.finish()
 
     def payload(self, transport: Transport, side: Side | None, data: bytes, ports: tuple[int, ...] = ()) -> list[Match]:
         """What the first bytes of a flow say, the best match of each service, the most specific first.

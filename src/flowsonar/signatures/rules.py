@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
-from flowsonar.signatures.engines import HyperscanEngine, Re2Engine, Regex, compile_regex
+from flowsonar.signatures.engines import Engine, HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.prefilter import expression_of
 
@@ -124,12 +124,14 @@ class Rule:
 class Database:
     """The rules of one kind of input, and the engine that finds candidates among them.
 
-    Equal expressions are one: `unless` of one rule is often the pattern of another.
+    Equal expressions are one: `unless` of one rule is often the pattern of another. Several are made side by side: let
+    all begin, then `finish` each before it is asked.
     """
 
-    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_sets", "_together", "_verify", "engine")
+    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_sets", "_sources", "_together",
+                 "_verify", "engine")  # fmt: skip
 
-    def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None) -> None:
+    def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None, *, split: bool = False) -> None:
         expressions: dict[str, int] = {}
         by_expression: dict[int, tuple[Rule, ...]] = {}
         plain: list[Rule] = []
@@ -146,17 +148,24 @@ class Database:
             index = expressions.setdefault(expression, len(expressions))
             by_expression[index] = (*by_expression.get(index, ()), rule)
         sources = list(expressions)
-        self.engine = HyperscanEngine(sources, cache) if kind == "hyperscan" else Re2Engine(sources)
+        engine = HyperscanEngine(sources, cache, split=split) if kind == "hyperscan" else Re2Engine(sources)
+        self.engine: Engine = engine
         self._candidates = self.engine.candidates
         self._by_expression = tuple(by_expression.get(index, ()) for index in range(len(sources)))
-        self._verify: dict[int, Regex] = {
-            index: compile_regex(source) for index, source in enumerate(sources) if not self.engine.exact(index)
-        }
+        self._sources = sources
+        self._verify: dict[int, Regex] = {}
         self._by_length = _LengthIndex(plain)
         self._known: dict[bytes, _Hits] = {}
         self._sets: dict[frozenset[int], _Set] = {}
         """Much that differs matches the same expressions."""
         self._together: dict[tuple[Rule, ...], tuple[Rule, ...]] = {}
+
+    def finish(self) -> Database:
+        """Wait until it is made, and give it."""
+        self.engine.finish()
+        exact = self.engine.exact
+        self._verify = {index: compile_regex(source) for index, source in enumerate(self._sources) if not exact(index)}
+        return self
 
     def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> tuple[Rule, ...]:
         """Rules whose condition holds, in no order: the very same tuple where the same ones hold again."""
