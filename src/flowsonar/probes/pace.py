@@ -1,7 +1,8 @@
 """How many conversations this machine can hold at a time without being late itself.
 
 A loop that is busy reads replies late; waits then end too early, more is asked, and the loop is busier still. So the
-number grows slowly from a modest start while timers fire on time, and shrinks at once when they do not.
+number grows slowly from a modest start while timers fire on time, and shrinks at once when they do not. Where others
+have the processor, holding fewer conversations makes nothing earlier: lateness counts as far as we worked meanwhile.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ class Pace:
         """How many conversations may be held now."""
         return int(self._number)
 
-    def measured(self, late_s: float, active: int) -> None:
-        """A timer fired `late_s` after its time while `active` conversations were held."""
-        if late_s > LATE_S:
+    def measured(self, late_s: float, worked_s: float, active: int) -> None:
+        """A timer of `BEAT_S` fired `late_s` after its time while `active` conversations were held.
+
+        `worked_s` is the processor's time that the loop's thread took since the timer was set.
+        """
+        if late_s * min(1.0, worked_s / (BEAT_S + max(0.0, late_s))) > LATE_S:
             self._number = max(min(LEAST, self._most), min(self._number, active) * 0.7)
             self.slowed += 1
         elif active >= self.number:

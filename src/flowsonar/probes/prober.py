@@ -134,6 +134,7 @@ class Prober:
         self._wakeup: asyncio.TimerHandle | None = None
         self._reactor: Reactor | None = None
         self._pumping = False
+        self._worked_s = 0.0  # the thread's processor time when the beat was set
         self._asked = 0  # questions put since lateness was measured
         self._begun = 0  # conversations, since the loop has looked at all sockets
         self._turn: asyncio.Handle | None = None  # when it has
@@ -316,7 +317,7 @@ class Prober:
         loop = asyncio.get_running_loop()
         talk.stage = _COUNTS
         if self._beat is None:
-            self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
+            self._set_beat(loop)
         if delay_s > _PATIENCE_S:
             endpoint = talk.question.endpoint
             detail = f"{endpoint.address} asked not to be asked: {delay_s:.0f} s to go"
@@ -444,12 +445,17 @@ class Prober:
         self._beat = None
         asked, self._asked = self._asked, 0
         if asked <= PUT_SELDOM:
-            self._pace.measured(loop.time() - due_s, self._scheduler.active)
+            worked_s = time.thread_time() - self._worked_s
+            self._pace.measured(loop.time() - due_s, worked_s, self._scheduler.active)
         self._scheduler.parallel = self._pace.number
         self._ease(time.monotonic() - EASE_AFTER_S)
         if (self._scheduler.active or self._scheduler.eased) and not self._closed:
-            self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
+            self._set_beat(loop)
             self._pump()
+
+    def _set_beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._worked_s = time.thread_time()
+        self._beat = loop.call_later(BEAT_S, self._measure, loop.time() + BEAT_S)
 
     def _ease(self, before_s: float) -> None:
         """Let other conversations begin beside those that take long."""
