@@ -6,7 +6,7 @@ from flowsonar.model import Layer, Transport
 from flowsonar.probes.order import Order, Setting
 from flowsonar.signatures import load_signatures
 from flowsonar.signatures.catalogue import SignatureSet
-from flowsonar.signatures.language import Example, Reaction
+from flowsonar.signatures.language import Example, Reaction, Speaker
 from tests.probes.world import SIGNATURES, TCP, UDP, probe, reply, signature
 
 ORDER = Order(SIGNATURES)
@@ -115,3 +115,18 @@ def test_the_built_in_signatures_have_an_order_of_a_useful_length():
         assert len(ranked) >= 4
         assert all(one.transport is transport for one in ranked)
     assert names(order.general(Setting(TCP), ()))[0] == "http/get"
+
+
+def test_who_greets_late_may_be_listened_to_where_it_does_what_was_met():
+    closes, resets = (Reaction.CLOSES,), (Reaction.RESETS,)
+    order = Order(
+        SignatureSet(
+            [
+                signature("late", speaks_first=Speaker.SERVER, foreign=(("http/get", closes), ("tls/hello", resets))),
+                signature("http", probes=(probe("http", "get", "h", rarity=1),)),
+            ]
+        )
+    )
+    assert order.may_greet([("http/get", Reaction.CLOSES), ("tls/hello", Reaction.RESETS)])
+    assert not order.may_greet([("http/get", Reaction.CLOSES)])
+    assert not order.may_greet([("http/get", Reaction.CLOSES), ("tls/hello", Reaction.CLOSES)])

@@ -6,7 +6,7 @@ import pytest
 
 from flowsonar.model import Confidence, Layer, Side
 from flowsonar.probes.moves import Ask, Heard, Listen, Secure, Seen, Spread, Stop, TlsState
-from flowsonar.probes.planner import LISTEN_AFTER, Planner
+from flowsonar.probes.planner import Planner
 from tests.probes.world import SIGNATURES, question
 
 PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
@@ -189,14 +189,13 @@ def test_side_by_side_tls_comes_first_after_an_end_and_second_after_silence():
     assert beside(state) == "secure"
 
 
-def test_who_hangs_up_on_every_question_is_listened_to_once():
+def test_who_hangs_up_on_every_question_is_listened_to_when_nothing_else_is_left():
     state = seen(tls=TlsState.FAILED, **CLOSED)
     assert beside(state) == "dns/root-tcp fresh"
-    state.closes = LISTEN_AFTER
+    state.tried = [(probe, None) for service in SIGNATURES.services.values() for probe in service.probes]
     assert beside(state) == "listen"
     state.waited.add(None)
-    assert beside(state) == "dns/root-tcp fresh"
-    assert beside(seen(tls=TlsState.FAILED, closes=1, **SILENT)) == "dns/root-tcp fresh"
+    assert beside(state) == "stop: done"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
+from flowsonar.probes.traits import begins, is_http2, is_line, is_random, is_text
 from flowsonar.signatures.loader import load_signatures
 from tests.probes.world import SIGNATURES
 
@@ -25,3 +25,8 @@ def test_traits(name, text, chance, http2):
 def test_lines_and_messages(service, name, line):
     probe = next(probe for probe in load_signatures().services[service].probes if probe.name == name)
     assert is_line(probe) is line
+
+
+def test_how_a_question_begins():
+    assert begins(SIGNATURES.probe("http/get")).startswith(b"GET /")
+    assert begins(SIGNATURES.probe("skype/udp")) == b""

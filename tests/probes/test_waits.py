@@ -16,7 +16,7 @@ def seen(**values) -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("rtt_s", "low", "high"), [(0.0001, 0.012, 0.013), (0.01, 0.022, 0.023), (0.08, 0.09, 0.1), (2.0, 1.0, 1.0)]
+    ("rtt_s", "low", "high"), [(0.0001, 0.008, 0.009), (0.01, 0.018, 0.019), (0.08, 0.085, 0.095), (2.0, 1.0, 1.0)]
 )
 def test_listening_fits_the_path(rtt_s, low, high):
     move = PLANNER.next(question(), seen(rtt_s=rtt_s))

@@ -30,8 +30,8 @@ from flowsonar.probes.dialogue import (
     Wait,
 )
 from flowsonar.probes.exchange import packed
-from flowsonar.probes.replies import shown, tells_tls
 from flowsonar.probes.session import Session
+from flowsonar.probes.weighing import shown, tells_tls
 from flowsonar.protocols.http import body_to_come
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.conditions import is_echo

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from flowsonar.model import Layer, Transport
-from flowsonar.probes.traits import is_http2, is_line, is_random, is_text
+from flowsonar.probes.traits import begins, is_http2, is_line, is_random, is_text
 from flowsonar.signatures.language import ProbeSpec, Reaction, Signature, Speaker
 
 __all__ = ["Catalogue", "Order", "Setting"]
@@ -30,7 +30,8 @@ answers everything."""
 RANDOM_SHOWN: Final = 6
 """A question of random bytes is worth so much more where the flow itself looks random, and less where it does not."""
 RANDOM_UNSEEN: Final = 3
-"""And so many times less where nothing of any flow is known: few hosts have such a service."""
+"""And so many times less where nothing of any flow is known and it has no beginning of its own: few hosts have such a
+service."""
 RANDOM_STREAM: Final = 100
 """The same over TCP for BitTorrent's encryption: streams that begin at random are its or nobody's that answers."""
 AS_DECLARED: Final = 3
@@ -42,6 +43,8 @@ _NOT_BY_THEMSELVES: Final = frozenset({"tls", "quic", "contrast"})
 _TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
 PRIOR: Final = (160, 80, 40, 20)
 """Added for services that were found nearby, most likely first."""
+_MET: Final = 2
+"""Reactions that must be declared before a connection is spent on listening."""
 _REMEMBERED: Final = 1024
 """Orders kept; then all are forgotten."""
 
@@ -123,6 +126,7 @@ class Order:
         self._foreign = [
             (name, dict(signature.foreign)) for name, signature in self._services.items() if signature.foreign
         ]
+        self._headless = {probe.id for probe in self._probes if probe.transport is Transport.UDP and not begins(probe)}
         self._entries = self._lay_out()
         self._usable: dict[tuple[str, Setting, bool], tuple[ProbeSpec, ...]] = {}
         self._fitting: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
@@ -186,6 +190,14 @@ class Order:
         covered = self._covers.get(probe, 0)
         return [name for (_, name), mask in self._masks.items() if mask & covered]
 
+    def may_greet(self, met: Sequence[tuple[str, Reaction]]) -> bool:
+        """Whether a service that greets is declared to do all that was `met`, and at least two questions were put."""
+        return any(
+            self._services[name].speaks_first is Speaker.SERVER
+            and sum(reaction in declared.get(probe, ()) for probe, reaction in met) == len(met) >= _MET
+            for name, declared in self._foreign
+        )
+
     def _rank(self, setting: Setting, left: int, prior: Sequence[str]) -> tuple[ProbeSpec, ...]:
         near = [
             (self._masks.get((setting.transport, service), 0) & left, worth)
@@ -214,7 +226,7 @@ class Order:
                 worth += AS_DECLARED * (covers & fitting).bit_count()
             if random and setting.random is not None:
                 worth = worth * shown if setting.random else worth / shown
-            elif random and setting.transport is Transport.UDP:
+            elif random and probe.id in self._headless:
                 worth /= RANDOM_UNSEEN
             ranked.append((-worth / connections, place, probe))
         ranked.sort()  # the place tells equals apart

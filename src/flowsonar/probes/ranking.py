@@ -54,6 +54,10 @@ class Ranking:
             return [name for name in names if name in self._catalogue.services]
         return list(dict.fromkeys(name for name in names if name in self._catalogue.services))
 
+    def may_greet(self, question: Question, seen: Seen, over: Layer | None) -> bool:
+        """Whether what was met is what a service does that greets only who says nothing."""
+        return self._order.may_greet(self._setting(question, seen, over).met)
+
     def speakers(self, question: Question, seen: Seen, over: Layer | None) -> Iterator[Speaker]:
         """Who speaks first in the services that something points to."""
         for service in self.pointed(question, seen, over):

@@ -10,14 +10,26 @@ from flowsonar import limits
 from flowsonar.model import Confidence, Evidence, EvidenceKind, Layer, Transport
 from flowsonar.probes.greeting import split_greeting
 from flowsonar.probes.order import Catalogue
-from flowsonar.probes.special.tls import TlsFacts, looks_like_tls, suggests_tls
+from flowsonar.probes.special.tls import TlsFacts
+from flowsonar.probes.weighing import (
+    TARPIT,
+    guessed,
+    is_drip,
+    is_last_word,
+    is_strong,
+    mirrors,
+    shown,
+    tells_tls,
+    tls_evidence,
+    weakened,
+)
 from flowsonar.protocols.http import body_to_come
 from flowsonar.signatures.conditions import is_echo
 from flowsonar.signatures.language import Condition, ProbeSpec, Signature, Speaker
 from flowsonar.signatures.matcher import Match, Matcher, Reply
 from flowsonar.signatures.templates import Message
 
-__all__ = ["Asked", "Judge", "shown", "tells_tls"]
+__all__ = ["Asked", "Judge"]
 
 _SERVICES_PER_REPLY: Final = 4
 """Services that one reply may speak for; more would say nothing."""
@@ -25,14 +37,6 @@ _WEB: Final = frozenset({"h2", "http/1.1", "http/1.0"})
 _STRANGE_REPLIES: Final = 2
 """Replies nobody knows that are kept as evidence."""
 _REPLIES_KEPT: Final = 8
-_DRIP_BYTES: Final = 64
-_TARPIT: Final = Evidence(
-    kind=EvidenceKind.BEHAVIOUR,
-    service=None,
-    confidence=Confidence.UNKNOWN,
-    signature="tarpit",
-    detail="says a few bytes that mean nothing, whatever is asked, and goes on: perhaps a tarpit",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +150,12 @@ class Judge:
             return True  # an echo: there will be no more
         reply = self.as_reply(asked, data, Transport.TCP, closed=False)
         matches = self._match(reply)
-        if any(_is_last_word(match, asked.over) for match in matches[:1]):
+        if any(is_last_word(match, asked.over) for match in matches[:1]):
             if matches[0].service in self._formats and body_to_come(data):
                 return False  # what tells Docker from any other HTTP often stands in the body
             return not tells_tls(reply, matches[:1])
         parts = self._greeting(reply, matches) if first else ()
-        return any(_is_last_word(match, asked.over) for _, said in parts for match in said[:1])
+        return any(is_last_word(match, asked.over) for _, said in parts for match in said[:1])
 
     def tells_tls(self, reply: Reply) -> bool:
         """Whether a plain reply says that the port speaks TLS."""
@@ -223,10 +227,10 @@ class Judge:
         for asked in reversed(answered):
             reply = self.as_reply(asked, data, Transport.UDP, closed=False)
             matches = self._match(reply)
-            if not _is_strong(matches):
+            if not is_strong(matches):
                 for address in self._own_addresses:
                     seen_as = replace(reply, sent={**reply.sent, "prober.address": address})
-                    if _is_strong(better := self._match(seen_as)):
+                    if is_strong(better := self._match(seen_as)):
                         self._accept(better, seen_as)
                         return True
                 if self._from_behind_nat(asked, reply):
@@ -258,35 +262,22 @@ class Judge:
         """
         if asked.probe is None:
             return False
-        for at, size in self._mirrors(asked.probe.service):
+        for at, size in mirrors(self._signatures.services.get(asked.probe.service)):
             address = reply.data[at : at + size]
             if len(address) != size or address == reply.sent.get("prober.address"):
                 continue
             as_if = replace(reply, sent={**reply.sent, "prober.address": address})
             matches = self._match(as_if)
-            if not _is_strong(matches) or matches[0].service != asked.probe.service:
+            if not is_strong(matches) or matches[0].service != asked.probe.service:
                 continue
             if self._mirrored.get(asked.probe_id) == address:
                 told = f"it sees us as {'.'.join(map(str, address))}"
-                self._accept([_weakened(match, told) for match in matches[:1]], as_if)
+                self._accept([weakened(match, told) for match in matches[:1]], as_if)
             else:
                 self._mirrored[asked.probe_id] = address
                 self._again = asked.probe
             return True
         return False
-
-    def _mirrors(self, service: str) -> list[tuple[int, int]]:
-        """Where replies of the service mirror our IPv4 address."""
-        signature = self._signatures.services.get(service)
-        if signature is None:
-            return []
-        conditions = [pattern.condition for pattern in signature.replies]
-        conditions += [step.expect for probe in signature.probes for step in probe.steps if step.expect]
-        return list(
-            dict.fromkeys(
-                (check.at, 4) for held in conditions for check in held.fields if check.echo == "prober.address"
-            )
-        )
 
     def went_through(
         self,
@@ -299,17 +290,9 @@ class Judge:
         """A dialogue went through all its steps, and that proves something by itself; `reached`: through some."""
         confidence = reached or probe.confidence
         assert confidence is not None
-        product, version, cpe = self._matcher.product(probe.product, groups)
-        self._strange.clear()
-        self._keep(
-            Evidence(
-                kind=EvidenceKind.REPLY, service=probe.service, confidence=confidence, over=over, product=product,
-                version=version, cpe=cpe, probe=probe.id, signature=probe.id,
-                detail=probe.detail or f"the dialogue {probe.id} went through",
-                data=data[: limits.EVIDENCE_BYTES], specificity=10 * confidence.rank,
-            )
-        )  # fmt: skip
-        self._raise(probe.service, confidence)
+        detail = probe.detail or f"the dialogue {probe.id} went through"
+        product = self._matcher.product(probe.product, groups)
+        self.proved(probe.service, confidence, probe.id, detail, over=over, data=data, product=product)
 
     def proved(
         self,
@@ -320,13 +303,15 @@ class Judge:
         *,
         over: Layer | None = None,
         data: bytes = b"",
+        product: tuple[str | None, str | None, str | None] = (None, None, None),
     ) -> None:
-        """A probe that does its own arithmetic has shown something."""
+        """A dialogue, or a probe that does its own arithmetic, has shown something. `product`: with version and CPE."""
         self._strange.clear()
         self._keep(
             Evidence(
-                kind=EvidenceKind.REPLY, service=service, confidence=confidence, over=over, probe=probe,
-                signature=probe, detail=detail, data=data[: limits.EVIDENCE_BYTES], specificity=10 * confidence.rank,
+                kind=EvidenceKind.REPLY, service=service, confidence=confidence, over=over, product=product[0],
+                version=product[1], cpe=product[2], probe=probe, signature=probe, detail=detail,
+                data=data[: limits.EVIDENCE_BYTES], specificity=10 * confidence.rank,
             )
         )  # fmt: skip
         self._raise(service, confidence)
@@ -360,7 +345,7 @@ class Judge:
         if self._tls is None:
             self._tls = facts
             detail = f"STARTTLS: {facts.line()}" if upgraded else facts.line()
-            self._keep(_tls_evidence(detail, b"", service=None))
+            self._keep(tls_evidence(detail, b"", service=None))
             self._picked(facts.alpn, offered)
 
     def _picked(self, alpn: str | None, offered: Sequence[str]) -> None:
@@ -387,20 +372,20 @@ class Judge:
         self._held = None
         if self._tls is None and self.best is Confidence.UNKNOWN:
             detail = f"the handshake did not come through: {problem}" if problem else "it answered with a TLS alert"
-            self._keep(_tls_evidence(detail, raw, service="tls"))
+            self._keep(tls_evidence(detail, raw, service="tls"))
             self._raise("tls", Confidence.CONFIRMED)
 
     def conclude(self, *, tls: bool) -> None:
         """Nothing more will come: a TLS service nobody could look into is `tls`; strange replies become evidence."""
         self.unhold()
         if tls and self._tls is not None and self.best.rank < Confidence.LIKELY.rank:
-            self._keep(_tls_evidence(self._tls.line(), b"", service="tls"))
+            self._keep(tls_evidence(self._tls.line(), b"", service="tls"))
             self.best, self.best_service = Confidence.CONFIRMED, "tls"
         if self.best.rank >= Confidence.LIKELY.rank and self.best_service != "tls":
             return
-        drips = [reply for _, reply in self._strange if _is_drip(reply)]
+        drips = [reply for _, reply in self._strange if is_drip(reply)]
         if len(drips) >= _STRANGE_REPLIES and drips[0].message != drips[-1].message:
-            self._keep(_TARPIT)
+            self._keep(TARPIT)
         for asked, reply in self._strange:
             self._keep(
                 Evidence(
@@ -420,7 +405,7 @@ class Judge:
         """
         if reply.probe == "listen" or is_echo(reply.data, reply.message):
             return ()
-        if any(_is_last_word(match, reply.over) for match in matches[:1]):
+        if any(is_last_word(match, reply.over) for match in matches[:1]):
             return ()
         data, rest = split_greeting(reply.data)
         if rest and rest.startswith(data):
@@ -431,7 +416,7 @@ class Judge:
             if not said or (said[0].soft and matches and not matches[0].soft):
                 continue
             if not tail:
-                return ((greeting, [_guessed(match) if match.soft else match for match in said]),)
+                return ((greeting, [guessed(match) if match.soft else match for match in said]),)
             earlier = reply.earlier | {match.pattern for match in said}
             answer = replace(reply, data=tail, earlier=earlier)
             return (greeting, said), (answer, self._match(answer))
@@ -443,7 +428,7 @@ class Judge:
 
     def _accept(self, matches: Sequence[Match], reply: Reply, *, remember: bool = True) -> None:
         if any(before.data == reply.data and before.message != reply.message for _, before in self._strange):
-            matches = [_weakened(match, "it says the same to other questions") for match in matches]
+            matches = [weakened(match, "it says the same to other questions") for match in matches]
         top = matches[0]
         services: set[str] = set()
         for match in matches:
@@ -493,58 +478,3 @@ class Judge:
         inside = confidence is self.best and self.is_format_of(service)
         if confidence.rank > self.best.rank or inside:
             self.best, self.best_service = confidence, service
-
-
-def _is_last_word(match: Match, over: Layer | None) -> bool:
-    return match.confidence is Confidence.CONFIRMED and not match.soft and (match.over is None or match.over is over)
-
-
-def _is_strong(matches: Sequence[Match]) -> bool:
-    return bool(matches) and not matches[0].soft and matches[0].confidence.rank >= Confidence.LIKELY.rank
-
-
-def tells_tls(reply: Reply, matches: Sequence[Match]) -> bool:
-    """`matches`: the best one, or none. What another service alone says is not TLS, even where it looks like it."""
-    if reply.over is not None:
-        return False
-    for match in matches:
-        if match.service == "tls" or match.over is Layer.TLS:
-            return True
-        if _is_last_word(match, None) and looks_like_tls(reply.data):
-            return False
-    return suggests_tls(reply.data)
-
-
-def _is_drip(reply: Reply) -> bool:
-    """A few bytes on a connection that goes on."""
-    return reply.transport is Transport.TCP and len(reply.data) < _DRIP_BYTES and not reply.closed
-
-
-def _weakened(match: Match, told: str) -> Match:
-    rank = min(match.confidence.rank, Confidence.LIKELY.rank)
-    confidence = next(value for value in Confidence if value.rank == rank)
-    detail = f"{match.detail}; {told}" if match.detail else told
-    return match._replace(confidence=confidence, detail=detail, specificity=max(0, match.specificity - 10))
-
-
-def _guessed(match: Match) -> Match:
-    return match if match.confidence.rank <= Confidence.GUESS.rank else match._replace(confidence=Confidence.GUESS)
-
-
-def _tls_evidence(detail: str, data: bytes, *, service: str | None) -> Evidence:
-    return Evidence(
-        kind=EvidenceKind.REPLY if service else EvidenceKind.BEHAVIOUR,
-        service=service,
-        confidence=Confidence.CONFIRMED if service else Confidence.UNKNOWN,
-        probe="tls",
-        signature="tls/handshake",
-        detail=detail,
-        data=data[: limits.EVIDENCE_BYTES],
-    )
-
-
-def shown(reply: Reply) -> str:
-    """The beginning of a reply in one printable line."""
-    text = reply.data[:60].decode("latin-1").encode("unicode_escape").decode("ascii")
-    more = "" if len(reply.data) <= 60 else f" ... ({len(reply.data)} bytes)"
-    return f"answered {text[:120]}{more}"

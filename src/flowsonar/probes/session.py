@@ -246,13 +246,16 @@ class Session:
         seen.spread.add(move.over)
         yield from self._drop_ended()
         sides: list[_Side] = []
-        next_s = exchange.now_s
+        next_s, closes = exchange.now_s, seen.closes
         while exchange.failed is None and not self._told and not (sides and all(side.over for side in sides)):
             self._learn(exchange.now_s)
             left_s = self._planner.timeout_s - seen.elapsed_s
             if left_s <= 0:
                 break
             if len(sides) < move.number and exchange.now_s >= next_s:
+                if sides and seen.closes != closes:  # it hangs up at once: one after the other is quick enough
+                    closes, next_s = seen.closes, exchange.now_s + move.stagger_s
+                    continue
                 sides.append(_Side())
                 begun = yield Beside(self._beside(move.over, sides[-1]))
                 exchange.now_s = max(exchange.now_s, begun.at_s)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flowsonar.signatures.language import ProbeSpec, SentField
 
-__all__ = ["is_http2", "is_line", "is_random", "is_text"]
+__all__ = ["begins", "is_http2", "is_line", "is_random", "is_text"]
 
 _SPACE = b"\t\r\n"
 
 
-def _first_bytes(probe: ProbeSpec) -> bytes:
+def begins(probe: ProbeSpec) -> bytes:
+    """The bytes that its first message always begins with; empty where they are chosen anew each time."""
     for step in probe.steps:
         if step.send is not None:
             first = step.send.parts[0] if step.send.parts else b""
@@ -22,7 +23,7 @@ def is_text(probe: ProbeSpec) -> bool:
     first = next((step.send for step in probe.steps if step.send is not None), None)
     parts = [part for part in first.parts if isinstance(part, bytes)] if first is not None else []
     said = b"".join(parts)
-    return len(_first_bytes(probe)) >= 4 and b"\n" in said and all(32 <= byte < 127 or byte in _SPACE for byte in said)
+    return len(begins(probe)) >= 4 and b"\n" in said and all(32 <= byte < 127 or byte in _SPACE for byte in said)
 
 
 def is_line(probe: ProbeSpec) -> bool:
@@ -42,4 +43,4 @@ def is_random(probe: ProbeSpec) -> bool:
 
 def is_http2(probe: ProbeSpec) -> bool:
     """It opens HTTP/2 without asking first."""
-    return _first_bytes(probe)[:5] == b"PRI *"  # RFC 9113 section 3.4
+    return begins(probe)[:5] == b"PRI *"  # RFC 9113 section 3.4

@@ -12,12 +12,12 @@ from flowsonar.signatures.language import Speaker
 
 __all__ = ["LEAST_S", "Waits"]
 
-LISTEN_FLOOR_S: Final = 0.012
+LISTEN_FLOOR_S: Final = 0.008
 """Most local servers greet within this; a few round trips are added where the path is longer. A later greeting is
 known for what it is when it comes with the answer to our question."""
 GREETING_TRIPS: Final = 1.0
 """Round trips from our connection to its greeting."""
-LISTEN_INSIDE_S: Final = 0.018
+LISTEN_INSIDE_S: Final = 0.022
 """Added inside TLS: after the work of a handshake a server takes longer to greet."""
 LISTEN_NO_ALPN_S: Final = 0.2
 """Added inside TLS where the flow's client offered no ALPN: it is no browser, and the server may well speak first."""
