@@ -149,7 +149,8 @@ def _replies(service: str) -> tuple[tuple[str, bytes], ...]:
 def kin(service: str) -> frozenset[str]:
     """Services that a server of this one may truly be called: itself, its format's, and those in its format."""
     known = services()
-    also = frozenset({"http"} if service == "tls" else ())  # "The plain HTTP request was sent to HTTPS port" is HTTP
+    # "The plain HTTP request was sent to HTTPS port" is HTTP, and so is what GStreamer's RTSP server says to a GET
+    also = frozenset({"http"} if service in ("tls", "rtsp") else ())
     return also | frozenset(
         {service, *known.ancestors(service), *(other for other in known.services if service in known.ancestors(other))}
     )
