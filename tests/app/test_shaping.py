@@ -568,3 +568,25 @@ def test_downloads_have_a_brake_as_long_as_their_queue(monkeypatch: pytest.Monke
     marking = Stage(monkeypatch)
     assert marking.brakes.holding == []
     marking.shaping.close()
+
+
+def test_clear_takes_the_queues_away_though_the_table_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared: list[str] = []
+
+    class Foreign:
+        def remove(self) -> bool:
+            raise ShapingError("there is a table that flowsonar did not make")
+
+    class Queued:
+        @staticmethod
+        def clear() -> None:
+            cleared.append("queues")
+
+    monkeypatch.setattr(module, "Firewall", Foreign)
+    monkeypatch.setattr(module, "Applier", Queued)
+    monkeypatch.setattr(module, "alone", socket.socket)
+    monkeypatch.setattr(module, "clear_peers", lambda: False)
+    monkeypatch.setattr(module, "clear_marks", lambda: cleared.append("marks"))
+    with pytest.raises(ShapingError, match="did not make"):
+        module.clear()
+    assert cleared == ["queues"]

@@ -1,3 +1,4 @@
+import asyncio
 import signal
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowsonar.cli import common, process
 from tests.cli.program import flowsonar
 
 
@@ -47,32 +49,56 @@ def test_version_and_help() -> None:
 
 
 def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "flowsonar", "signatures", "list", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert b"Traceback" not in process.stderr.read()
-    process.stderr.close()
-    assert process.wait(30) in (0, 1)
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.stderr is not None
+    assert b"Traceback" not in child.stderr.read()
+    child.stderr.close()
+    assert child.wait(30) in (0, 1)
 
 
 def test_interrupting_a_read_of_standard_input_ends_it(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "flowsonar", "read", "-", "--json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stdin is not None
-    process.stdin.write(bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000"))
-    process.stdin.flush()
+    assert child.stdin is not None
+    child.stdin.write(bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000"))
+    child.stdin.flush()
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1.5)  # it waits for packets
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+        child.wait(1.5)  # it waits for packets
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=20)
     assert b"Traceback" not in errors
-    assert process.returncode in (1, 130)
+    assert child.returncode in (1, 130)
+
+
+def test_two_signals_at_once_are_one_wish() -> None:
+    stopped: list[bool] = []
+    ended = asyncio.Event()
+    before = {number: signal.getsignal(number) for number in process.ENDINGS}
+
+    def stop() -> None:
+        stopped.append(True)
+        ended.set()
+
+    async def main() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        await ended.wait()
+
+    try:
+        common.run(main, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped == [True]

@@ -115,13 +115,19 @@ def clear() -> list[str]:
         raise ShapingError("a shape run is going on here: end it, it takes all away by itself")
     with held:
         done = []
-        if Firewall().remove():
-            done.append("the firewall's table is removed")
-        if cleared := clear_marks():
+        failure: ShapingError | None = None
+        try:
+            if Firewall().remove():
+                done.append("the firewall's table is removed")
+        except ShapingError as error:  # somebody else's table, perhaps: what is ours goes all the same
+            failure = error
+        if failure is None and (cleared := clear_marks()):
             done.append(f"the marks of {cleared} connections are cleared")
         if clear_peers():
             done.append("the table for asking as the peer is removed")
         Applier.clear()
+        if failure is not None:
+            raise failure
         done.append("the queues are as they were before")
         return done
 

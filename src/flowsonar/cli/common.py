@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -41,6 +42,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_ONE_WISH_S = 0.2
 
 WARNING_LIMIT = 4096
 """Characters of one message: a path may be as long."""
@@ -233,9 +235,17 @@ def run(main: Callable[[], Coroutine[object, object, T]], stop: Callable[[], Non
         loop = asyncio.get_running_loop()
         numbers = [number for number in process.ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
 
-        def once(*_: object) -> None:
-            process.leave_to_signals()
-            loop.call_soon_threadsafe(stop)
+        told_s: list[float] = []
+
+        def once(number: int, _: object) -> None:
+            # A service manager or a terminal that goes sends two signals at a time: they are one wish.
+            now_s = time.monotonic()
+            if not told_s:
+                told_s.append(now_s)
+                loop.call_soon_threadsafe(stop)
+            elif now_s - told_s[0] > _ONE_WISH_S:
+                process.leave_to_signals()
+                signal.raise_signal(number)
 
         for number in numbers:  # not the loop's own handlers: they would wait while an output does not take its bytes
             signal.signal(number, once)
