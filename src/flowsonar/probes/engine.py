@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable
 from functools import partial
@@ -41,6 +40,7 @@ from flowsonar.probes.dialogue import (
 from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import IDLE, Reactor
 from flowsonar.probes.routes import Routes, SocketAddress, socket_address
+from flowsonar.probes.troubles import Trouble, handshake_s, told_by, unacknowledged
 
 __all__ = ["Channel"]
 
@@ -52,18 +52,6 @@ _STRANGERS: Final = 16
 """Datagrams of other addresses that are dropped at a time."""
 _BIND_TRIES: Final = 3
 """A local port may be in use towards the same endpoint: another one is taken."""
-
-_TCPI_UNACKED: Final = struct.Struct("24xI")
-"""`struct tcp_info` of linux/tcp.h: eight bytes, then u32 rto, ato, snd_mss, rcv_mss, and unacked."""
-
-_TCPI_RTT: Final = struct.Struct("68xI")
-"""The same: rtt in microseconds is the 16th of the u32."""
-
-_REFUSED: Final = frozenset({errno.ECONNREFUSED})
-_UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EINVAL,
-                                 errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOPROTOOPT, errno.EOPNOTSUPP})  # fmt: skip
-_PROHIBITED: Final = frozenset({errno.EACCES, errno.EPERM})
-_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _WRITABLE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
@@ -352,7 +340,7 @@ class Channel:
             told, self.stood = self.stood, None
             told()
         held_s, self._held_s = self._held_s, 0.0
-        return Connected(now_s, _rtt_s(opened) or now_s - self._connect_s, *self._local, held_s)
+        return Connected(now_s, handshake_s(opened) or now_s - self._connect_s, *self._local, held_s)
 
     # -- talking ------------------------------------------------------------------------------------------------
 
@@ -471,41 +459,15 @@ class Channel:
         return False
 
     def _unacknowledged(self) -> bool:
-        """Whether bytes we sent have not been acknowledged: the network, not the server, is slow."""
-        if self._udp or not self._said or self._socket is None:
-            return False
-        try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_UNACKED.size)
-            return len(info) == _TCPI_UNACKED.size and _TCPI_UNACKED.unpack(info)[0] > 0
-        except OSError:
-            return False
+        """Whether bytes we sent have not been acknowledged."""
+        return not self._udp and self._said > 0 and self._socket is not None and unacknowledged(self._socket)
 
     def _broken(self, problem: OSError, *, connecting: bool = False) -> Ended:
-        """What an error of the system says about the other side."""
-        now_s, code = time.monotonic(), problem.errno
-        budget = self._gate.budget
-        if code in _REFUSED:
-            budget.refused(self._host, now_s)
-            return Ended(now_s, Outcome.REFUSED, "refused")
-        if code in _PROHIBITED:
-            budget.prohibited(self._host, now_s)
-            return Ended(now_s, Outcome.UNREACHABLE, "administratively prohibited")
-        if code in _SHORT:
-            return Ended(now_s, Outcome.CANCELLED, "no file descriptor or memory left for a socket")
-        if code in _UNREACHABLE:
-            budget.refused(self._host, now_s)
-            return Ended(now_s, Outcome.UNREACHABLE, problem.strerror or "unreachable")
-        if code == errno.ETIMEDOUT:
-            return Ended(now_s, Outcome.SILENT, "timed out")
-        if connecting and code == errno.ECONNRESET:
-            return Ended(now_s, Outcome.REFUSED, "reset")
-        return Ended(now_s, Outcome.CLOSED, (problem.strerror or "broken").lower(), code == errno.ECONNRESET)
-
-
-def _rtt_s(opened: socket.socket) -> float:
-    """How long the handshake took as the kernel saw it: we may read of it late. 0 where it does not know."""
-    try:
-        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.size)
-        return float(_TCPI_RTT.unpack(info)[0]) / 1e6 if len(info) == _TCPI_RTT.size else 0.0
-    except OSError:
-        return 0.0
+        """What an error of the system says about the other side; the budget is told of it too."""
+        now_s = time.monotonic()
+        trouble, outcome, detail = told_by(problem, connecting=connecting)
+        if trouble is Trouble.REFUSED:
+            self._gate.budget.refused(self._host, now_s)
+        elif trouble is Trouble.PROHIBITED:
+            self._gate.budget.prohibited(self._host, now_s)
+        return Ended(now_s, outcome, detail)

@@ -7,7 +7,7 @@ another one begin beside it; how many may be held for one host stays bounded.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 __all__ = ["EASED", "WAITING", "Scheduler"]
@@ -21,13 +21,12 @@ EASED: Final = 3
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True)
 class _Entry(Generic[_T]):
     lightness: int  # negative weight: a heap gives its smallest first
     place: int  # first come, first served among equals
-    item: _T = field(compare=False)
-    host: str = field(compare=False)
-    live: bool = field(compare=False, default=True)
+    item: _T
+    live: bool = True
 
 
 class Scheduler(Generic[_T]):
@@ -43,7 +42,7 @@ class Scheduler(Generic[_T]):
         self._most_waiting = waiting
         self._place = 0
         self._entries: dict[int, _Entry[_T]] = {}  # waiting, by id of the item
-        self._hosts: dict[str, list[_Entry[_T]]] = {}  # waiting, one heap per host
+        self._hosts: dict[str, list[tuple[int, int, _Entry[_T]]]] = {}  # waiting, one heap per host
         self._heads: list[tuple[int, int, str]] = []  # (lightness, place, host) of hosts that may start one
         self._offered: dict[str, tuple[int, int]] = {}  # what stands in `_heads` for a host; other entries are stale
         self._running: dict[str, int] = {}
@@ -62,9 +61,9 @@ class Scheduler(Generic[_T]):
             self.turned_away += 1
             return False
         self._place += 1
-        entry = _Entry(-weight, self._place, item, host)
+        entry = _Entry(-weight, self._place, item)
         self._entries[id(item)] = entry
-        heapq.heappush(self._hosts.setdefault(host, []), entry)
+        heapq.heappush(self._hosts.setdefault(host, []), (-weight, self._place, entry))
         self._offer(host)
         return True
 
@@ -118,12 +117,12 @@ class Scheduler(Generic[_T]):
 
     def _head(self, host: str) -> _Entry[_T] | None:
         heap = self._hosts.get(host)
-        while heap and not heap[0].live:
+        while heap and not heap[0][2].live:
             heapq.heappop(heap)
         if not heap:
             self._hosts.pop(host, None)
             return None
-        return heap[0]
+        return heap[0][2]
 
     def _offer(self, host: str) -> None:
         """Name a host whose best waiting item may start; stale names are passed over by `start`."""

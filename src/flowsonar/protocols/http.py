@@ -112,10 +112,11 @@ def body_to_come(data: bytes) -> bool:
     if end < 0 or not is_response(data):
         return False
     came = len(data) - end - 4
-    _, fields = _head(data)
-    length = fields.get(b"content-length")
-    if length is None:
-        return not came and b"transfer-encoding" in fields
+    head = data[: end + 2].lower()
+    at = head.find(b"\r\ncontent-length:")
+    if at < 0:
+        return not came and b"\r\ntransfer-encoding:" in head
+    length = head[at + 17 : head.find(b"\r\n", at + 17)].strip(b" \t")
     if not length.isdigit() or len(length) > 9:
         return False
     return came < int(length) and (not came or int(length) <= SHORT_BODY_BYTES)
