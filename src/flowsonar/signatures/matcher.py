@@ -25,6 +25,8 @@ __all__ = ["Match", "Matcher", "Reply", "payload_rules"]
 _INITIATOR = Side.INITIATOR
 _RANKED = 4096
 """Sets of rules whose order is remembered; then all are forgotten."""
+_VARIED = 512
+"""Products and versions that each of them remembers the matches of; then all are forgotten."""
 
 
 class Matcher:
@@ -215,46 +217,42 @@ def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterat
 class _Ranked:
     """Rules that hold together, the most specific first; product patterns lend their names to their service."""
 
-    __slots__ = ("_lent", "_names", "_ranked")
+    __slots__ = ("_known", "_names", "_ranked", "_varying")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         ordered = sorted(rules, key=_order)
         self._ranked = [rule for rule in ordered if not rule.names]
+        services = {rule.service for rule in self._ranked}
         self._names: dict[str, Rule] = {}
         for rule in ordered:
-            if rule.names:
+            if rule.names and rule.service in services:
                 self._names.setdefault(rule.service, rule)
-        self._lent: dict[tuple[int, int], tuple[Match, Match, Match]] = {}
-        """By their numbers, which stay theirs as long as they are held here."""
+        self._varying = [rule for rule in (*self._ranked, *self._names.values()) if not rule.constant]
+        self._known: dict[tuple[int, ...], tuple[list[Match], list[Match]]] = {}
+        """By the numbers of what varies, which stay theirs as long as they are held here: all that follows from it."""
 
     def matches(self, data: bytes) -> list[Match]:
         """What they say of `data`."""
+        said = [rule.matched(data) for rule in self._varying]
+        key = tuple(map(id, said))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _VARIED:
+                self._known.clear()
+            known = self._known[key] = said, self._made(data)
+        return list(known[1])
+
+    def _made(self, data: bytes) -> list[Match]:
         matches = [rule.matched(data) for rule in self._ranked]
-        if not self._names:
-            return matches
-        said: dict[str, Match] = {}
         for index, match in enumerate(matches):
-            service = match.service
-            if match.product is not None or service not in self._names:
-                continue
-            if service not in said:
-                said[service] = self._names[service].matched(data)
-            matches[index] = self._lend(match, said[service])
+            if match.product is None and match.service in self._names:
+                matches[index] = _lent(match, self._names[match.service].matched(data))
         return matches
 
-    def _lend(self, match: Match, name: Match) -> Match:
-        key = (id(match), id(name))
-        known = self._lent.get(key)
-        if known is not None:
-            return known[2]
-        if len(self._lent) >= _RANKED:
-            self._lent.clear()
-        lent = Match(
-            match.service, match.pattern, match.confidence, name.product, name.version, name.cpe,
-            match.detail or name.detail, match.specificity, match.soft, match.over,
-        )  # fmt: skip
-        self._lent[key] = match, name, lent
-        return lent
+
+def _lent(match: Match, name: Match) -> Match:
+    """The match with the product that another pattern of its service names."""
+    return match._replace(product=name.product, version=name.version, cpe=name.cpe, detail=match.detail or name.detail)
 
 
 def _order(rule: Rule) -> tuple[bool, int, int, int]:

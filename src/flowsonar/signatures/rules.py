@@ -174,7 +174,10 @@ class Database:
         if not by_length and not known.open and not echo:
             return known.holding
         given = Bytes(data, reply, echo)
-        rules = (*known.open, *(rule for rule in by_length if rule.unless not in known.hits))
+        rules = known.open
+        if by_length:
+            hits = known.hits
+            rules = (*rules, *[rule for rule in by_length if rule.unless not in hits])
         if echo:  # our own bytes: only what wants them holds
             both = (*known.holding, *rules)
             return tuple(rule for rule in both if rule.compiled.wants_echo and rule.compiled.rest(given))
