@@ -33,6 +33,11 @@ def test_what_is_looked_up() -> None:
     assert SET.traffic_class("d") is TrafficClass.DEFAULT
 
 
+def test_services_with_one_number_for_both_transports() -> None:
+    assert SET.both_transports == frozenset()
+    assert SignatureSet([_signature("a")._replace(both_transports=True)]).both_transports == {"a"}
+
+
 def test_ancestors_come_nearest_first_and_end() -> None:
     assert SET.ancestors("ccc") == ("bb", "a")
     assert SET.ancestors("a") == ()

@@ -219,7 +219,7 @@ def _depends_on_others(flow: Followed) -> bool:
 def _needs_python(flow: Followed) -> bool:
     """Whether more than its path decides what a flow is: codecs' state, what Skype's ports are known to be."""
     passive = flow.passive
-    if not {"skype", "ftp"}.isdisjoint(passive.services):  # changes what is made of others
+    if flow.announces or not {"skype", "ftp"}.isdisjoint(passive.services):  # changes what is made of others
         return True
     return any(getattr(passive, slot) for slot in _OTHER_SLOTS)
 

@@ -36,6 +36,11 @@ class SignatureSet:
         return frozenset(one.id for held in self.services.values() for one in held.payloads if one.on_port)
 
     @cached_property
+    def both_transports(self) -> frozenset[str]:
+        """Services whose connections tell of the datagrams beside them."""
+        return frozenset(service for service, held in self.services.items() if held.both_transports)
+
+    @cached_property
     def greetings(self) -> frozenset[str]:
         """Ids of the payload patterns that prove nothing, whatever the other side says."""
         return frozenset(one.id for held in self.services.values() for one in held.payloads if one.greeting)

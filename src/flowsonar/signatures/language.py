@@ -355,6 +355,8 @@ class Signature(NamedTuple):
     """The service in whose format it is spoken (Docker's API is HTTP): seeing that one is no contradiction."""
     peers: bool = False
     """Both sides are alike (peer-to-peer): what one of them answers tells what the flow is, whichever it is."""
+    both_transports: bool = False
+    """A server has one port number over TCP and UDP: connections to it tell of datagrams between the same hosts."""
     probes: tuple[ProbeSpec, ...] = ()
     replies: tuple[ReplyPattern, ...] = ()
     payloads: tuple[PayloadPattern, ...] = ()

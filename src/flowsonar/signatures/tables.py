@@ -81,6 +81,7 @@ def read_signature(file: File, values: dict[str, Any], check_pattern: PatternChe
         speaks_first=top.choice("speaks-first", Speaker, Speaker.CLIENT) or Speaker.CLIENT,
         parent=_name(top, "parent") if top.has("parent") else None,
         peers=top.flag("peers") or False,
+        both_transports=top.flag("both-transports") or False,
         inside=tuple(_layer(top, "inside", name) for name in top.texts("inside")),
         starttls=starttls,
         announced=announced,

@@ -19,6 +19,7 @@ class Followed:
     """State of one flow while it lives. Whoever fills a field says so in its comment."""
 
     __slots__ = (
+        "announces",
         "asked",
         "beside",
         "closed",
@@ -57,6 +58,7 @@ class Followed:
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
         self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
         self.beside = False  # began when FTP data was to be expected (`companions`)
+        self.announces = False  # its label announced other flows (`sisters`)
         self.postponed = False  # nobody is asked before it is known whether it is FTP data
         self.established = opened.protocol != TCP  # may be asked about
         self.handshake_ns = 0

@@ -42,6 +42,7 @@ from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
 from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
 from flowsonar.verdicts.neighbours import Neighbours
+from flowsonar.verdicts.sisters import sisters
 
 __all__ = ["Tracker"]
 
@@ -411,6 +412,9 @@ class Tracker:
             self._decided(flow.flow, flow.key, verdict)
         if verdict.service is None:
             return
+        for announcement in sisters(flow.key, verdict, self._signatures, midstream=flow.midstream):
+            flow.announces = True
+            self._announce(announcement, now_ns)
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
             self.records.append(self._record(flow, now_ns))
