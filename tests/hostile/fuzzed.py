@@ -149,8 +149,8 @@ def _replies(service: str) -> tuple[tuple[str, bytes], ...]:
 def kin(service: str) -> frozenset[str]:
     """Services that a server of this one may truly be called: itself, its format's, and those in its format."""
     known = services()
-    # "The plain HTTP request was sent to HTTPS port" is HTTP, and so is what GStreamer's RTSP server says to a GET
-    also = frozenset({"http"} if service in ("tls", "rtsp") else ())
+    # "The plain HTTP request was sent to HTTPS port" is HTTP, so are SSDP's answers and what RTSP servers say to it
+    also = frozenset({"http"} if any(data.startswith(b"HTTP/") for _, data in _replies(service)) else ())
     return also | frozenset(
         {service, *known.ancestors(service), *(other for other in known.services if service in known.ancestors(other))}
     )
