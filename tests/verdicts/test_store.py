@@ -206,6 +206,14 @@ def test_success_ends_the_rest(store):
     assert store.may_ask(HERE, NOW + 30)
 
 
+def test_what_is_only_likely_is_not_asked_again_at_once(store):
+    store.learned(HERE, HTTPS._replace(confidence=Confidence.LIKELY), NOW)
+    assert not store.may_ask(HERE, NOW + 29)
+    assert store.may_ask(HERE, NOW + 30)
+    store.learned(HERE, HTTPS, NOW + 1)
+    assert store.may_ask(HERE, NOW + 2)
+
+
 def test_a_rest_of_the_future_is_not_kept(store):
     store.failed(HERE, Outcome.SILENT, NOW + 10 * HOUR)
     assert store.may_ask(HERE, NOW)

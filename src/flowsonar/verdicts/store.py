@@ -45,6 +45,8 @@ FIRST_RETRY_S: Final = 30.0
 """An endpoint that gave nothing rests this long, then twice as long each time ..."""
 LAST_RETRY_S: Final = 3600.0
 """... up to an hour."""
+LIKELY_REST_S: Final = 30.0
+"""One that was asked and is no more than likely rests as well: the next flow's question would bring the same."""
 
 COMMIT_S: Final = 0.1
 """The most that a killed process loses."""
@@ -125,10 +127,13 @@ class Store:
         return None
 
     def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
-        """Whether the rest after earlier failures is over."""
+        """Whether the rest after earlier failures, or after an answer that proved nothing, is over."""
         entry = self._memory.get(endpoint)
         if entry is None or not -RELOAD_S < now_s - entry.loaded_s < RELOAD_S:
             entry = self._load(endpoint, now_s)
+        known = entry.verdict
+        if known is not None and known.confidence is Confidence.LIKELY and 0 <= now_s - entry.decided_s < LIKELY_REST_S:
+            return False
         return not now_s < entry.retry_s <= now_s + LAST_RETRY_S
 
     def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
