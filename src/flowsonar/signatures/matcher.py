@@ -149,8 +149,9 @@ class Matcher:
     def _self_named(self, matches: list[Match], data: bytes) -> list[Match]:
         """Where neither signatures nor recog name the program of the best service, what it calls itself."""
         service = matches[0].service
-        if any(match.product or match.cpe for match in matches if match.service == service):
-            return matches
+        for match in matches:
+            if (match.product or match.cpe) and match.service == service:
+                return matches
         called = called_by_itself(service, data)
         if called is None:
             return matches

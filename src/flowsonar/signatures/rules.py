@@ -29,6 +29,8 @@ _LENGTHS = 8192
 """Lengths for which rules are remembered; then all are forgotten."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
 
+_UDP = Transport.UDP
+
 Pattern = PayloadPattern | ReplyPattern | ProductPattern
 
 
@@ -170,7 +172,7 @@ class Database:
     def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> tuple[Rule, ...]:
         """Rules whose condition holds, in no order: the very same tuple where the same ones hold again."""
         known = self._known.get(data) or self._hits(data)
-        by_length = self._by_length.get(len(data), reply)
+        by_length = self._by_length.get(len(data), reply, echo=echo)
         if not by_length and not known.open and not echo:
             return known.holding
         given = Bytes(data, reply, echo)
@@ -245,18 +247,23 @@ class _LengthIndex:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._ranges = [(*(rule.condition.length or (0, 1 << 30)), rule) for rule in rules]
-        self._known: dict[tuple[int, str, bool], tuple[Rule, ...]] = {}
+        self._known: dict[tuple[int, str, bool, bool], tuple[Rule, ...]] = {}
         """Filled as lengths and questions are met."""
 
-    def get(self, length: int, reply: Reply | None) -> tuple[Rule, ...]:
-        """Rules that admit the length, and the question that was answered: most are about one question only."""
-        key = (length, "", False) if reply is None else (length, reply.probe, reply.transport is Transport.UDP)
+    def get(self, length: int, reply: Reply | None, *, echo: bool) -> tuple[Rule, ...]:
+        """Rules that admit the length, and the question that was answered: most are about one question only.
+
+        `echo`: the reply is our own message, without which those that want it do not hold.
+        """
+        key = (length, "", False, echo) if reply is None else (length, reply.probe, reply.transport is _UDP, echo)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _LENGTHS:
                 self._known.clear()
             found = self._known[key] = tuple(
-                rule for low, high, rule in self._ranges if low <= length <= high and _may_answer(rule, reply)
+                rule
+                for low, high, rule in self._ranges
+                if low <= length <= high and _may_answer(rule, reply) and (echo or not rule.compiled.wants_echo)
             )
         return found
 
