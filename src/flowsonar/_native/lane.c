@@ -398,7 +398,7 @@ bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict
     struct shape *shape = shapes_at(l->shapes, node);
     shape->flags = flags;
     shape->verdict = verdict;
-    l->counts.learned++;
+    if (!(flags & SHAPE_PASSING)) l->counts.learned++; /* the others are not kept */
     return true;
 }
 

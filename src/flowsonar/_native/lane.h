@@ -105,7 +105,7 @@ struct lane_counts {
     uint64_t left;      /* that left it */
     uint64_t no_room;   /* of these: for want of room to keep their payloads */
     uint64_t hosts_full;
-    uint64_t learned;   /* shapes that Python told the meaning of */
+    uint64_t learned;   /* shapes that Python told the meaning of, true beyond this capture */
     uint64_t lent;      /* flows of other shares that were reported */
     uint64_t closes;    /* records of all shares */
     uint64_t steps;     /* of the patterns' automata that were made */
