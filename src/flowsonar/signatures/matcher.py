@@ -51,6 +51,7 @@ class Matcher:
         """Made when the first payload of a transport comes: of many captures Python sees few, or of one only."""
         self._conditions: dict[Condition, CompiledCondition] = {}
         self._ranked: dict[tuple[tuple[Rule, ...], str, bool, frozenset[str]], _Ranked] = {}
+        self._payloads_ranked: dict[tuple[Rule, ...], _Ranked] = {}
         self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
         """What holds together holds together often."""
 
@@ -106,7 +107,13 @@ class Matcher:
             if known is None or rule.order < known.order:
                 best[rule.service] = rule
         names = [rule for rule in holding if rule.names] if side is not _INITIATOR else []
-        matches = _Ranked((*best.values(), *names)).matches(data)
+        rules = (*best.values(), *names)
+        ranked = self._payloads_ranked.get(rules)
+        if ranked is None:
+            if len(self._payloads_ranked) >= _RANKED:
+                self._payloads_ranked.clear()
+            ranked = self._payloads_ranked[rules] = _Ranked(rules)
+        matches = ranked.matches(data)
         return self._named(matches, data) if self.knowledge is not None and side is not _INITIATOR else matches
 
     def reply(self, reply: Reply) -> list[Match]:
