@@ -17,8 +17,8 @@ class Ports:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        free = [port for port in range(_LOW, _HIGH) if port not in _MEANING_SOMETHING]
-        self._free = self._random.sample(free, 400)
+        self._free = [port for port in range(_LOW, _HIGH) if port not in _MEANING_SOMETHING]
+        self._random.shuffle(self._free)
         self._ranges = list(range(_DATA_COUNT))
         self._random.shuffle(self._ranges)
 

@@ -5,9 +5,9 @@ from lab.ports import Ports
 
 def test_the_same_seed_gives_the_same_ports_and_none_twice() -> None:
     first, second = Ports(5), Ports(5)
-    ports = [first.one() for _ in range(300)]
-    assert ports == [second.one() for _ in range(300)]
-    assert len(set(ports)) == 300
+    ports = [first.one() for _ in range(3000)]  # the whole catalogue takes some five hundred
+    assert ports == [second.one() for _ in range(3000)]
+    assert len(set(ports)) == 3000
     assert Ports(6).one() != ports[0]
 
 
