@@ -130,16 +130,11 @@ class Datagrams:
         if flow.counts[event.direction] == 1 and is_echo(event.data, other):
             return echoed(flow, event.direction, event.data)
         reading = flow.quic or QuicFlow()
-        found = tuple(reading.feed(flow, event, self._signatures.by_alpn))
+        found = reading.feed(flow, event, self._signatures.by_alpn)
         if flow.quic is None and not found:
             return None
         flow.quic = reading
-        for one in found:
-            flow.note(one)
-        done = reading.settled(flow)
-        if done:
-            flow.finish()
-        return Findings(found, done=done) if found or done else NOTHING
+        return flow.take(*found, done=reading.settled(flow))
 
     def _sequence(self, flow: PassiveFlow, event: Payload) -> Findings | None:
         """Read datagrams that count, as media, tunnels and uTP do; None where they do not, or not yet."""
@@ -159,20 +154,13 @@ class Datagrams:
             found = flow.sequence.feed(event)
         if found is None:
             return None
-        flow.note(found)
-        done = found.confidence is _CONFIRMED
-        if done:
-            flow.finish()
-        return Findings((found,), done=done)
+        return flow.take(found, done=found.confidence is _CONFIRMED)
 
     def _skype_datagram(self, flow: PassiveFlow, event: Payload) -> Findings:
         datagrams = flow.datagrams
         assert datagrams is not None
         found = datagrams.feed(event)
-        if found is None:
-            return NOTHING
-        flow.note(found)
-        return Findings((found,))
+        return NOTHING if found is None else flow.take(found)
 
 
 def _adds_nothing(flow: PassiveFlow, direction: int, data: bytes) -> bool:

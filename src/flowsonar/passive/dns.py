@@ -19,16 +19,10 @@ def read(flow: PassiveFlow, direction: int, data: bytes) -> Findings | None:
     side = SIDES[direction]
     query = flow.query
     if query is not None and dns.agrees(query[0], data, query[1]):
-        flow.note(evidence.DNS_AGREES[side])
-        flow.finish()
-        return Findings((evidence.DNS_AGREES[side],), done=True)
+        return flow.take(evidence.DNS_AGREES[side], done=True)
     end = dns.question_end(data)
     if not end:
         return None
     if query is None and not data[2] & 0x80:
         flow.query = (data[:end], end)
-    found = evidence.DNS_SANE[side]
-    if flow.services.get("dns", 0) >= _LIKELY:
-        return NOTHING
-    flow.note(found)
-    return Findings((found,))
+    return NOTHING if flow.services.get("dns", 0) >= _LIKELY else flow.take(evidence.DNS_SANE[side])

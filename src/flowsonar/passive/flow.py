@@ -188,6 +188,14 @@ class PassiveFlow:
         before = self.seconds
         self.seconds = (data[:64], before[1]) if direction == 0 else (before[0], data[:64])
 
+    def take(self, *found: Evidence, done: bool = False) -> Findings:
+        """Note what was found, and be finished where that is all there is to know."""
+        for one in found:
+            self.note(one)
+        if done:
+            self.finish()
+        return Findings(found, done=done) if found or done else NOTHING
+
     def finish(self) -> None:
         """Nothing more is read; what only reading needs is let go."""
         self.done = True

@@ -128,36 +128,26 @@ class Segments:
 
     def _unmatched(self, flow: PassiveFlow, direction: int, data: bytes, count: int) -> Findings:
         if not count and http2.is_preface(flow.firsts[1 - direction]) and http2.is_settings(data):
-            found = evidence.http2_settings(SIDES[direction], data)
-            flow.note(found)
-            flow.finish()
-            return Findings((found,), done=True)
+            return flow.take(evidence.http2_settings(SIDES[direction], data), done=True)
         if could_be_control(data):
             flow.ftp = FtpControl(flow.opened)
             return self._control(flow, Payload(0, 0, direction, 0, 0, data, len(data), 0))._replace(follow=True)
         if not count and is_sslv2_hello(data):
-            found = evidence.SSLV2
-            flow.note(found)
-            return Findings((found,))
+            return flow.take(evidence.SSLV2)
         if flow.opened.midstream and not flow.services and not count:
             tunnel = openvpn_streams(*flow.firsts)
             if tunnel is not None:
-                flow.note(tunnel)
-                return Findings((tunnel,))
+                return flow.take(tunnel)
         if not flow.services and count:
             return self._known(flow)
         granted = None if direction or count else self._judge.granted(flow)
         if granted is not None:
-            flow.note(granted)
-            flow.finish()
-            return Findings((granted,), done=True)
+            return flow.take(granted, done=True)
         return self._end_of_segments(flow)
 
     def _known(self, flow: PassiveFlow) -> Findings:
-        found = tuple(self.by_endpoint(flow))
-        for one in found:
-            flow.note(one)
-        return Findings(found) if found else self._end_of_segments(flow)
+        found = self.by_endpoint(flow)
+        return flow.take(*found) if found else self._end_of_segments(flow)
 
     def by_endpoint(self, flow: PassiveFlow) -> list[Evidence]:
         """What is known of its hosts: Skype's, where nobody knows its bytes."""
@@ -193,13 +183,11 @@ class Segments:
                 return echoed(flow, event.direction, event.data)
         elif not flow.counts[event.direction] - 1 and is_echo(event.data, flow.firsts[1 - event.direction]):
             return echoed(flow, event.direction, event.data)
-        found = tuple(flow.tls.feed(flow, event, self._signatures.by_alpn))
-        for one in found:
-            flow.note(one)
-        done = flow.tls.settled(flow)
-        if done:
-            flow.finish()
-        return Findings(found, done=done) if found or done else NOTHING
+        findings = flow.take(*flow.tls.feed(flow, event, self._signatures.by_alpn))
+        if not flow.tls.settled(flow):
+            return findings
+        flow.finish()
+        return findings._replace(done=True)
 
     def _skype_stream(self, flow: PassiveFlow, event: Payload) -> Findings:
         if flow.stream is None:
@@ -207,11 +195,7 @@ class Segments:
         found = flow.stream.feed(event, self._servers, flow.opened)
         if found is None:
             return NOTHING
-        flow.note(found)
-        done = found.confidence is _CONFIRMED
-        if done:
-            flow.finish()
-        return Findings((found,), done=done)
+        return flow.take(found, done=found.confidence is _CONFIRMED)
 
     def _control(self, flow: PassiveFlow, event: Payload) -> Findings:
         control = flow.ftp
@@ -242,9 +226,7 @@ class Segments:
         flow.mirrored = False
         both = flow.said[1] or flow.said[0]
         if both is not None and both.confidence is _CONFIRMED:
-            flow.note(both)
-            flow.finish()
-            return Findings((both,), done=True)
+            return flow.take(both, done=True)
         answer = flow.firsts[1] + (data if direction else flow.seconds[1])
         found = self._match(flow, 1, answer) if self._judge.waits(flow) else None
         if found is None:
