@@ -1,31 +1,11 @@
 /* libFuzzer harness of the codecs: any bytes are read by each of them, from a buffer of exactly their length, and what
    is given back must lie inside it. The first byte chooses what is read; fuzz/run.sh builds and runs it. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "dns.h"
+#include "fuzzer.h"
 #include "gquic.h"
 #include "http.h"
 #include "quic.h"
 #include "tls.h"
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort();       \
-        }                  \
-    } while (0)
-
-static volatile uint8_t touched; /* what is pointed to is read, so that the sanitizer sees it */
-
-static void touch(const uint8_t *data, size_t size) {
-    if (!data) return;
-    for (size_t i = 0; i < size; i++) touched = (uint8_t)(touched + data[i]);
-}
 
 static void check_hello(enum tls_first found, const struct tls_hello *hello) {
     if (found != TLS_CLIENT_HELLO && found != TLS_SERVER_HELLO) return;
@@ -140,8 +120,6 @@ static void fuzz_quic(const uint8_t *data, size_t size) {
         REQUIRE(!i || pieces->runs[i - 1].end < pieces->runs[i].begin);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1) return 0;

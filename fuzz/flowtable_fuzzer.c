@@ -1,22 +1,9 @@
 /* libFuzzer harness of the C core: any bytes are walked as pcap, pcapng and ring block, and fed as frames of any link
    type to a small flow table, whose invariants are checked after each call. fuzz/run.sh builds and runs it. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "bytes.h"
 #include "framing.h"
+#include "fuzzer.h"
 #include "table.h"
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort();       \
-        }                  \
-    } while (0)
 
 enum { FRAMES_MAX = 512, INTERFACES = 2, CAPACITY_MAX = 8 };
 
@@ -35,7 +22,6 @@ struct watch {
     uint64_t closed;
     uint64_t last_flow;
     struct told told[CAPACITY_MAX];
-    volatile uint8_t touched; /* payload bytes are read, so that the sanitizer sees them */
 };
 
 /* A flow is opened once, established at most once where it is TCP, and silent after its close. */
@@ -74,8 +60,7 @@ static void take(struct watch *watch) {
             REQUIRE(event->payload.size >= 1 && event->payload.size <= 2048);
             REQUIRE(event->payload.size <= event->payload.wire_length);
             REQUIRE(event->payload.direction <= 1);
-            for (uint32_t at = 0; at < event->payload.size; at++) /* in the block, or put together from fragments */
-                watch->touched = (uint8_t)(watch->touched + event->payload.data[at]);
+            touch(event->payload.data, event->payload.size); /* in the block, or put together from fragments */
             break;
         case EVENT_CLOSED:
             if (event->closed.reason != CLOSE_ACTIVE) watch->closed++;
@@ -157,8 +142,6 @@ static void walk(struct watch *watch, const uint8_t *data, size_t size, bool big
     free(out);
     free(frames.entries);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t frames[FRAMES_MAX * FRAME_SIZE];

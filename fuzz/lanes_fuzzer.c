@@ -1,23 +1,10 @@
 /* libFuzzer harness of the fast lane: the input is what a few flows say, put into sound packets, and what Python would
    tell of the shapes that come up. The signatures' tables are read from the file that FLOWSONAR_LANES_FILE names;
    fuzz/run.sh makes it, builds and runs this. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "bytes.h"
+#include "fuzzer.h"
 #include "lane.h"
 #include "table.h"
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort();       \
-        }                  \
-    } while (0)
 
 enum {
     FLOWS = 8,
@@ -29,11 +16,6 @@ enum {
 };
 
 static struct lane_settings lanes;
-static volatile uint8_t touched; /* what is pointed to is read, so that the sanitizer sees it */
-
-static void touch(const uint8_t *data, size_t size) {
-    for (size_t i = 0; data && i < size; i++) touched = (uint8_t)(touched + data[i]);
-}
 
 /* One transport's tables, as signatures/lanetables.py writes them; gives where they end. */
 static const uint8_t *read_tables(const uint8_t *at, const uint8_t *end, struct patterns_tables *tables) {
@@ -191,8 +173,6 @@ static size_t compose(const uint8_t *data, size_t size, uint8_t *out, uint8_t *e
     }
     return count;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t bytes[MESSAGES * (HEADERS + MESSAGE_MAX)], entries[MESSAGES * FRAME_SIZE];

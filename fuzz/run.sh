@@ -21,7 +21,7 @@ for harness in $harnesses; do
     sources=$(for part in $parts; do printf '%s ' "$native/$part.c"; done)
     # shellcheck disable=SC2086  # several files
     "${CC:-clang}" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
-        -fno-sanitize-recover=undefined -DFLOWSONAR_SANITIZE -I"$native" -Wall -Wextra -Wconversion \
+        -fno-sanitize-recover=undefined -DFLOWSONAR_SANITIZE -Ifuzz -I"$native" -Wall -Wextra -Wconversion \
         "fuzz/${harness}_fuzzer.c" $sources -o "fuzz/out/$harness" -lm
     "fuzz/out/$harness" -max_total_time="$((seconds / 3))" -max_len=4096 -rss_limit_mb=1024 -timeout=10 \
         -print_final_stats=1 -artifact_prefix=fuzz/out/ "fuzz/out/corpus/$harness"

@@ -31,18 +31,18 @@ def test_translation(ours: str, theirs: str) -> None:
     assert to_hyperscan(ours) == theirs
 
 
-def test_wide_gaps_are_set_apart_where_there_are_many() -> None:
-    many = [*WORDS, "^a.{0,16}b", "^[ab]{400}c", "^a.{0,15}b"]
-    assert parted(many, split=True) == [[MANY, MANY + 1], [*range(MANY), MANY + 2]]
-    assert parted(many, split=False) == [list(range(MANY + 3))]
-    assert parted(["^a.{0,16}b", "^c"], split=True) == [[0, 1]]
-    assert parted([], split=True) == []
+def test_many_are_parted_in_order() -> None:
+    many = [*WORDS, "^a", "^b", "^c"]
+    assert parted(many, 3) == [range(34), range(34, 68), range(68, MANY + 3)]
+    assert parted(many, 1) == [range(MANY + 3)]
+    assert parted(["^a.{0,16}b", "^c"], 4) == [range(2)]
+    assert parted([], 4) == []
 
 
 def test_parts_keep_the_numbers_of_their_expressions(tmp_path: Path) -> None:
     many = ["^a.{0,16}b", *WORDS, "^a[x]{20}b", r"^(?P<a>x)\pN"]
     for _ in range(2):  # compiled, then kept
-        engine = HyperscanEngine(many, tmp_path, split=True)
+        engine = HyperscanEngine(many, tmp_path, parts=2)
         assert set(engine.candidates(b"word7")) - {MANY + 2} == {8}
         assert set(engine.candidates(b"a" + b"x" * 20 + b"b")) - {MANY + 2} == {MANY + 1}
         assert set(engine.candidates(b"axb")) - {MANY + 2} == {0}
@@ -51,13 +51,13 @@ def test_parts_keep_the_numbers_of_their_expressions(tmp_path: Path) -> None:
 
 def test_what_was_kept_of_an_ended_start_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [*WORDS, "^a.{0,16}b"]
-    wide = parted(many, split=True)[0]
-    Part(many, wide, tmp_path, quiet=True).finish()  # the other one was not reached
+    first, second = parted(many, 2)
+    Part(many, first, tmp_path, quiet=True).finish()  # the other one was not reached
     built: list[int] = []
     build = Part._build
     monkeypatch.setattr(Part, "_build", lambda part: (built.append(len(part.ids)), build(part)))
-    assert HyperscanEngine(many, tmp_path, split=True).candidates(b"word3") == [3]
-    assert built == [MANY]
+    assert HyperscanEngine(many, tmp_path, parts=2).candidates(b"word3") == [3]
+    assert built == [len(second)]
 
 
 def test_what_goes_wrong_in_the_background_is_told_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,8 @@ class _Common:
             counts.append(f"{self._sources.bad} lines not understood")
         if self._probing.total + self._probing.skipped != 1 or self._sources.nobody or self._sources.bad:
             asked = f"{self._probing.total} endpoint{'s' if self._probing.total != 1 else ''}"
-            warn(f"{asked}: {', '.join(counts)}" if counts else "nothing to ask was found")
+            nothing = "stopped before anything was asked" if self._probing.stopped else "nothing to ask was found"
+            warn(f"{asked}: {', '.join(counts)}" if counts else nothing)
         if self._probing.done > 1:
             for line in self._probing.thrift:
                 warn(line)

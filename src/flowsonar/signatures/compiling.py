@@ -1,7 +1,8 @@
-"""Hyperscan databases: expressions are set apart by what they cost together, compiled side by side, and kept on disk.
+"""Hyperscan databases: expressions are compiled in parts, side by side, and kept on disk.
 
-Hyperscan lets go of Python while it compiles, so threads use all cores. What compiles is ended with the program: a
-database is kept when it is whole, each by itself, so the next start goes on where this one was ended.
+Many together cost more than each alone: the automaton of all grows by what each may meet in the others' gaps. Hyperscan
+lets go of Python while it compiles, so threads use all cores. What compiles is ended with the program: a database is
+kept when it is whole, each by itself, so the next start goes on where this one was ended.
 """
 
 from __future__ import annotations
@@ -24,29 +25,18 @@ except ImportError:  # no wheel for this machine
 
 __all__ = ["Part", "hyperscan", "parted", "to_hyperscan"]
 
-WIDE: Final = 16
-"""A gap of up to so many bytes. With others beside it the automaton of all grows by what may be met in the gap: apart,
-the built-in payload patterns compile in half the time."""
 MANY: Final = 100
 """Expressions that take noticeably long to compile."""
 _SPACE: Final = r"\t\n\f\r\x20"
 _FORMAT: Final = 5
 """Of what is kept, and of the expressions' translation."""
-_GAP: Final = re.compile(r"[.\]]\{([0-9]+)(?:,([0-9]*))?\}")
 
 
-def parted(expressions: Sequence[str], *, split: bool) -> list[list[int]]:
-    """Indexes of what goes into one database each; `split`: it may be more than one."""
-    indexes = range(len(expressions))
-    if not split or len(expressions) < MANY:
-        return [list(indexes)] if expressions else []
-    wide = {index for index in indexes if _gap(expressions[index]) >= WIDE}
-    return [part for part in (sorted(wide), [index for index in indexes if index not in wide]) if part]
-
-
-def _gap(expression: str) -> int:
-    """Bytes of the widest bounded gap."""
-    return max((int(most or least) for least, most in _GAP.findall(expression)), default=0)
+def parted(expressions: Sequence[str], most: int) -> list[range]:
+    """Indexes of what goes into one database each: up to `most` of about the same size, in order."""
+    count = len(expressions)
+    parts = most if count >= MANY else min(count, 1)
+    return [range(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
 class Part:

@@ -98,18 +98,18 @@ class Re2Engine:
 
 
 class HyperscanEngine:
-    """One hyperscan database or two; not for use by two threads at once."""
+    """One hyperscan database or several; not for use by two threads at once."""
 
     name = "hyperscan"
 
-    def __init__(self, expressions: Sequence[str], cache: Path | None = None, *, split: bool = False) -> None:
-        """What is not kept begins to be compiled; `split`: more is to be scanned, so that it takes half the time."""
+    def __init__(self, expressions: Sequence[str], cache: Path | None = None, *, parts: int = 1) -> None:
+        """What is not kept begins to be compiled, in up to so many `parts`, each of which is scanned by itself."""
         self._inexact: frozenset[int] = frozenset()
         self._always: list[int] = []
         self._found: list[int] = []
         self._scans: list[Any] = []
         quiet = len(expressions) < MANY
-        self._parts = [Part(expressions, ids, cache, quiet=quiet) for ids in parted(expressions, split=split)]
+        self._parts = [Part(expressions, ids, cache, quiet=quiet) for ids in parted(expressions, parts)]
 
     def finish(self) -> None:
         """See `Engine`."""

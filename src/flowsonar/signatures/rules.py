@@ -133,7 +133,7 @@ class Database:
     __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_sets", "_sources", "_together",
                  "_verify", "engine")  # fmt: skip
 
-    def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None, *, split: bool = False) -> None:
+    def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None, *, parts: int = 1) -> None:
         expressions: dict[str, int] = {}
         by_expression: dict[int, tuple[Rule, ...]] = {}
         plain: list[Rule] = []
@@ -150,7 +150,7 @@ class Database:
             index = expressions.setdefault(expression, len(expressions))
             by_expression[index] = (*by_expression.get(index, ()), rule)
         sources = list(expressions)
-        engine = HyperscanEngine(sources, cache, split=split) if kind == "hyperscan" else Re2Engine(sources)
+        engine = HyperscanEngine(sources, cache, parts=parts) if kind == "hyperscan" else Re2Engine(sources)
         self.engine: Engine = engine
         self._candidates = self.engine.candidates
         self._by_expression = tuple(by_expression.get(index, ()) for index in range(len(sources)))
