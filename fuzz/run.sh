@@ -1,6 +1,8 @@
 #!/bin/sh
 # Fuzz the C core for a bounded time, each harness for its share:  fuzz/run.sh [SECONDS]   (60 unless told; needs clang
-# and python3). What breaks it is left in fuzz/out/ as crash-*; replay it with: fuzz/out/flowtable fuzz/out/crash-...
+# and python3). It begins with the stored corpora (fuzz/corpus) and the tests' frames and messages. What breaks the core
+# is left in fuzz/out/ as crash-*; replay it with: fuzz/out/flowtable fuzz/out/crash-...
+# fuzz/run.sh keep   stores what was found: of each harness the smallest inputs that reach all that is reached.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -11,10 +13,20 @@ harnesses="flowtable codecs lanes"
 flowtable=$(cd "$native" && for file in *.c; do case $file in binding*) ;; *) printf '%s ' "${file%.c}" ;; esac; done)
 lanes=$flowtable
 codecs="tls ja4 sha256 cpu dns http aes quic_keys quic gquic"
-mkdir -p fuzz/out
 export FLOWSONAR_LANES_FILE=fuzz/out/lanes.bin
-# Without the tests' environment it starts from nothing, and finds less in the same time.
-"$python" fuzz/seeds.py fuzz/out/corpus || echo "no seeds: run make test first" >&2
+
+if [ "$seconds" = keep ]; then
+    rm -rf fuzz/out/kept
+    for harness in $harnesses; do
+        mkdir -p fuzz/out/kept/"$harness"
+        "fuzz/out/$harness" -merge=1 "fuzz/out/kept/$harness" "fuzz/out/corpus/$harness"
+    done
+    exec "$python" fuzz/stored.py pack fuzz/out/kept
+fi
+
+mkdir -p fuzz/out
+"$python" fuzz/stored.py unpack fuzz/out/corpus
+"$python" fuzz/seeds.py fuzz/out/corpus || echo "no seeds of the tests: run make test first" >&2
 for harness in $harnesses; do
     mkdir -p fuzz/out/corpus/"$harness"
     eval "parts=\$$harness"
