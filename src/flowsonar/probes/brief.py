@@ -142,12 +142,12 @@ class Briefs:
             return None
         matches = self._matcher.reply(reply)
         verdict = script.verdicts.get(self._key(reply, matches))
-        if verdict is None or tells_tls(reply, matches[:1]):
-            return None
-        if matches[0].service in self._formats and body_to_come(data):
+        if verdict is None:
             return None
         if data == verdict.data:
             return verdict.evidence
+        if tells_tls(reply, matches[:1]) or (matches[0].service in self._formats and body_to_come(data)):
+            return None
         return tuple(
             _about(piece, reply, shows=shows) for piece, shows in zip(verdict.evidence, verdict.shows, strict=True)
         )

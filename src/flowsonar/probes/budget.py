@@ -48,9 +48,13 @@ class TokenBucket:
         self._fill(now_s)
         self._tokens -= 1.0
 
-    def spend(self) -> None:
-        """Take one token at the time of the last call."""
-        self._tokens -= 1.0
+    def book(self, now_s: float) -> float:
+        """Take one token, and say how long until it is there."""
+        if now_s > self._at_s:
+            self._fill(now_s)
+        left = self._tokens
+        self._tokens = left - 1.0
+        return 0.0 if left >= 1.0 else (1.0 - left) / self.rate
 
     def _fill(self, now_s: float) -> None:
         if now_s > self._at_s:
@@ -99,8 +103,7 @@ class Budget:
         backoff = self._backoffs.get(address)
         delay_s = 0.0 if backoff is None else max(0.0, backoff.until_s - now_s)
         for bucket in (self._all, self._host(address, now_s), self._prefix(address, now_s)):
-            needs_s = bucket.delay_s(now_s)
-            bucket.spend()
+            needs_s = bucket.book(now_s)
             delay_s = max(delay_s, needs_s)
         self.waited += delay_s > 0.0
         return delay_s

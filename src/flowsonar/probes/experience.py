@@ -43,13 +43,15 @@ class Experience:
 
     def found(self, endpoint: Endpoint, service: str) -> None:
         """An endpoint was identified."""
+        places = self._places
         for place in _places(endpoint):
-            known = self._places.get(place)
+            known = places.get(place)
             if known is None:
-                known = self._places[place] = {}
-                if len(self._places) > PLACES:
-                    self._places.popitem(last=False)
-            self._places.move_to_end(place)
+                known = places[place] = {}
+                if len(places) > PLACES:
+                    places.popitem(last=False)
+            else:
+                places.move_to_end(place)
             for name in known:
                 known[name] *= FADES
             known[service] = known.get(service, 0.0) + 1.0
@@ -64,11 +66,12 @@ class Experience:
             if known is None:
                 continue
             total = sum(known.values())
-            trust = _TRUST[place[0]] * min(1.0, total / FULL) / total
+            trust = _TRUST[place[0]] * (total / FULL if total < FULL else 1.0) / total
             for service, count in known.items():
                 scores[service] = scores.get(service, 0.0) + trust * count
         named = [service for service, score in scores.items() if score >= LEAST]
-        named.sort(key=lambda service: (-scores[service], service))
+        if len(named) > 1:
+            named.sort(key=lambda service: (-scores[service], service))
         return tuple(named[:EXPECTED])
 
 

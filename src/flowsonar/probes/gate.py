@@ -19,20 +19,22 @@ class Gate:
     """Asked before every packet; no dialogue gets round it."""
 
     def __init__(self, settings: Settings, audit: Callable[[AuditEntry], None]) -> None:
-        self._settings = settings
         self._audit = audit
         self._scope = Scope(settings.scope)
+        self._nothing = (
+            "passive: nothing is asked"
+            if settings.passive
+            else "dry run: nothing is asked"
+            if settings.dry_run
+            else None
+        )
         self.budget = Budget(settings.budget, time.monotonic())
         self.own = OwnTraffic()
         self.counts = dict.fromkeys(("connections", "controls", "datagrams", "bytes_sent"), 0)
 
     def forbids(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """Why no packet may leave for `endpoint`; None when it may."""
-        if self._settings.passive:
-            return "passive: nothing is asked"
-        if self._settings.dry_run:
-            return "dry run: nothing is asked"
-        return self.permits(endpoint, amplifies=amplifies)
+        return self._nothing or self.permits(endpoint, amplifies=amplifies)
 
     def permits(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """The same without passive mode and dry run."""

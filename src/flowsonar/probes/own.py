@@ -35,17 +35,20 @@ class OwnTraffic:
         key = _key(remote.transport, local_address, local_port, remote.address, remote.port)
         self._ended.pop(key, None)
         self._open[key] = None
-        self._bound()
+        if len(self) > OWN_FLOWS:
+            self._bound()
 
     def release(self, local_address: str, local_port: int, remote: Endpoint, now_s: float) -> None:
         """The flow ended; it stays known for `OWN_LINGER_S`."""
         key = _key(remote.transport, local_address, local_port, remote.address, remote.port)
+        ended = self._ended
         self._open.pop(key, None)
-        self._ended.pop(key, None)
-        self._ended[key] = now_s + OWN_LINGER_S
-        while self._ended and next(iter(self._ended.values())) <= now_s:
-            self._ended.popitem(last=False)
-        self._bound()
+        ended.pop(key, None)
+        ended[key] = now_s + OWN_LINGER_S
+        while next(iter(ended.values())) <= now_s:  # ours is not
+            ended.popitem(last=False)
+        if len(self) > OWN_FLOWS:
+            self._bound()
 
     def is_own(self, key: FlowKey, now_s: float) -> bool:
         """Whether the flow is one of our questions, whichever side was seen as its initiator."""

@@ -474,8 +474,7 @@ class Prober:
             del self._talks[talk.question.endpoint]
         self._outcomes[answer.outcome] += 1
         if answer.connections or answer.datagrams:
-            self._thrift.answered(answer)
-            won = winner(answer.evidence)
+            won = self._thrift.answered(answer)
             if won is not None and won.service is not None:
                 self._experience.found(answer.endpoint, won.service)
             with contextlib.suppress(FlowsonarError):

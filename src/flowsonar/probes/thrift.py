@@ -23,33 +23,39 @@ class Thrift:
         self._probe = probe
         self.counts = dict.fromkeys(("identified", "identified_first", "spent", "spent_needed", "spent_in_vain"), 0)
 
-    def answered(self, answer: Answer) -> None:
-        """A conversation ended."""
+    def answered(self, answer: Answer) -> Evidence | None:
+        """A conversation ended; gives the piece that names the service."""
+        counts = self.counts
         spent = answer.connections + answer.datagrams
         won = winner(answer.evidence)
         if won is None:
-            self.counts["spent_in_vain"] += spent
-            return
-        needed = needed_of(answer, self._probe) or 0
-        self.counts["identified"] += 1
-        self.counts["identified_first"] += spent <= needed
-        self.counts["spent"] += spent
-        self.counts["spent_needed"] += needed
+            counts["spent_in_vain"] += spent
+            return None
+        needed = _needed(won, spent, self._probe)
+        counts["identified"] += 1
+        counts["identified_first"] += spent <= needed
+        counts["spent"] += spent
+        counts["spent_needed"] += needed
+        return won
 
 
 def needed_of(answer: Answer, probe: Callable[[str], ProbeSpec | None]) -> int | None:
     """Connections or datagrams that an order which knew everything would have spent; None where nothing was found."""
     won = winner(answer.evidence)
-    if won is None:
-        return None
+    return None if won is None else _needed(won, answer.connections + answer.datagrams, probe)
+
+
+def _needed(won: Evidence, spent: int, probe: Callable[[str], ProbeSpec | None]) -> int:
     asked = probe(won.probe or "")
-    return min(answer.connections + answer.datagrams, asked.connections if asked is not None else 1)
+    return min(spent, asked.connections if asked is not None else 1)
 
 
 def winner(evidence: tuple[Evidence, ...]) -> Evidence | None:
     """The piece that names the service, where one is likely or better."""
     named = [piece for piece in evidence if piece.service is not None and piece.confidence.rank >= _LIKELY]
-    return max(named, key=lambda piece: (piece.confidence.rank, piece.specificity), default=None)
+    if len(named) < 2:
+        return named[0] if named else None
+    return max(named, key=lambda piece: (piece.confidence.rank, piece.specificity))
 
 
 def report(counts: Mapping[str, int]) -> list[str]:

@@ -119,19 +119,16 @@ class ConnectionFacts:
 
     def packed(self, name: str) -> bytes:
         """An address as 4 or 16 bytes, a port as 2."""
-        match name:
-            case "prober.address":
-                return self.prober_address
-            case "target.address":
-                return self.target_address
-            case "prober.port":
-                return self.prober_port.to_bytes(2, "big")
-        assert name == "target.port", name
-        return self.target_port.to_bytes(2, "big")
+        return self.sent()[name]
 
     def sent(self) -> dict[str, bytes]:
-        """The packed fields."""
-        return {name: self.packed(name) for name in PACKED_NAMES}
+        """The packed fields (`PACKED_NAMES`)."""
+        return {
+            "prober.address": self.prober_address,
+            "prober.port": self.prober_port.to_bytes(2, "big"),
+            "target.address": self.target_address,
+            "target.port": self.target_port.to_bytes(2, "big"),
+        }
 
 
 def parse_bytes(text: str, constants: Mapping[str, bytes] | None = None) -> bytes:
