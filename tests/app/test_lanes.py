@@ -393,6 +393,51 @@ def test_ftp_data_flows_are_announced(tmp_path: Path, parts: Parts) -> None:
         assert sorted(map(str, details)) == ["None", "ftp", "ftp"]
 
 
+@needs_native()
+def test_acknowledgements_and_enciphered_reports(tmp_path: Path, parts: Parts) -> None:
+    """SRT between data, one direction and both; reports of SRTCP, and some that only begin so."""
+    chance, net = random.Random(12), Net()
+    for flow in range(6):
+        ends = (f"10.0.{flow}.1", 4000), (f"10.0.{flow}.9", 5000)
+        begun_us = net.now_us
+        for number in range(6):
+            sent_us = net.now_us - begun_us + 90_000
+            if flow % 3 < 2:
+                net.udp(*ends, struct.pack("!IIII", 900 + number, 0xE0000000 + number, sent_us, 9) + b"G" * 300)
+            if flow % 3:
+                net.udp(*ends[::-1], struct.pack("!IIII", 0x80020000, number + 1, sent_us + 500, 8) + bytes(28))
+            if flow % 3 < 2:
+                net.udp(*ends, struct.pack("!IIII", 0x80060000, number + 1, sent_us + 900, 9) + bytes(4 * (flow < 3)))
+        report = bytes.fromhex("80c80006") + chance.randbytes(24) + (b"\x80\0\0\2" if flow % 2 else b"\x81\0\0\2")
+        net.udp((ends[0][0], 6001), (ends[1][0], 6001), report + chance.randbytes(10 if flow < 4 else 0))
+    capture = net.write(tmp_path / "media.pcap")
+    _same([capture], parts)
+    found = [(one.key.responder_port, one.verdict.service) for one in Reading([capture], parts=parts)]
+    assert sum(label == (6001, "rtp") for label in found) == 3
+    assert sum(service == "srt" for _, service in found) == 6
+
+
+@needs_native()
+def test_what_a_connection_names_is_not_learned_of_others(tmp_path: Path, parts: Parts) -> None:
+    """Datagrams that say nothing: those beside a connection have its name, those of other hosts none."""
+    chance = random.Random(11)
+    for early in (False, True):
+        net = Net()
+        client, server = "10.0.0.1", "10.0.0.9"
+        if early:
+            net.udp((client, 24000), (server, 24001), chance.randbytes(60) + b"!" * 20)
+        net.conversation((client, 23000), (server, 24001), [(0, b"0 alpha 17\n"), (1, b"0 beta 17\n")])
+        for _ in range(12):
+            net.udp((client, 24000), (server, 24001), chance.randbytes(60) + b"!" * 20)
+        others = Net()
+        for _ in range(12):
+            others.udp(("10.0.1.1", 24000), ("10.0.1.9", 24001), chance.randbytes(60) + b"!" * 20)
+        captures = [net.write(tmp_path / f"tinc{early}.pcap"), others.write(tmp_path / f"others{early}.pcap")]
+        _same(captures, parts)
+        labels = [str(one.verdict.service) for one in Reading(captures, parts=parts)]
+        assert sorted(labels) == ["None", "tinc", "tinc"]
+
+
 # -- recorded captures ------------------------------------------------------------------------------------------
 
 

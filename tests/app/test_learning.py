@@ -6,7 +6,11 @@ from pathlib import Path
 
 from flowsonar import _native
 from flowsonar.app import Reading
-from flowsonar.app.learning import _OTHER_SLOTS, Shape, Teacher
+from flowsonar.app.learning import _OTHER_SLOTS, Shape, Teacher, _depends_on_others
+from flowsonar.flows.events import Opened
+from flowsonar.model import Confidence, Evidence, EvidenceKind, FlowKey, Transport
+from flowsonar.passive import PassiveFlow
+from flowsonar.verdicts.followed import Followed
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 
@@ -23,6 +27,16 @@ def test_flags_are_those_of_the_core() -> None:
 def test_what_needs_python_is_chosen() -> None:
     """A slot that is new must be one or the other: what is not learned takes its flows out of the fast lane."""
     assert set(_OTHER_SLOTS) == {"datagrams", "ftp", "late", "mirrored", "stream"}
+
+
+def test_what_another_flow_announced_is_not_learned() -> None:
+    """Other flows with the same path were not announced."""
+    opened = Opened(1, 0, 17, bytes([10, 0, 0, 1]), 40000, bytes([10, 0, 0, 2]), 50000, 0, 0, False)
+    flow = Followed(1, FlowKey(Transport.UDP, "10.0.0.1", 40000, "10.0.0.2", 50000), opened, PassiveFlow(opened))
+    flow.evidence.append(Evidence(kind=EvidenceKind.PAYLOAD, service="tinc", confidence=Confidence.LIKELY))
+    assert not _depends_on_others(flow)
+    flow.evidence.append(Evidence(kind=EvidenceKind.ANNOUNCED, service="tinc", confidence=Confidence.LIKELY))
+    assert _depends_on_others(flow)
 
 
 @needs_corpus()

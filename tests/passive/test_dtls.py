@@ -36,3 +36,9 @@ def test_the_answer_confirms(real, client, server):
 def test_a_server_hello_says_its_version(real):
     said = talk(real).send(CLIENT_13).answer(SERVER_13)
     assert "ServerHello, DTLS 1.3, cipher 13" in said.evidence[-1].detail
+
+
+@pytest.mark.parametrize("hello", [CLIENT, SERVER_13])
+def test_a_hello_after_stun_is_enough_in_one_direction(real, hello):
+    said = talk(real).send(bytes.fromhex("000100002112a442") + bytes(range(12))).send(hello)
+    assert said.best == ("dtls", "confirmed")

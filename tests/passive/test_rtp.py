@@ -84,3 +84,22 @@ def test_a_sender_s_report_with_the_time_of_day_is_likely_alone() -> None:
     found = flow.feed(Payload(1, (now_s + 3_600) * 10**9, 0, 0, 0, report, len(report), 0))
     assert found is not None
     assert found.confidence is Confidence.LIKELY
+
+
+SEALED = bytes.fromhex("80c80006 83c92ea2 48418abf ff720529 69184ac5 c3cc9216 4f463d18 80000002 b6c4a728c4db3ce03b3e")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (SEALED, Confidence.LIKELY),
+        (SEALED[:28] + bytes(16) + SEALED[28:], Confidence.LIKELY),  # a description follows, enciphered as well
+        (SEALED[:28] + bytes(16) + SEALED[28:32], Confidence.LIKELY),  # the tag stands before the trailer
+        (SEALED[:28] + b"\0" + SEALED[29:], Confidence.UNKNOWN),  # not enciphered: then the time of day is wrong
+        (SEALED[:29] + b"\x01" + SEALED[30:], Confidence.UNKNOWN),
+        (b"\x81" + SEALED[1:], Confidence.UNKNOWN),  # a block for a source that is not there
+        (SEALED[:-1], Confidence.UNKNOWN),
+    ],
+)
+def test_one_enciphered_report(data: bytes, expected: Confidence) -> None:
+    assert fed(RtpFlow(), [(0, data)]) is expected

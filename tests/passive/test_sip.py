@@ -37,6 +37,11 @@ def places(data: bytes, direction: int = 0) -> list[Place]:
                 ("198.51.100.7", 6000, Confidence.CONFIRMED), ("198.51.100.7", 6001, Confidence.CONFIRMED),
             ],
         ),
+        (
+            b"SETUP rtsp://192.0.2.9/a RTSP/1.0\r\nTransport: RTP/AVP;unicast;client_port=5000-5001\r\n\r\n", 0,
+            [("192.0.2.1", 5000, Confidence.LIKELY), ("192.0.2.1", 5001, Confidence.LIKELY)],
+        ),
+        (b"SETUP rtsp://192.0.2.9/a RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n", 0, []),
         (b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n", 1, []),
     ],
 )  # fmt: skip

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from flowsonar import limits
@@ -48,6 +50,13 @@ def test_a_flow_from_the_middle_may_have_its_sides_swapped() -> None:
     swapped = FlowKey(Transport.TCP, SERVER, 1001, CLIENT, 40000)
     assert opened(announced, swapped) is None
     assert opened(announced, swapped, midstream=True) is DATA
+
+
+def test_the_announced_side_may_send_the_first_datagram() -> None:
+    announced = Announced()
+    announced.announce(replace(announcement(1001), transport=Transport.UDP), 0)
+    assert opened(announced, FlowKey(Transport.UDP, SERVER, 1001, CLIENT, 40000)) is DATA
+    assert opened(announced, FlowKey(Transport.UDP, SERVER, 1002, CLIENT, 1001)) is None
 
 
 def test_announcements_age() -> None:

@@ -258,6 +258,11 @@ static bool like_openvpn(const struct seen *seen) {
     return seen->size >= 25 && (data[0] & 0xf8) == 0x48 && !data[4];
 }
 
+/* Whether it may be an acknowledgement of SRT, or the answer to one: passive/srt.py reads them. */
+static bool like_srt(const struct seen *seen) {
+    return seen->size >= 16 && (be32(seen->data) == 0x80020000 || be32(seen->data) == 0x80060000);
+}
+
 /* Whether it may be uTP, by its head and the chain of its extensions: passive/utp.py reads it. */
 static bool like_utp(const struct seen *seen) {
     enum { VERSION = 1, DATA = 0, SYN = 4, EXTENSIONS = 3, EXTENSION_MAX = 3 };
@@ -285,7 +290,8 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
     bool call = shapes_at(l->shapes, lane->node)->flags & SHAPE_MEDIA, followed = flow->status & STATUS_FOLLOWING;
-    if (like_dtls_hello(seen->data, seen->size) || like_openvpn(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if (like_dtls_hello(seen->data, seen->size) || like_openvpn(seen) || like_srt(seen) || like_utp(seen))
+        return CLASSIFY_PYTHON;
     if ((call || like_stun(seen)) && !followed) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if (call && !what->in_sequence && adds_nothing(l, lane, flow, seen)) return CLASSIFY_NOTHING;

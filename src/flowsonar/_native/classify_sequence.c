@@ -41,7 +41,7 @@ struct media {
 struct side {
     struct media last;
     bool has_last, has_control, has_index;
-    bool named; /* its last control packet brought its source's name, or the time of day */
+    bool named; /* its last control packet brought its source's name, the time of day, or SRTCP's trailer */
     uint8_t report_count;
     uint32_t control; /* source of its control packets */
     uint32_t reports[REPORTS_MAX];
@@ -91,6 +91,21 @@ static bool is_now(uint32_t clock_s, uint64_t time_ns) {
     return apart_s > -DAY_S && apart_s < DAY_S;
 }
 
+/* Whether a report's own length is right, and SRTCP's trailer says that the rest is enciphered (RFC 3711 section 3.4). */
+static bool is_sealed(const struct datagram *d, size_t first) {
+    static const size_t trailers[] = {14, 4}; /* a tag of 80 bits stands behind it, or before it (RFC 7714) */
+    const uint8_t *data = d->data;
+    size_t words = data[1] == SENDER ? 6 : 1;
+    if (data[1] != SENDER && data[1] != SENDER + 1) return false;
+    if (d->size != d->wire_length || first != 4 * (1 + words + 6 * (size_t)(data[0] & 0x1f))) return false;
+    for (size_t i = 0; i < sizeof trailers / sizeof *trailers; i++) {
+        if (d->size < first + trailers[i]) continue;
+        const uint8_t *trailer = data + d->size - trailers[i];
+        if (trailer[0] == 0x80 && !trailer[1]) return true;
+    }
+    return false;
+}
+
 /* Sets the side's source and reports; false where it is no control packet. */
 static bool read_control(const struct datagram *d, struct side *side, enum outcome *outcome) {
     const uint8_t *data = d->data;
@@ -115,7 +130,8 @@ static bool read_control(const struct datagram *d, struct side *side, enum outco
     side->control = source;
     side->report_count = (uint8_t)reports;
     side->named = (named && at == whole && (data[1] == SENDER || data[1] == SENDER + 1)) ||
-                  (data[1] == SENDER && at == whole && size >= 28 && is_now(be32(data + 8), d->time_ns));
+                  (data[1] == SENDER && at == whole && size >= 28 && is_now(be32(data + 8), d->time_ns)) ||
+                  is_sealed(d, first);
     for (size_t i = 0; i < reports; i++) side->reports[i] = be32(data + start + 24 * i);
     return true;
 }
@@ -162,7 +178,7 @@ static enum outcome feed_counted(enum counting kind, struct side *side, const st
 /* -- both ---------------------------------------------------------------------------------------------------------- */
 
 static bool is_media_port(uint16_t port) {
-    return port >= 1024 && port != 4569 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
+    return port >= 1024 && port != NAT_TRAVERSAL && port != 4569 && port != 5353 && port != 5355 && port != 9600 && port != 30303;
 }
 
 static enum counting counting_of(const struct key *key, const uint8_t *data, size_t size) {

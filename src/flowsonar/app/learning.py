@@ -15,7 +15,7 @@ from typing import Final
 
 from flowsonar.app.lanes import LaneTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
-from flowsonar.model import Announcement, FlowRecord, Verdict
+from flowsonar.model import Announcement, EvidenceKind, FlowRecord, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveReader
 from flowsonar.passive.flow import PassiveFlow
@@ -213,7 +213,9 @@ def _head(detail: str) -> str:
 
 def _depends_on_others(flow: Followed) -> bool:
     """Whether other flows, or what the cache knows, decide what it is."""
-    return bool(flow.beside or flow.from_cache is not None or flow.asked)
+    if flow.beside or flow.from_cache is not None or flow.asked:
+        return True
+    return any(one.kind is EvidenceKind.ANNOUNCED for one in flow.evidence)
 
 
 def _needs_python(flow: Followed) -> bool:

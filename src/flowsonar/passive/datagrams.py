@@ -14,8 +14,9 @@ from flowsonar.passive.judge import Judge
 from flowsonar.passive.quic import QuicFlow, starts_like_quic
 from flowsonar.passive.rtp import RtpFlow
 from flowsonar.passive.skype_udp import SkypeDatagrams, SkypePorts, worth_reading
+from flowsonar.passive.srt import SrtFlow
 from flowsonar.passive.utp import UtpFlow
-from flowsonar.protocols import rtp, utp
+from flowsonar.protocols import rtp, srt, utp
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
 
@@ -38,8 +39,8 @@ _STUN_TYPE: Final = 2
 """Bytes of a STUN message's type (RFC 8489 section 5), and of a channel's number."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
-_NO_MEDIA: Final = frozenset({4569, 5353, 5355, 9600, 30303})
-"""Ports whose services look like RTP now and then (IAX2, mDNS, LLMNR, FINS, Ethereum)."""
+_NO_MEDIA: Final = frozenset({4500, 4569, 5353, 5355, 9600, 30303})
+"""Ports whose services look like RTP now and then (ESP, IAX2, mDNS, LLMNR, FINS, Ethereum)."""
 _LEAST_MEDIA_PORT: Final = 1024
 
 
@@ -137,10 +138,12 @@ class Datagrams:
         return flow.take(*found, done=reading.settled(flow))
 
     def _sequence(self, flow: PassiveFlow, event: Payload) -> Findings | None:
-        """Read datagrams that count, as media, tunnels and uTP do; None where they do not, or not yet."""
+        """Read datagrams that count, as media, tunnels, SRT and uTP do; None where they do not, or not yet."""
         if flow.sequence is None or (isinstance(flow.sequence, UtpFlow) and not flow.sequence.told.rank):
             ports = flow.ports
-            if rtp.is_like(event.data) and min(ports) >= _LEAST_MEDIA_PORT and _NO_MEDIA.isdisjoint(ports):
+            if srt.is_like(event.data):
+                flow.sequence = SrtFlow()
+            elif rtp.is_like(event.data) and min(ports) >= _LEAST_MEDIA_PORT and _NO_MEDIA.isdisjoint(ports):
                 flow.sequence = RtpFlow()
             elif counts(flow.opened, event.data):
                 flow.sequence = CountedFlow(event.data)

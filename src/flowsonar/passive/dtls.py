@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowsonar.errors import MalformedError
-from flowsonar.model import Evidence
+from flowsonar.model import Confidence, Evidence
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.protocols import dtls, tls
 from flowsonar.protocols.ja4 import ja4
@@ -14,7 +14,8 @@ __all__ = ["told"]
 def told(flow: PassiveFlow, evidence: Evidence, data: bytes) -> Evidence:
     """The evidence with what the hello in `data` says, if it is DTLS.
 
-    The flow takes its name and ALPN, and is one that media may come in where keys for it are offered.
+    The flow takes its name and ALPN, and is one that media may come in where keys for it are offered. After STUN in the
+    same flow a hello of either side is enough (RFC 7983): agents send it over a way that they have tested.
     """
     if evidence.service != "dtls":
         return evidence
@@ -41,4 +42,7 @@ def told(flow: PassiveFlow, evidence: Evidence, data: bytes) -> Evidence:
             parts.append(f"ALPN {hello.alpn}")
     else:
         return evidence
+    if flow.services.get("stun", 0) >= Confidence.LIKELY.rank:
+        evidence = evidence._replace(confidence=Confidence.CONFIRMED)
+        flow.note(evidence)
     return evidence._replace(detail=", ".join(parts))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowsonar.passive.rtp import RtpFlow
     from flowsonar.passive.skype_tcp import SkypeStream
     from flowsonar.passive.skype_udp import SkypeDatagrams
+    from flowsonar.passive.srt import SrtFlow
     from flowsonar.passive.tls import TlsFlow
     from flowsonar.passive.utp import UtpFlow
 
@@ -120,8 +121,8 @@ class PassiveFlow:
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
-        self.sequence: RtpFlow | CountedFlow | UtpFlow | None = None
-        """Datagrams that count: media, a tunnel, or uTP."""
+        self.sequence: RtpFlow | CountedFlow | SrtFlow | UtpFlow | None = None
+        """Datagrams that count: media, a tunnel, SRT, or uTP."""
 
     @property
     def transport(self) -> Transport:

@@ -17,6 +17,8 @@ A greeting, what clients say first (lftp asks for features before it logs in), a
 """
 _RTSP: Final = (b"RTSP/1.0 ", b"DESCRIBE rtsp", b"SETUP rtsp", b"OPTIONS rtsp", b"OPTIONS * RTSP")
 """First bytes of flows that may be RTSP: its SETUP comes after three messages."""
+_TINC: Final = (b"0 ",)
+"""First bytes of tinc's connections: once such a one is known, the datagrams beside it are (`verdicts/sisters.py`)."""
 
-FOLLOW: Final = (*FOLLOW_FTP, *_RTSP)
+FOLLOW: Final = (*FOLLOW_FTP, *_RTSP, *_TINC)
 """All of them."""

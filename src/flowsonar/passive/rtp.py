@@ -1,10 +1,10 @@
 """RTP by what several packets of a flow say together: one source, numbers that go up by one, time that goes on.
 
 One packet proves nothing: a quarter of all random bytes begin like it. A control packet that brings its source's name
-to the datagram's end, or a sender's report with the time of day, is `likely` by itself: a stream may have no second one
-for a while. Three packets in a row of one direction are `likely` too, both directions `confirmed`; after STUN in the
-same flow one direction is enough (RFC 7983). However many of one direction alone stay `likely`: a game's counter, clock
-and session number look the same.
+to the datagram's end, a sender's report with the time of day, or a report with SRTCP's trailer is `likely` by itself: a
+stream may have no second one for a while. Three packets in a row of one direction are `likely` too, both directions
+`confirmed`; after STUN in the same flow one direction is enough (RFC 7983). However many of one direction alone stay
+`likely`: a game's counter, clock and session number look the same.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Direction:
         self.control = 0
         """Control packets of one source in a row."""
         self.named = False
-        """One of them brought its source's name, or the time of day."""
+        """One of them brought its source's name, the time of day, or SRTCP's trailer."""
         self.source = -1
         """Of the control packets."""
         self.reports: tuple[int, ...] = ()
@@ -110,7 +110,7 @@ class RtpFlow:
         side.source = control.source
         side.reports = control.about
         now_s = event.time_ns // 1_000_000_000 + _SINCE_1900_S
-        side.named = side.named or control.named or abs(control.clock_s - now_s) < _DAY_S
+        side.named = side.named or control.named or control.sealed or abs(control.clock_s - now_s) < _DAY_S
         return True
 
     def _rank(self, *, after_stun: bool) -> int:

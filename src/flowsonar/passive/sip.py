@@ -11,7 +11,7 @@ from flowsonar.protocols.sdp import Media, read_media, read_transport
 
 __all__ = ["announced", "could_announce"]
 
-_STARTS: Final = (b"SIP/2.0 ", b"INVITE ", b"ACK ", b"UPDATE ", b"PRACK ", b"RTSP/1.0 ")
+_STARTS: Final = (b"SIP/2.0 ", b"INVITE ", b"ACK ", b"UPDATE ", b"PRACK ", b"RTSP/1.0 ", b"SETUP rtsp")
 _SERVER_PORT: Final = b";server_port="
 _HEADERS: Final = 8192
 
@@ -29,6 +29,8 @@ def announced(opened: Opened, event: Payload) -> list[Announcement]:
     head, _, body = event.data[:_HEADERS].partition(b"\r\n\r\n")
     if head.startswith(b"RTSP/"):
         return _of_rtsp(head.split(b"\r\n")[1:], own, other)
+    if head.startswith(b"SETUP "):
+        return _asked(head.split(b"\r\n")[1:], own)
     if not head.startswith(_STARTS):
         return _of_rtsp(head.split(b"\r\n"), own, other)
     if b"m=" not in body or b"application/sdp" not in head.lower():
@@ -38,20 +40,31 @@ def announced(opened: Opened, event: Payload) -> list[Announcement]:
 
 def _of_rtsp(lines: list[bytes], own: bytes, other: bytes) -> list[Announcement]:
     """A server's answer to SETUP names both sides' ports."""
+    client, server = _ports(lines)
+    places = [(Media(None, port, True), other) for port in client]
+    places += [(Media(None, port, True), own) for port in server]
+    return [_announcement(place, address, "SETUP in RTSP") for place, address in places]
+
+
+def _asked(lines: list[bytes], own: bytes) -> list[Announcement]:
+    """A client's SETUP names its own ports: who sees one direction only has nothing else. It may be refused."""
+    client, _ = _ports(lines)
+    return [_announcement(Media(None, port, True), own, "SETUP in RTSP", sure=False) for port in client]
+
+
+def _ports(lines: list[bytes]) -> tuple[list[int], list[int]]:
+    """The client's and the server's in a Transport header."""
     for line in lines[:64]:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"transport" and b"RTP/" in value:
-            client, server = read_transport(value.strip())
-            places = [(Media(None, port, True), other) for port in client]
-            places += [(Media(None, port, True), own) for port in server]
-            return [_announcement(place, address, "SETUP in RTSP") for place, address in places]
-    return []
+            return read_transport(value.strip())
+    return [], []
 
 
-def _announcement(place: Media, own: bytes, by: str) -> Announcement:
+def _announcement(place: Media, own: bytes, by: str, *, sure: bool = True) -> Announcement:
     """Media at the address that speaks is sure; another host's address may be a lie or another side of NAT."""
     address = own if place.address is None else place.address
-    confidence = Confidence.CONFIRMED if address == own and place.rtp else Confidence.LIKELY
+    confidence = Confidence.CONFIRMED if sure and address == own and place.rtp else Confidence.LIKELY
     return Announcement(
         transport=Transport.UDP,
         responder_address=address_text(address),

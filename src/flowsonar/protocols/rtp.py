@@ -20,6 +20,13 @@ _DESCRIPTION: Final = 202
 _CANONICAL: Final = b"\x01"
 _CHAIN: Final = 32
 """Control packets in one datagram; a real one has two to five."""
+_REPORT_WORDS: Final = {200: 6, 201: 1}
+_BLOCK_WORDS: Final = 6
+"""Of a report: it is as long as what it begins with and a block for each source (RFC 3550 section 6.4)."""
+_TRAILERS: Final = (14, 4)
+"""Bytes from the trailer to the end: a tag of 80 bits stands behind it, or one before it (RFC 7714 section 9)."""
+_TRAILER: Final = b"\x80\x00"
+"""Enciphered, and fewer than 65,536 control packets so far: some hours have a few thousand."""
 
 
 class Packet(NamedTuple):
@@ -46,6 +53,8 @@ class Control(NamedTuple):
     """A report and the canonical name of the same source fill the datagram to its end (RFC 3550 section 6.1)."""
     clock_s: int = -1
     """The sender's clock in a report that is all of its datagram: with most, seconds since 1900."""
+    sealed: bool = False
+    """A report as long as its count of sources asks, enciphered, with SRTCP's trailer (RFC 3711 section 3.4)."""
 
 
 def is_like(data: bytes) -> bool:
@@ -103,4 +112,16 @@ def read_control(data: bytes, length: int | None = None) -> Control:
     named = named and data[1] in _REPORTS and at == whole
     whole_report = data[1] == _SENDER and at == whole and len(data) >= 28
     clock_s = int.from_bytes(data[8:12], "big") if whole_report else -1
-    return Control(data[1], int.from_bytes(source, "big"), about, named, clock_s)
+    return Control(data[1], int.from_bytes(source, "big"), about, named, clock_s, _is_sealed(data, first, whole))
+
+
+def _is_sealed(data: bytes, first: int, whole: int) -> bool:
+    """Whether a report's own length is right, and a trailer says that the rest is enciphered."""
+    words = _REPORT_WORDS.get(data[1])
+    if words is None or len(data) != whole or first != 4 * (1 + words + _BLOCK_WORDS * (data[0] & 0x1F)):
+        return False
+    for behind in _TRAILERS:
+        at = whole - behind
+        if at >= first and data[at : at + 2] == _TRAILER:
+            return True
+    return False
