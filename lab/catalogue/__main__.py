@@ -48,6 +48,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--probe", default="", metavar="OPTIONS", help="further options of `flowsonar probe`, as one word"
     )
+    parser.add_argument("--at-once", action="store_true", help="ask the endpoints of a batch at once, not one by one")
     parser.add_argument("--batch", type=int, default=24, metavar="N", help="programs at a time (24)")
     parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
     parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
@@ -88,6 +89,7 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
         nmap_udp=chosen.nmap_udp,
         ndpi=not chosen.no_ndpi,
         probe=tuple(shlex.split(chosen.probe)),
+        at_once=chosen.at_once,
     )
     left_out = {name for name, gone in (("nmap", not options.nmap), ("ndpiReader", not options.ndpi)) if gone}
     install([tool for tool in _TOOLS if tool[1] not in left_out])

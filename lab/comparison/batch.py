@@ -41,6 +41,9 @@ class Options:
     ndpi: bool = True
     probe: tuple[str, ...] = ()
     """Further options of `flowsonar probe`."""
+    at_once: bool = False
+    """All endpoints of a batch are asked at once, as many as `flowsonar probe` holds by default: then the programs, and
+    we, wait for the same few cores. Else another one is begun when one has its answer or has taken 20 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +178,12 @@ class Batch:
 
     def _probe(self, endpoints: list[tuple[str, str, int]], folder: Path) -> dict[tuple[str, str, int], Said]:
         file = folder / "probe.jsonl"
-        command = ours.probe_command(endpoints, folder / "probe.db", self.options.probe)
+        more = self.options.probe
+        if not self.options.at_once:
+            settings = folder / "probe.toml"
+            settings.write_text("[budget]\nparallel = 1\nper_host_parallel = 1\n")
+            more = ("--config", str(settings), *more)
+        command = ours.probe_command(endpoints, folder / "probe.db", more)
         self.say(f"  flowsonar probe of {len(endpoints)} endpoints")
         program = self.programs.start(self.pair.client, command, name="flowsonar-probe", output=file)
         if _ended(program, _PROBE_S):
