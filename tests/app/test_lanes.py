@@ -275,6 +275,22 @@ def test_calls(tmp_path: Path, parts: Parts, seed: int) -> None:
 
 
 @needs_native()
+def test_requests_between_peers(tmp_path: Path, parts: Parts) -> None:
+    """Lengths of requests from the middle, whole and nearly so, after what else such a connection may begin with."""
+    chance, net = random.Random(4), Net()
+    lengths = [9, 17, 17, 17, 26, 34, 36, 40]
+    for _ in range(300):
+        says: list[tuple[int, bytes]] = [(1, chance.randbytes(chance.choice([5, 300, 1448])))] * chance.randrange(3)
+        for _ in range(chance.randrange(5)):
+            says.append((0, chance.randbytes(chance.choice(lengths))))
+            says += [(1, chance.randbytes(1448)) for _ in range(chance.choice([0, 10, 11, 12]))]
+        client = (_address(chance), chance.randrange(20000, 60000))
+        net.conversation(client, (_address(chance), 28400), says, syn=chance.randrange(5) == 0)
+    counters = _same([net.write(tmp_path / "requests.pcap")], parts)
+    assert counters["flows"] > 200
+
+
+@needs_native()
 def test_later_flows_of_a_known_kind_stay_in_the_fast_lane(tmp_path: Path, parts: Parts) -> None:
     net = Net()
     for number in range(400):  # several blocks: what one teaches, the next ones know

@@ -26,7 +26,7 @@ def test_flags_are_those_of_the_core() -> None:
 
 def test_what_needs_python_is_chosen() -> None:
     """A slot that is new must be one or the other: what is not learned takes its flows out of the fast lane."""
-    assert set(_OTHER_SLOTS) == {"datagrams", "ftp", "late", "mirrored", "stream"}
+    assert set(_OTHER_SLOTS) == {"datagrams", "ftp", "late", "mirrored", "requests", "stream"}
 
 
 def test_what_another_flow_announced_is_not_learned() -> None:

@@ -87,6 +87,18 @@ def test_payload_with_syn_and_with_fin(make: Make) -> None:
     assert closed.reason == CloseReason.FIN
 
 
+def test_what_a_segment_acknowledges_is_told(make: Make) -> None:
+    table, talk = make(), Conversation()
+    talk.segment(0, SYN, b"early")
+    talk.segment(1, SYN | ACK)
+    talk.segment(0, ACK, b"a")
+    talk.segment(1, ACK, b"three")
+    talk.segment(0, ACK, b"b")
+    early, one, three, two = of(Payload, feed(table, talk.frames))
+    assert early.acknowledges == 0
+    assert two.acknowledges - one.acknowledges == len(three.data)
+
+
 def test_follow_and_release(make: Make) -> None:
     table, talk = make(), Conversation()
     talk.handshake()

@@ -34,7 +34,8 @@ static int fill_payload(PyObject *tuple, const struct event *event) {
     return put_u64(tuple, 2, event->payload.direction) || put_u64(tuple, 3, event->payload.index) ||
            put_u64(tuple, 4, event->payload.offset) ||
            put_bytes(tuple, 5, event->payload.data, event->payload.size) ||
-           put_u64(tuple, 6, event->payload.wire_length) || put_u64(tuple, 7, event->payload.handshake_ns);
+           put_u64(tuple, 6, event->payload.wire_length) || put_u64(tuple, 7, event->payload.handshake_ns) ||
+           put_u64(tuple, 8, event->payload.acknowledges);
 }
 
 static int fill_closed(PyObject *tuple, const struct event *event) {
@@ -48,7 +49,7 @@ static int fill_closed(PyObject *tuple, const struct event *event) {
 /* The named tuples are made in place, without their Python-level constructor. */
 PyObject *flow_table_event(const FlowTable *self, const struct event *event) {
     static const Py_ssize_t sizes[] = {
-        [EVENT_OPENED] = 11, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 8, [EVENT_CLOSED] = 12};
+        [EVENT_OPENED] = 11, [EVENT_ESTABLISHED] = 3, [EVENT_PAYLOAD] = 9, [EVENT_CLOSED] = 12};
     static int (*const fill[])(PyObject *, const struct event *) = {
         [EVENT_OPENED] = fill_opened,
         [EVENT_ESTABLISHED] = fill_established,

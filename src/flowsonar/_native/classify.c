@@ -136,6 +136,12 @@ static bool like_openvpn_stream(const uint8_t *data, size_t size) {
     return size >= 27 && data[0] <= 16 && (data[2] & 0xf8) == 0x48 && !data[6];
 }
 
+/* Whether it may be requests between peers, by its length: passive/requests.py reads on. */
+static bool like_requests(uint32_t length) {
+    enum { REQUEST = 17, HAVE = 9, MOST = 8 * REQUEST + HAVE };
+    return length <= MOST && length && (length % REQUEST == 0 || length % REQUEST == HAVE);
+}
+
 static enum classify_result classify_segment(struct table *t, uint32_t slot, const struct seen *seen,
                                              struct classified *what) {
     static const char bare_404[] = "HTTP/1.0 404 Not Found\r\n\r\n";
@@ -173,6 +179,7 @@ static enum classify_result classify_segment(struct table *t, uint32_t slot, con
     if (!take_host(data, size, what)) return CLASSIFY_PYTHON;
     bool names = seen->direction == 1 || midstream;
     if (!add_rules(l, &t->flows[slot], data, size, names, what, &none)) return CLASSIFY_PYTHON;
+    if (none && midstream && !seen->index && like_requests(seen->wire_length)) return CLASSIFY_PYTHON;
     return CLASSIFIED;
 }
 

@@ -66,7 +66,7 @@ static void leave(struct table *t, uint32_t slot, bool tracked) {
         const struct stored *stored = store_at(l->store, piece);
         uint64_t offset = flow->key.protocol == PROTOCOL_UDP ? 0 : stored->offset;
         struct seen seen = {stored->data, offset, stored->size, stored->wire_length, stored->index,
-                            stored->direction};
+                            stored->acknowledges, stored->direction};
         emit(t, slot, &seen, stored->time_ns, stored->handshake_ns, SHAPES_NONE);
         piece = stored->next;
     }
@@ -128,6 +128,7 @@ static bool keep(struct table *t, uint32_t slot, const struct seen *seen, uint32
     stored->handshake_ns = handshake_ns(&t->flows[slot]);
     stored->wire_length = seen->wire_length;
     stored->index = seen->index;
+    stored->acknowledges = seen->acknowledges;
     stored->direction = (uint8_t)seen->direction;
     memcpy(stored->data, seen->data, size);
     if (lane->last == STORE_NONE)

@@ -63,6 +63,7 @@ struct seen {
     const uint8_t *data;
     uint64_t offset;
     uint32_t size, wire_length, index;
+    uint32_t acknowledges; /* of TCP; 0 for none */
     int direction;
 };
 

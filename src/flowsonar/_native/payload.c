@@ -56,7 +56,8 @@ void count_payload(struct table *t, uint32_t slot, int direction, const struct p
         size = settings->payload_bytes;
         t->counters[COUNT_payloads_cut]++;
     }
-    struct seen seen = {data, (uint64_t)offset, size, packet->payload_wire, index, direction};
+    bool acknowledges = packet->protocol == PROTOCOL_TCP && packet->flags & TCP_ACK;
+    struct seen seen = {data, (uint64_t)offset, size, packet->payload_wire, index, acknowledges ? packet->ack : 0, direction};
     if (t->lanes)
         lane_payload(t, slot, &seen);
     else

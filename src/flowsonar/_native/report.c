@@ -82,6 +82,7 @@ struct event *report_payload(struct table *t, uint32_t slot, const struct seen *
     event->payload.offset = seen->offset;
     event->payload.wire_length = seen->wire_length;
     event->payload.index = seen->index;
+    event->payload.acknowledges = seen->acknowledges;
     event->payload.direction = (uint32_t)seen->direction;
     event->payload.handshake_ns = handshake_ns(&t->flows[slot]);
     return event;

@@ -18,6 +18,7 @@ struct stored {
     uint32_t next; /* of the same flow, or free */
     uint32_t wire_length;
     uint32_t index;
+    uint32_t acknowledges;
     uint16_t size;
     uint8_t direction;
     uint8_t pool;

@@ -89,6 +89,7 @@ struct event {
             uint32_t size;
             uint32_t wire_length;
             uint32_t index;
+            uint32_t acknowledges;
             uint32_t direction;
         } payload;
         struct {

@@ -482,6 +482,7 @@ class ReferenceTable:
                 data=data[: limits.PAYLOAD_BYTES],
                 wire_length=packet.payload_wire,
                 handshake_ns=flow.handshake_ns,
+                acknowledges=packet.ack if packet.protocol == TCP and packet.flags & ACK else 0,
             )
         )
         if flow.following:

@@ -77,6 +77,8 @@ class Payload(NamedTuple):
     """Payload bytes of the packet on the wire."""
     handshake_ns: int
     """TCP: SYN to SYN-ACK, the round trip between here and the responder; 0 where not seen."""
+    acknowledges: int = 0
+    """TCP: the acknowledgement number as it is in the segment; 0 where it has none."""
 
 
 class Closed(NamedTuple):

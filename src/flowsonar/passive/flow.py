@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowsonar.passive.held import Hold
     from flowsonar.passive.late import Late
     from flowsonar.passive.quic import QuicFlow
+    from flowsonar.passive.requests import Requests
     from flowsonar.passive.rtp import RtpFlow
     from flowsonar.passive.skype_tcp import SkypeStream
     from flowsonar.passive.skype_udp import SkypeDatagrams
@@ -76,6 +77,7 @@ class PassiveFlow:
         "query",
         "quic",
         "rank",
+        "requests",
         "said",
         "seconds",
         "sequence",
@@ -121,6 +123,7 @@ class PassiveFlow:
         self.ftp: FtpControl | None = None
         self.datagrams: SkypeDatagrams | None = None
         self.stream: SkypeStream | None = None
+        self.requests: Requests | None = None
         self.sequence: RtpFlow | CountedFlow | SrtFlow | UtpFlow | None = None
         """Datagrams that count: media, a tunnel, SRT, or uTP."""
 

@@ -16,6 +16,7 @@ from flowsonar.passive.echo import LONG_ECHO, echoed, is_echo
 from flowsonar.passive.flow import NOTHING, SIDES, TOLD, TRIES, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.judge import Judge
+from flowsonar.passive.requests import Requests, like_requests
 from flowsonar.passive.skype_tcp import SkypeServers, SkypeStream, known_endpoint, starts_like_login
 from flowsonar.passive.skype_udp import SkypePorts
 from flowsonar.passive.tls import TlsFlow, starts_like_tls
@@ -70,7 +71,7 @@ class Segments:
             data = flow.firsts[direction] + data  # a message in pieces; what is inside another protocol is not meant
         found = self._match(flow, direction, data)
         if found is None:
-            return self._unmatched(flow, direction, data, count)
+            return self._unmatched(flow, event, data, count)
         if could_be_control(data) and not (flow.confirmed and data is not event.data):
             flow.ftp = FtpControl(flow.opened)
             dialogue = self._control(flow, event)
@@ -126,7 +127,8 @@ class Segments:
             return None
         return self._judge(flow, side, data, matches, asks=asks)
 
-    def _unmatched(self, flow: PassiveFlow, direction: int, data: bytes, count: int) -> Findings:
+    def _unmatched(self, flow: PassiveFlow, event: Payload, data: bytes, count: int) -> Findings:
+        direction = event.direction
         if not count and http2.is_preface(flow.firsts[1 - direction]) and http2.is_settings(data):
             return flow.take(evidence.http2_settings(SIDES[direction], data), done=True)
         if could_be_control(data):
@@ -134,16 +136,27 @@ class Segments:
             return self._control(flow, Payload(0, 0, direction, 0, 0, data, len(data), 0))._replace(follow=True)
         if not count and is_sslv2_hello(data):
             return flow.take(evidence.SSLV2)
-        if flow.opened.midstream and not flow.services and not count:
-            tunnel = openvpn_streams(*flow.firsts)
-            if tunnel is not None:
-                return flow.take(tunnel)
+        if flow.opened.midstream and not flow.services:
+            counted = self._counted(flow, event, count)
+            if counted is not None:
+                return flow.take(counted)
         if not flow.services and count:
             return self._known(flow)
         granted = None if direction or count else self._judge.granted(flow)
         if granted is not None:
             return flow.take(granted, done=True)
         return self._end_of_segments(flow)
+
+    @staticmethod
+    def _counted(flow: PassiveFlow, event: Payload, count: int) -> Evidence | None:
+        """What several segments from the middle say together."""
+        if not event.index and flow.requests is None and like_requests(event.wire_length):
+            flow.requests = Requests(event.direction)
+        if flow.requests is not None:
+            asks = flow.requests.feed(event, flow.firsts[1 - event.direction])
+            if asks is not None:
+                return asks
+        return None if count else openvpn_streams(*flow.firsts)
 
     def _known(self, flow: PassiveFlow) -> Findings:
         found = self.by_endpoint(flow)
