@@ -60,6 +60,9 @@ class FakeSignatures:
     on_port = frozenset({"weak/fake"})
     greetings = frozenset({"greets/fake"})
 
+    def is_slight(self, pattern):
+        return pattern == "slight/fake"
+
     def by_alpn(self, name):
         return ("http",) if name in {"h2", "http/1.1"} else ()
 

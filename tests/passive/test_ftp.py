@@ -1,5 +1,7 @@
 """FTP's dialogue: what proves it, what it announces, when it ends."""
 
+import pytest
+
 from flowsonar.model import Confidence, Layer, Side
 from flowsonar.passive.follow import FOLLOW_FTP
 from flowsonar.passive.ftp import could_be_control
@@ -149,3 +151,17 @@ def test_announcements_are_bounded(reader):
 def test_follow_prefixes_are_what_the_reader_follows():
     assert all(could_be_control(prefix) for prefix in FOLLOW_FTP)
     assert not could_be_control(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        (b"AUTH LOGIN\r\n", b"334 VXNlcm5hbWU6\r\n"),  # mail
+        (b"AUTH GSSAPI\r\n", b"334 \r\n"),
+        (b"AUTH TLS\r\n", b"502 Command not implemented\r\n"),
+        (b"FEAT\r\n", b"500 5.5.1 Command unrecognized\r\n"),
+    ],
+)
+def test_what_a_mail_server_says_as_well(reader, command, reply):
+    talk = Conversation(reader, opened(midstream=True, server_port=2525)).send(command).answer(reply)
+    assert not [one for one in talk.evidence if one.signature == "ftp/dialogue"]

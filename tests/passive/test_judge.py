@@ -32,6 +32,16 @@ def test_over_udp_and_in_the_middle_a_server_may_begin():
         assert _judged(PassiveFlow(start), Side.RESPONDER, "sip", CONFIRMED) is CONFIRMED
 
 
+def test_a_few_bits_in_the_middle_are_a_guess_until_the_other_side_fits():
+    flow = PassiveFlow(opened(midstream=True))
+    assert _judged(flow, Side.INITIATOR, "game", LIKELY, asks=True, pattern="slight") is Confidence.GUESS
+    assert not flow.likely
+    assert _judged(flow, Side.RESPONDER, "game", LIKELY, pattern="slight") is CONFIRMED
+    assert _judged(PassiveFlow(opened()), Side.INITIATOR, "game", LIKELY, asks=True, pattern="slight") is LIKELY
+    udp = PassiveFlow(opened(protocol=17, midstream=True))
+    assert _judged(udp, Side.INITIATOR, "game", LIKELY, asks=True, pattern="slight") is LIKELY
+
+
 def test_two_greetings_are_likely():
     flow = PassiveFlow(opened())
     assert _judged(flow, Side.INITIATOR, "greets", LIKELY, asks=True, pattern="greets") is LIKELY

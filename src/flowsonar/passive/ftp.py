@@ -25,19 +25,22 @@ _OWN_COMMANDS: Final = frozenset(
 """Verbs that SMTP and POP3 do not know; USER, PASS, QUIT, LIST, STAT, HELP, NOOP and AUTH they share."""
 _ANSWERS: Final = {
     b"USER": frozenset({230, 331, 332, 530, 421, 234, 550}),
-    b"AUTH": frozenset({234, 334, 500, 502, 503, 504, 530, 534, 431}),
-    b"FEAT": frozenset({211, 500, 502, 530}),
-    b"PASV": frozenset({227, 425, 500, 502, 503, 530, 550}),
-    b"EPSV": frozenset({229, 500, 501, 502, 522, 530}),
-    b"PORT": frozenset({200, 500, 501, 530}),
-    b"EPRT": frozenset({200, 500, 501, 502, 522, 530}),
+    b"AUTH": frozenset({234, 334, 534, 431}),
+    b"FEAT": frozenset({211}),
+    b"PASV": frozenset({227, 425, 530, 550}),
+    b"EPSV": frozenset({229, 522, 530}),
+    b"PORT": frozenset({200, 530}),
+    b"EPRT": frozenset({200, 522, 530}),
     b"RETR": frozenset({125, 150, 425, 450, 530, 550}),
     b"STOR": frozenset({125, 150, 425, 450, 452, 530, 532, 550, 553}),
-    b"CWD": frozenset({250, 500, 530, 550}),
-    b"MLSD": frozenset({125, 150, 425, 500, 501, 530, 550}),
+    b"CWD": frozenset({250, 530, 550}),
+    b"MLSD": frozenset({125, 150, 425, 530, 550}),
     b"NLST": frozenset({125, 150, 425, 450, 530, 550}),
 }
-"""RFC 959 section 5.4, RFC 2428, RFC 4217: the replies that may follow."""
+"""RFC 959 section 5.4, RFC 2428, RFC 4217: the replies that may follow, but for those by which a mail server says that
+it does not know the command (500 to 504)."""
+_TLS_WORDS: Final = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
+"""What AUTH asks for in FTP (RFC 4217 section 4). Names of SASL's mechanisms prove nothing: mail has them as well."""
 
 
 def could_be_control(data: bytes) -> bool:
@@ -104,7 +107,7 @@ class FtpControl:
                 self.ended = True  # SMTP, POP3 or no dialogue of lines at all
             return
         self._client = direction
-        self._command = verb
+        self._command = b"" if verb == b"AUTH" and argument.strip().upper() not in _TLS_WORDS else verb
         if verb in {b"PORT", b"EPRT"}:
             self._announce(verb, argument, direction, announcements)
 

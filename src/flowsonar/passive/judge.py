@@ -28,6 +28,7 @@ class Judge:
     def __init__(self, signatures: SignatureSet) -> None:
         self._on_port = signatures.on_port
         self._greetings = signatures.greetings
+        self._is_slight = signatures.is_slight
 
     def __call__(
         self, flow: PassiveFlow, side: Side, data: bytes, matches: list[Match], *, asks: bool
@@ -51,9 +52,17 @@ class Judge:
         elif fits and best.confidence is not _CONFIRMED and data != skype.BARE_404:
             detail = evidence.joined(best.detail, "both sides fit")
             found[0] = best._replace(confidence=_CONFIRMED, detail=detail)
+        if not fits and flow.opened.midstream and flow.protocol == _TCP:
+            found = [self._in_the_middle(one) for one in found]
         for one in found:
             flow.note(one)
         return tuple(found)
+
+    def _in_the_middle(self, one: Evidence) -> Evidence:
+        """What one side's bytes prove that are not the first ones: a few bits are there by chance."""
+        if one.confidence.rank < _LIKELY or one.signature is None or not self._is_slight(one.signature):
+            return one
+        return one._replace(confidence=Confidence.GUESS)
 
     def has_told(self, flow: PassiveFlow, direction: int) -> bool:
         """Whether a direction's own words named a service; a greeting that anybody can say did not."""

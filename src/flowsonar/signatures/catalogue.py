@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowsonar.model import TrafficClass, Transport
+from flowsonar.signatures import strength
 
 if TYPE_CHECKING:
     from flowsonar.signatures.language import ProbeSpec, Signature
@@ -44,6 +45,19 @@ class SignatureSet:
     def greetings(self) -> frozenset[str]:
         """Ids of the payload patterns that prove nothing, whatever the other side says."""
         return frozenset(one.id for held in self.services.values() for one in held.payloads if one.greeting)
+
+    @cached_property
+    def _fixed_bits(self) -> dict[str, float]:
+        """Of payload patterns that were asked about."""
+        return {}
+
+    def is_slight(self, pattern: str) -> bool:
+        """Whether a payload pattern fixes so little that the middle of any connection may meet it now and then."""
+        known = self._fixed_bits
+        if pattern not in known:
+            held = self.services[pattern.partition("/")[0]].payloads
+            known[pattern] = max((strength.bits(one.condition) for one in held if one.id == pattern), default=0.0)
+        return known[pattern] < strength.SLIGHT
 
     def ancestors(self, service: str) -> tuple[str, ...]:
         """In whose format it is spoken, the nearest first; nothing for a service with a format of its own."""

@@ -12,11 +12,14 @@ from flowsonar.model import Transport
 from flowsonar.signatures.expressions import Items, UnsupportedError, parsed, set_of, syntax
 from flowsonar.signatures.language import Condition, FieldCheck, Rest
 
-__all__ = ["ENOUGH", "bits"]
+__all__ = ["ENOUGH", "SLIGHT", "bits"]
 
 ENOUGH: Final = {Transport.UDP: 20, Transport.TCP: 16}
 """What a payload pattern has to fix, in bits, to say more than `guess` on any port. Our judgement: a flow's datagrams
 are looked at one by one, a TCP direction by its first bytes only."""
+SLIGHT: Final = 24
+"""What fixes fewer bits is no more than a guess where a TCP connection is picked up in the middle, as long as the other
+side says nothing that fits: bodies, tables and lines of other protocols are not random, and there are many of them."""
 _EXACT: Final = 6
 """What one length out of all tells, in bits: messages of one protocol are some 64 lengths apart."""
 _NARROW: Final = 3
