@@ -38,6 +38,7 @@ from flowsonar.shaping.nftrules import ALIVE_S, Rules, render
 from flowsonar.shaping.nftsocket import ElementSocket
 from flowsonar.shaping.policy import Policy
 from flowsonar.shaping.queues import Line, QueuePlan, plan
+from flowsonar.shaping.windowing import Windowing
 from flowsonar.verdicts.store import LIVES_S
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def plan_shaping(policy: Policy, lines: Sequence[Line], *, kernel: Kernel | None
         exempt=tuple(map(str, policy.exempt)),
         outside=tuple(dict.fromkeys(line.wan for line in lines)),
         inside=tuple(dict.fromkeys(name for line in lines for name in line.lan)),
+        windows=policy.windows and queues is not None and bool(braked(queues.places)),
         mark_only=queues is None or not queues.places,
     )
     return ShapePlan(policy=policy, rules=rules, queues=queues)
@@ -145,7 +147,7 @@ class Shaping:
         self._firewall: Firewall | None = None
         self._elements: ElementSocket | None = None
         self._applier = Applier()
-        self._brakes: list[Braking] = []
+        self._helpers: list[Braking | Windowing] = []
         self._queued = False
         self._marker: Marker | None = None
         self._tracker: Tracker | None = None
@@ -239,14 +241,19 @@ class Shaping:
         """The queues, in place of those that are there, and a brake for each that takes downloads."""
         self._release()
         self._applier.apply(queues)
-        self._brakes = [Braking(place) for place in braked(queues.places)]
-        for brake in self._brakes:
-            brake.start()
+        policy = self.planned.policy
+        for place in braked(queues.places):
+            if policy.brake:
+                self._helpers.append(Braking(place))
+            if policy.windows:
+                self._helpers.append(Windowing(place, policy.classes))
+        for helper in self._helpers:
+            helper.start()
 
     def _release(self) -> None:
-        for brake in self._brakes:
-            brake.stop()
-        self._brakes.clear()
+        for helper in self._helpers:
+            helper.stop()
+        self._helpers.clear()
 
     # -- what the tracker tells ---------------------------------------------------------------------------------
 

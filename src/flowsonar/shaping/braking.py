@@ -20,7 +20,7 @@ from flowsonar.shaping import tc
 from flowsonar.shaping.applier import PATH
 from flowsonar.shaping.brake import FREE, HELD, Brake
 
-__all__ = ["Braking", "braked"]
+__all__ = ["Braking", "braked", "counted"]
 
 _LOOK_S: Final = 0.005
 _CALM_S: Final = 0.02
@@ -103,6 +103,11 @@ class Braking:
         except OSError:  # tc has ended, and the shell has set the full rate
             return False
         return True
+
+
+def counted(interface: str) -> Callable[[], int | None]:
+    """What reads how many bytes have come over an interface; None while there is none of that name."""
+    return _reader(_INTERFACES / interface / "statistics" / "rx_bytes")
 
 
 def _reader(counter: Path) -> Callable[[], int | None]:

@@ -3,10 +3,11 @@
 Sources of the DSCP: RFC 4594, RFC 5865 (VOICE-ADMIT), RFC 8622 (LE), and RFC 8325 for what Wi-Fi makes of them: EF goes
 to the voice queue there, AF4x and AF3x to video, CS2 and AF2x and DF to best effort, LE (RFC 8622) to background.
 
-**The mark.** Of a connection's and a packet's 32 bits these are ours (`MARK_MASK`), the rest is never touched:
+**The mark.** Of a connection's and a packet's 32 bits these are ours (`MARK_MASK`; the shift is kept in connections only,
+where windows are lowered: `windowrules`), the rest is never touched:
 
-    31 ... 26   25      24      23 ... 16      15 ... 0
-    DSCP        other   set     class number   other
+    31 ... 26   25      24      23 ... 20       19 ... 16      15 ... 0
+    DSCP        other   set     window's shift  class number   other
 
 So `tc ... action ctinfo dscp 0xfc000000 0x01000000` brings the DSCP back on packets that come in, before any rule.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "LOCAL_MINOR",
     "MAJOR",
     "MARK_MASK",
+    "SCALE_MASK",
     "SET_MASK",
     "Classes",
     "ShapedClass",
@@ -40,7 +42,9 @@ __all__ = [
 DSCP_MASK: Final = 0xFC000000
 SET_MASK: Final = 0x01000000
 """Set in every mark of ours: DSCP 0 can be told from no mark."""
-CLASS_MASK: Final = 0x00FF0000
+SCALE_MASK: Final = 0x00F00000
+"""The shift of the connection's window, and one; 0 where it is not known."""
+CLASS_MASK: Final = 0x000F0000
 MARK_MASK: Final = DSCP_MASK | SET_MASK | CLASS_MASK
 
 MAJOR: Final = 1
@@ -120,8 +124,8 @@ def by_name(classes: Iterable[ShapedClass], name: TrafficClass) -> ShapedClass:
 
 
 def mark_of(number: int, dscp: int) -> int:
-    """Our bits of a mark: the class `number` (1 to 255) and the code point (0 to 63)."""
-    assert 0 < number < 256, number
+    """Our bits of a mark: the class `number` (1 to 15) and the code point (0 to 63)."""
+    assert 0 < number < 16, number
     assert 0 <= dscp < 64, dscp
     return dscp << 26 | SET_MASK | number << 16
 

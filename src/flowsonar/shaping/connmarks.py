@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowsonar.errors import MalformedError
-from flowsonar.shaping.classes import MARK_MASK, SET_MASK
+from flowsonar.shaping.classes import MARK_MASK, SCALE_MASK, SET_MASK
 
 __all__ = ["clear_marks", "clearing", "marked_tuples"]
 
@@ -65,7 +65,7 @@ def marked_tuples(data: bytes) -> Iterator[tuple[int, bytes]]:
                 names += body[start:stop] + bytes(-(stop - start) % 4)
             elif what == _MARK and stop - start == 8:
                 (mark,) = struct.unpack_from(">I", body, start + 4)
-        if mark & SET_MASK and names:
+        if mark & (SET_MASK | SCALE_MASK) and names:
             yield body[0], names
 
 
@@ -73,7 +73,7 @@ def clearing(family: int, names: bytes) -> bytes:
     """The message that clears our bits of one connection and keeps the others'."""
     body = struct.pack(">BBH", family, 0, 0) + names
     body += _ATTRIBUTE.pack(8, _MARK) + bytes(4)
-    body += _ATTRIBUTE.pack(8, _MASK) + struct.pack(">I", MARK_MASK)
+    body += _ATTRIBUTE.pack(8, _MASK) + struct.pack(">I", MARK_MASK | SCALE_MASK)
     return _HEADER.pack(_HEADER.size + len(body), _NEW, _REQUEST, 2, 0) + body
 
 

@@ -29,7 +29,9 @@ _NESTED: Final = 0x8000
 _INET: Final = 1  # NFPROTO_INET
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1  # NFTA_SET_ELEM_LIST_*, NFTA_LIST_ELEM
 _KEY, _DATA, _TIMEOUT = 1, 2, 4  # NFTA_SET_ELEM_*
-_VALUE: Final = 1  # NFTA_DATA_VALUE
+_VALUE, _VERDICT = 1, 2  # NFTA_DATA_VALUE, _VERDICT
+_CODE, _CHAIN = 1, 2  # NFTA_VERDICT_CODE, _CHAIN
+_GOTO: Final = -4  # NFT_GOTO
 
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17, Transport.SCTP: 132}
 _TOGETHER: Final = 256
@@ -47,8 +49,8 @@ class Put(NamedTuple):
     """A new element. The kernel refuses one that is there with another value: drop it in the same batch."""
 
     place: Place
-    value: int | None
-    """None in a set."""
+    value: int | str | None
+    """A chain's name where packets are to go there; None in a set."""
     timeout_ms: int
 
 
@@ -137,7 +139,10 @@ def _grouped(operations: Iterable[Operation]) -> Iterable[tuple[int, str, list[b
 def _element(operation: Operation) -> bytes:
     body = _attribute(_KEY | _NESTED, _attribute(_VALUE, operation.place.key))
     if isinstance(operation, Put):
-        if operation.value is not None:
+        if isinstance(operation.value, str):
+            verdict = _attribute(_CODE, struct.pack(">i", _GOTO)) + _text(_CHAIN, operation.value)
+            body += _attribute(_DATA | _NESTED, _attribute(_VERDICT | _NESTED, verdict))
+        elif operation.value is not None:
             body += _attribute(_DATA | _NESTED, _attribute(_VALUE, struct.pack("=I", operation.value)))
         body += _attribute(_TIMEOUT, struct.pack(">Q", operation.timeout_ms))
     return _attribute(_LIST_ELEMENT | _NESTED, body)

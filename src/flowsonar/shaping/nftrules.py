@@ -36,6 +36,7 @@ from flowsonar.shaping.classes import (
     dscp_name,
     mark_of,
 )
+from flowsonar.shaping.windowrules import window_maps, window_rules
 
 __all__ = [
     "ALIVE_S",
@@ -66,7 +67,7 @@ ELEMENTS: Final = 262_144
 CLEAR: Final = 0x0002_0001
 """The map value that takes our mark away again: a label was taken back. No class has it (`SET_MASK` is not in it)."""
 
-LEFT_MARK: Final = mark_of(255, 0)
+LEFT_MARK: Final = mark_of(15, 0)
 LEFT: Final = LEFT_MARK | 1
 """The map value for flows that a rule leaves as they are: a mark that nothing serves, not even as unknown."""
 
@@ -125,6 +126,8 @@ class Rules:
     """Interfaces that the line is behind."""
     inside: tuple[str, ...] = ()
     """Interfaces whose queues shape what the line brings: what comes from elsewhere must not be held there."""
+    windows: bool = False
+    """Room for lowering the windows of downloads: see `windowrules`."""
     mark_only: bool = False
     """No queues of ours: the priority is one that the system's own queues know."""
 
@@ -166,6 +169,10 @@ def render(rules: Rules) -> str:
     body += _chain("leaving", [alive, 'oifname "lo" return', known, "goto seek"], hook="output priority mangle")
     served = [alive, 'oifname "lo" return', *_served(rules, treatments)]
     body += _chain("served", served, hook="postrouting priority 150")
+    if rules.windows and rules.outside:
+        body += window_maps()
+        for name, lines, hook in window_rules(rules.outside, [alive, *_exempting(rules)]):
+            body += _chain(name, lines, hook=hook)
     return "\n".join([f"table {FAMILY} {TABLE} {{", *body[:-1], "}", ""])
 
 

@@ -129,6 +129,10 @@ class Policy:
     """What a flow gets that looks enciphered and that nobody could identify; None: no more than any unknown one."""
     exempt: tuple[Network, ...] = ()
     """Hosts and networks whose packets are never touched."""
+    windows: bool = True
+    """Lower the windows of downloads: see `windows`."""
+    brake: bool = True
+    """Lower the rate of downloads for a moment where their surplus waits beyond the line: see `brake`."""
 
     def decide(self, facts: Facts) -> Decision | None:
         """What happens to a flow; None where that hangs on what is not known of an endpoint's flows."""

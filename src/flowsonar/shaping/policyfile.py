@@ -29,7 +29,7 @@ _BYTES: Final = 1 << 20
 """More than a policy of ten thousand rules."""
 _RULES: Final = 1000
 """Each flow's label goes through them one by one."""
-_TOP: Final = ("confidence", "unknown", "encrypted", "except", "class", "rule")
+_TOP: Final = ("confidence", "unknown", "encrypted", "except", "windows", "brake", "class", "rule")
 _CLASS: Final = ("dscp", "share", "rate", "ceiling")
 _CONDITIONS: Final = ("service", "product", "name", "is", "network", "client", "server")
 _RULE: Final = ("title", *_CONDITIONS, "except", "confidence", "class", "dscp")
@@ -84,6 +84,8 @@ class _Reader:
             unknown=self._class_or_leave(table, "unknown"),
             encrypted=self._class_or_leave(table, "encrypted"),
             exempt=self._networks(table, "except", 1),
+            windows=self._switch(table, "windows"),
+            brake=self._switch(table, "brake"),
         )
         self._conflicts(policy)
         return policy
@@ -91,6 +93,12 @@ class _Reader:
     def _class_or_leave(self, table: Mapping[str, Any], key: str) -> TrafficClass | None:
         value = table.get(key, LEAVE)
         return None if value == LEAVE else self._choice(value, TrafficClass, 1, key, (LEAVE,))
+
+    def _switch(self, table: Mapping[str, Any], key: str) -> bool:
+        value = table.get(key, True)
+        if not isinstance(value, bool):
+            self._fail(1, f"{key}: {value!r} must be true or false", key)
+        return value
 
     # -- classes ------------------------------------------------------------------------------------------------
 
@@ -301,6 +309,8 @@ def write_policy(policy: Policy) -> str:
         f'unknown = "{policy.unknown or LEAVE}"',
         f'encrypted = "{policy.encrypted or LEAVE}"',
         f"except = {_list(policy.exempt)}" if policy.exempt else "# except = []",
+        f"windows = {str(policy.windows).lower()}",
+        f"brake = {str(policy.brake).lower()}",
     ]
     for one in policy.classes:
         least = f'rate = "{one.rate_kbit}kbit"' if one.rate_kbit else f"share = {one.share:.4g}"
