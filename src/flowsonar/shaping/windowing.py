@@ -6,6 +6,7 @@ windows are soon as they were.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -22,15 +23,17 @@ from flowsonar.shaping.classdump import ClassDump
 from flowsonar.shaping.classes import Classes, by_name
 from flowsonar.shaping.nftmessages import Drop, Operation, Place, Put
 from flowsonar.shaping.nftsocket import ElementSocket
-from flowsonar.shaping.windowrules import LABELLED, OLDER, SHIFTS, key_of, target_of, units
+from flowsonar.shaping.windowrules import OLDER, SHIFTS, YOUNG, key_of, target_of, units
 from flowsonar.shaping.windows import NARROWED, Windows
 
 __all__ = ["Elements", "Windowing"]
 
 _LOOK_S: Final = 0.01
+_LOG = open("/tmp/x1/win.log", "w")  # DEBUG
 _LIVES_MS: Final = 2000
 _AGAIN_S: Final = 0.8
 """Elements are put anew before they end."""
+_PRIORITY: Final = -10
 _ABSENT_S: Final = 1.0
 _END_S: Final = 5.0
 
@@ -63,9 +66,10 @@ class Elements:
         self._there.clear()
 
     def _wanted(self, windows: Windows) -> Iterator[tuple[Place, str | None]]:
-        older = windows.of(TrafficClass.DEFAULT)
-        kinds = [(LABELLED, number, windows.of(name)) for name, number in self._numbers.items()]
-        for name, number, octets in ((LABELLED, 0, windows.young), (OLDER, 0, older), *kinds):
+        kinds = [(YOUNG, 0, windows.young(None)), (OLDER, 0, windows.of(TrafficClass.DEFAULT))]
+        for which, number in self._numbers.items():
+            kinds += [(YOUNG, number, windows.young(which)), (OLDER, number, windows.of(which))]
+        for name, number, octets in kinds:
             for shift in SHIFTS:
                 place = Place(name, struct.pack("=I", key_of(number, shift)))
                 yield place, None if octets is None else target_of(units(octets, shift))
@@ -94,6 +98,8 @@ class Windowing:
             self._thread.join(_END_S)
 
     def _run(self) -> None:
+        with suppress(OSError):  # a moment counts here, and it takes little
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         read = counted(self._place.common.outside)
         while not self._ended.is_set():
             with suppress(OSError, MalformedError, ShapingError):  # table or interface are gone, perhaps for a moment
@@ -126,3 +132,9 @@ class Windowing:
         changes = self._elements.changes(self.windows, now_s)
         if changes:
             send(changes)
+        print(
+            f"{time.time():.4f} {octets} d={self.windows.of(TrafficClass.DEFAULT)} b={self.windows.of(TrafficClass.BULK)} y={self.windows.young(None)} "
+            + " ".join(f"{n}:{s.octets},{s.waiting}" for n, s in served.items()),
+            file=_LOG,
+            flush=True,
+        )  # DEBUG

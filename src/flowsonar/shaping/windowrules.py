@@ -1,7 +1,7 @@
 """The firewall's rules that lower the window in acknowledgements going out: text for `nft -f`, and the maps' elements.
 
 The window's field counts in units that each side announces once, in its SYN (RFC 7323): the shift is written into the
-connection's mark there. Later packets look class and shift up in the map `windows`, whose verdict leads to the chain
+connection's mark there. Later packets look class and shift up in a map, whose verdict leads to the chain
 that allows so many units and no more. A field is only ever lowered, and never to zero; connections whose SYN was not
 seen, and classes without an element, are left alone. Elements have a short time-out: a program that stands still takes
 its hands off the windows.
@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from flowsonar.shaping.classes import CLASS_MASK, SCALE_MASK, SET_MASK
+from flowsonar.shaping.classes import CLASS_MASK, SCALE_MASK
 
-__all__ = ["LABELLED", "OLDER", "SHIFTS", "key_of", "target_of", "units", "window_maps", "window_rules"]
+__all__ = ["OLDER", "SHIFTS", "YOUNG", "key_of", "target_of", "units", "window_maps", "window_rules"]
 
 SHIFTS: Final = range(15)
 """RFC 7323, 2.3: 14 at most."""
 
-LABELLED: Final = "windows"
-"""The map by class and shift; class 0 is for connections without a label."""
-OLDER: Final = "older_windows"
-"""The map for connections without a label that have carried more than `_OLD_BYTES`."""
+YOUNG: Final = "young_windows"
+"""The map for connections that have carried less than `_OLD_BYTES`, by class and shift; class 0: without a label."""
+OLDER: Final = "windows"
+"""The map for all others."""
 
 _OLD_BYTES: Final = 65_536
 _KEEP: Final = SCALE_MASK ^ 0xFFFFFFFF
@@ -35,6 +35,7 @@ def _steps() -> Iterator[int]:
     while size <= _MOST:
         yield from (size, size * 5 // 4, size * 3 // 2, size * 7 // 4)
         size *= 2
+    yield _MOST
 
 
 _UNITS: Final = tuple(_steps())
@@ -73,8 +74,8 @@ def window_rules(outside: Sequence[str], first: Sequence[str]) -> Iterator[tuple
             f"oifname != {names} return",
             "meta l4proto != tcp return",
             "tcp flags & syn == syn goto announced",
-            f"ct mark & {SET_MASK:#010x} == 0 ct bytes >= {_OLD_BYTES} {key} vmap @{OLDER}",
-            f"{key} vmap @{LABELLED}",
+            f"ct bytes < {_OLD_BYTES} {key} vmap @{YOUNG}",
+            f"ct bytes >= {_OLD_BYTES} {key} vmap @{OLDER}",
         ],
         "postrouting priority 151",
     )
@@ -85,5 +86,5 @@ def window_rules(outside: Sequence[str], first: Sequence[str]) -> Iterator[tuple
 
 def window_maps() -> Iterator[str]:
     """The maps' lines."""
-    for name in (LABELLED, OLDER):
+    for name in (YOUNG, OLDER):
         yield from (f"\tmap {name} {{", "\t\ttype mark : verdict; size 256; flags timeout;", "\t}", "")

@@ -32,14 +32,18 @@ LEAST: Final = 2 * 1460
 
 _BEGIN: Final = 10 * 1460
 """What senders begin with anyway (RFC 6928)."""
-_BEGIN_S: Final = 0.04
-"""The first window of the default class, as time at the line's rate: wide enough for most single downloads."""
+_FORMER: Final = 4 * 1460
+"""What they began with before (RFC 3390)."""
+_BEGIN_S: Final = 0.025
+"""The first window of the default class, as time at the line's rate: wide enough for a server that is near."""
 _MOST_S: Final = 1.0
 """Wider than that, no window is a limit."""
 _EACH_S: Final = 0.02
 """Windows change in steps as long as this ..."""
 _WIDER: Final = 1.02
 """... by so much. A queue tells late what the last step did: after a round trip."""
+_STEPS: Final = 2.0
+"""At most, where the last look was long ago."""
 _NARROWER: Final = 0.75
 _HOLD_S: Final = 0.06
 """So long after one, the next narrowing waits."""
@@ -47,6 +51,8 @@ _EMPTY_S, _LONG_S = 0.003, 0.016
 """What waits of a class, as time at the line's rate, between which its windows stay."""
 _MOVES: Final = 0.03
 """Of the line's rate: a class that moves less shows nothing."""
+_IDLE_S: Final = 0.5
+"""What has moved nothing for so long begins anew."""
 _BUSY: Final = 0.4
 """Of the line's rate, above which those that begin get little."""
 _OVER_S: Final = 0.03
@@ -66,11 +72,15 @@ class Served(NamedTuple):
 
 @dataclass(slots=True)
 class _Class:
+    idle: float
+    """Its window while nothing of it moves and the line is not busy ..."""
+    busy: float
+    """... and while others make it busy."""
     window: float
-    begin: float
     octets: int = 0
     waiting: float = 0.0
     held_until_s: float = 0.0
+    moved_s: float = 0.0
 
 
 class Windows:
@@ -82,17 +92,20 @@ class Windows:
         self._rate = kbit * 1000 / 8
         first = max(_BEGIN, _BEGIN_S * self._rate)
         self._classes = {
-            TrafficClass.DEFAULT: _Class(first, first),
-            TrafficClass.BULK: _Class(float(_BEGIN), float(_BEGIN)),
+            TrafficClass.DEFAULT: _Class(first, _BEGIN, first),
+            TrafficClass.BULK: _Class(_BEGIN, LEAST, _BEGIN),
         }
         # (when, counter of the line): oldest first, _OVER_S and one more
         self._read: deque[tuple[float, int]] = deque()
         self._busy = False
 
-    @property
-    def young(self) -> int:
-        """Bytes that a connection without a label may have under way."""
-        return LEAST if self._busy else _BEGIN
+    def young(self, name: TrafficClass | None) -> int | None:
+        """The same for a connection of a class, or of none yet, that has carried little until now."""
+        if name is TrafficClass.DEFAULT:
+            own = self.of(name)
+            return min(_FORMER, own or _FORMER) if self._busy else own
+        least = LEAST if self._busy else _BEGIN
+        return least if name is None else min(least, self.of(name) or least)
 
     def of(self, name: TrafficClass) -> int | None:
         """Bytes that each connection of a class may have under way; None for any number."""
@@ -111,27 +124,36 @@ class Windows:
         rate = (octets - self._read[0][1]) / over_s if over_s else 0.0
         full = over_s >= _OVER_S and rate >= _OVER * self._rate
         self._busy = rate >= _BUSY * self._rate
-        for name, one in self._classes.items():
+        # The last to be served is the first to yield.
+        cut = _NARROWER if full else 1.0
+        for name in reversed(NARROWED):
             found = served.get(name)
-            if found is not None:
-                self._one(one, found, now_s, past_s, full=full)
+            if found is not None and self._one(self._classes[name], found, now_s, past_s, cut=cut):
+                cut = 1.0
 
-    def _one(self, one: _Class, found: Served, now_s: float, past_s: float, *, full: bool) -> None:
+    def _one(self, one: _Class, found: Served, now_s: float, past_s: float, *, cut: float) -> bool:
+        """One class's next window; whether it moves."""
         moved = max(0, found.octets - one.octets) if one.octets else 0
         one.octets = found.octets
         one.waiting += (found.waiting - one.waiting) * _SMOOTH
         moves = moved >= _MOVES * self._rate * past_s
-        steps = past_s / _EACH_S
-        if found.waiting > _LONG_S * self._rate or (full and moves):
+        if moves or found.waiting:
+            one.moved_s = now_s
+        steps = min(past_s / _EACH_S, _STEPS)
+        if found.waiting > _LONG_S * self._rate:
+            cut = _NARROWER
+        if cut < 1 and (moves or found.waiting):
             if now_s >= one.held_until_s:
                 one.held_until_s = now_s + _HOLD_S
-                one.window = max(LEAST, min(one.window, _MOST_S * self._rate) * _NARROWER)
-            return
-        if not moves and not found.waiting:
+                one.window = max(LEAST, min(one.window, _MOST_S * self._rate) * cut)
+        elif now_s - one.moved_s > _IDLE_S:
             # Nothing is known of the connections that will come.
-            if one.window > one.begin:
-                one.window = max(one.begin, one.window / _WIDER**steps)
+            if self._busy:
+                one.window = min(one.window, one.busy)
+            elif one.window > one.idle:
+                one.window = max(one.idle, one.window / _WIDER**steps)
             else:
-                one.window = min(one.begin, one.window * _WIDER**steps)
-        elif max(one.waiting, found.waiting) < _EMPTY_S * self._rate and now_s >= one.held_until_s:
+                one.window = min(one.idle, one.window * _WIDER**steps)
+        elif moves and max(one.waiting, found.waiting) < _EMPTY_S * self._rate and now_s >= one.held_until_s:
             one.window = min(_MOST_S * self._rate, one.window * _WIDER**steps)
+        return moves
