@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from flowsonar.app.shaping import Shaping, plan_shaping
+from flowsonar.app.shapeplan import plan_shaping
+from flowsonar.app.shaping import Shaping
 from flowsonar.model import TrafficClass
 from flowsonar.shaping.applier import Applier
 from flowsonar.shaping.classes import DEFAULT_CLASSES, by_name

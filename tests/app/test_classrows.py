@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from flowsonar.app.classrows import ClassRows
-from flowsonar.app.shaping import ShapePlan
+from flowsonar.app.shapeplan import ShapePlan
 from flowsonar.errors import ShapingError
 
 

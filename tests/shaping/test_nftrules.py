@@ -28,7 +28,7 @@ def test_only_our_bits_are_written() -> None:
     text = render(Rules(treatments=ALL))
     for line in text.splitlines():
         if "mark set" in line:
-            assert "mark & 0x0200ffff" in line
+            assert "mark & 0x02f0ffff" in line
 
 
 def test_everything_asks_whether_we_live_first() -> None:

@@ -14,7 +14,7 @@ from flowsonar.shaping.counters import QueueCounters
 from flowsonar.shaping.firewall import Firewall
 
 if TYPE_CHECKING:
-    from flowsonar.app.shaping import ShapePlan
+    from flowsonar.app.shapeplan import ShapePlan
 
 __all__ = ["ClassRows"]
 

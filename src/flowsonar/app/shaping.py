@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from flowsonar.app.listening import ListeningCache
+from flowsonar.app.shapeplan import ShapePlan, alone
 from flowsonar.errors import FlowsonarError, ShapingError
 from flowsonar.model import (
     Announcement,
@@ -20,24 +21,20 @@ from flowsonar.model import (
     FlowKey,
     FlowRecord,
     MarkRecord,
-    Outcome,
     RecordType,
     TrafficClass,
     Verdict,
 )
 from flowsonar.shaping.applier import Applier
-from flowsonar.shaping.aspeer import clear as clear_peers
 from flowsonar.shaping.braking import Braking, braked
 from flowsonar.shaping.classes import by_name
 from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.journal import Journal
-from flowsonar.shaping.kernel import Kernel
 from flowsonar.shaping.marking import Marker
-from flowsonar.shaping.nftrules import ALIVE_S, Rules, render
+from flowsonar.shaping.nftrules import ALIVE_S
 from flowsonar.shaping.nftsocket import ElementSocket
-from flowsonar.shaping.policy import Policy
-from flowsonar.shaping.queues import Line, QueuePlan, plan
+from flowsonar.shaping.queues import QueuePlan
 from flowsonar.shaping.windowing import Windowing
 from flowsonar.verdicts.store import LIVES_S
 
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
     from flowsonar.verdicts.store import Store
     from flowsonar.verdicts.tracker import Tracker
 
-__all__ = ["ShapePlan", "Shaping", "alone", "clear", "plan_shaping"]
+__all__ = ["Shaping"]
 
 _LOOK_S: Final = 1.0
 """Machine and table are looked after this often."""
@@ -64,74 +61,6 @@ _FULL, _ROOM = 0.95, 0.8
 """Connection tracking is taken for full from here on, and for usable again below that."""
 _TRACKING: Final = Path("/proc/sys/net/netfilter")
 _INTERFACES: Final = Path("/sys/class/net")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapePlan:
-    """All that will be put into the kernel, before anything is."""
-
-    policy: Policy
-    rules: Rules
-    queues: QueuePlan | None
-
-    def text(self) -> str:
-        """The firewall's table and the queues' commands, to be read and reviewed."""
-        parts = ["# firewall: nft -f", render(self.rules)]
-        parts += ["# queues"] + ([self.queues.text()] if self.queues is not None else ["# left alone: marks only\n"])
-        return "\n".join(parts)
-
-
-def plan_shaping(policy: Policy, lines: Sequence[Line], *, kernel: Kernel | None) -> ShapePlan:
-    """Plan for the lines; without a kernel only marks. Raises ConfigError for lines that make no sense."""
-    queues = None if kernel is None else plan(kernel, lines, policy.classes)
-    rules = Rules(
-        treatments=policy.treatments(),
-        unknown=None if policy.unknown is None else policy.treatment(policy.unknown),
-        exempt=tuple(map(str, policy.exempt)),
-        outside=tuple(dict.fromkeys(line.wan for line in lines)),
-        inside=tuple(dict.fromkeys(name for line in lines for name in line.lan)),
-        windows=policy.windows and queues is not None and bool(braked(queues.places)),
-        mark_only=queues is None or not queues.places,
-    )
-    return ShapePlan(policy=policy, rules=rules, queues=queues)
-
-
-def alone() -> socket.socket | None:
-    """Hold what only one `flowsonar shape` in this network namespace can hold; None where another one has it.
-
-    The name lives in the namespace and goes with the process, however that ends.
-    """
-    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        held.bind("\0flowsonar-shape")
-    except OSError:
-        held.close()
-        return None
-    return held
-
-
-def clear() -> list[str]:
-    """Take away all that an earlier run has left; what that was. Raises ShapingError."""
-    held = alone()
-    if held is None:
-        raise ShapingError("a shape run is going on here: end it, it takes all away by itself")
-    with held:
-        done = []
-        failure: ShapingError | None = None
-        try:
-            if Firewall().remove():
-                done.append("the firewall's table is removed")
-        except ShapingError as error:  # somebody else's table, perhaps: what is ours goes all the same
-            failure = error
-        if failure is None and (cleared := clear_marks()):
-            done.append(f"the marks of {cleared} connections are cleared")
-        if clear_peers():
-            done.append("the table for asking as the peer is removed")
-        Applier.clear()
-        if failure is not None:
-            raise failure
-        done.append("the queues are as they were before")
-        return done
 
 
 class Shaping:
@@ -238,9 +167,13 @@ class Shaping:
             raise failures[0]
 
     def _set_up(self, queues: QueuePlan) -> None:
-        """The queues, in place of those that are there, and a brake for each that takes downloads."""
+        """The queues, in place of those that are there."""
         self._release()
         self._applier.apply(queues)
+        self._help(queues)
+
+    def _help(self, queues: QueuePlan) -> None:
+        """A brake and windows for each queue that takes downloads."""
         policy = self.planned.policy
         for place in braked(queues.places):
             if policy.brake:
@@ -332,6 +265,9 @@ class Shaping:
                 self._set_up(planned.queues)
             except ShapingError as error:
                 self._problem(f"the queues could not be changed: {error}")
+        elif planned.queues is not None and _helped(planned) != _helped(before):
+            self._release()
+            self._help(planned.queues)
         self._problem(f"following {planned.policy.source or 'the built-in policy'} as it is now")
 
     # -- each turn ----------------------------------------------------------------------------------------------
@@ -475,28 +411,8 @@ class Shaping:
             self.problems.append(text)
 
 
-class ListeningCache:
-    """The verdict store as the tracker sees it; what it learns is told on."""
-
-    def __init__(self, store: Store, shaping: Shaping) -> None:
-        self._store = store
-        self._shaping = shaping
-        self.verdict = store.verdict
-        self.may_ask = store.may_ask
-
-    def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
-        """An endpoint was identified."""
-        self._store.learned(endpoint, verdict, now_s)
-        self._shaping.learned(endpoint, now_s)
-
-    def failed(self, endpoint: Endpoint, outcome: Outcome | None, now_s: float, verdict: Verdict | None = None) -> None:
-        """Asking gave no label."""
-        self._store.failed(endpoint, outcome, now_s, verdict)
-
-    def forget(self, endpoint: Endpoint) -> None:
-        """A flow's own bytes contradict the cached verdict."""
-        self._store.forget(endpoint)
-        self._shaping.forgot(endpoint)
+def _helped(planned: ShapePlan) -> tuple[bool, bool]:
+    return planned.policy.brake, planned.policy.windows
 
 
 def _index(name: str) -> int | None:

@@ -35,7 +35,8 @@ from flowsonar.shaping.queues import Discipline
 
 if TYPE_CHECKING:
     from flowsonar.app.classrows import ClassRows
-    from flowsonar.app.shaping import ShapePlan, Shaping
+    from flowsonar.app.shapeplan import ShapePlan
+    from flowsonar.app.shaping import Shaping
     from flowsonar.app.watching import Watching
     from flowsonar.config import Settings
 
@@ -103,7 +104,7 @@ def shape(
 
     Needs root. What is set up is taken away at the end; after a crash traffic flows on, and `--clear` tidies up.
     """
-    from flowsonar.app.shaping import clear as cleared
+    from flowsonar.app.shapeplan import clear as cleared
 
     if clear:
         for line in cleared():
@@ -154,7 +155,7 @@ def _planned(
     settings: Settings,
 ) -> ShapePlan:
     """Policy, firewall and queues as the options ask for. Raises ConfigError where they do not agree."""
-    from flowsonar.app.shaping import plan_shaping
+    from flowsonar.app.shapeplan import plan_shaping
     from flowsonar.cli.policy import policy_from
     from flowsonar.shaping.kernel import examine
     from flowsonar.shaping.queues import Line

@@ -20,7 +20,7 @@ from flowsonar.shaping import tc
 from flowsonar.shaping.applier import PATH
 from flowsonar.shaping.brake import FREE, HELD, Brake
 
-__all__ = ["Braking", "braked", "counted"]
+__all__ = ["Braking", "braked", "counter_of", "reader"]
 
 _LOOK_S: Final = 0.005
 _CALM_S: Final = 0.02
@@ -43,7 +43,7 @@ class Braking:
         self.holds = 0
         """How often it was applied."""
         self._place = place
-        self._counter = counter or _INTERFACES / place.common.outside / "statistics" / "rx_bytes"
+        self._counter = counter or counter_of(place.common.outside)
         self._brake = Brake(place.kbit)
         self._program = program
         self._ended = threading.Event()
@@ -81,7 +81,7 @@ class Braking:
         return "class change " + tc.root_class(self._place.device, kbit, max(8, int(kbit * factor)))
 
     def _run(self) -> None:
-        read = _reader(self._counter)
+        read = reader(self._counter)
         while True:
             octets = read()
             if octets is None:
@@ -105,12 +105,12 @@ class Braking:
         return True
 
 
-def counted(interface: str) -> Callable[[], int | None]:
-    """What reads how many bytes have come over an interface; None while there is none of that name."""
-    return _reader(_INTERFACES / interface / "statistics" / "rx_bytes")
+def counter_of(interface: str) -> Path:
+    """The file with the number of bytes that have come over an interface."""
+    return _INTERFACES / interface / "statistics" / "rx_bytes"
 
 
-def _reader(counter: Path) -> Callable[[], int | None]:
+def reader(counter: Path) -> Callable[[], int | None]:
     """What reads a counter again and again; None while there is none."""
     file: list[int] = []
 

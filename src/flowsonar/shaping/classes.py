@@ -3,8 +3,8 @@
 Sources of the DSCP: RFC 4594, RFC 5865 (VOICE-ADMIT), RFC 8622 (LE), and RFC 8325 for what Wi-Fi makes of them: EF goes
 to the voice queue there, AF4x and AF3x to video, CS2 and AF2x and DF to best effort, LE (RFC 8622) to background.
 
-**The mark.** Of a connection's and a packet's 32 bits these are ours (`MARK_MASK`; the shift is kept in connections only,
-where windows are lowered: `windowrules`), the rest is never touched:
+**The mark.** Of a connection's and a packet's 32 bits these are ours (`MARK_MASK`, and in connections whose windows are
+lowered `SCALE_MASK`, see `windowrules`), the rest is never touched:
 
     31 ... 26   25      24      23 ... 20       19 ... 16      15 ... 0
     DSCP        other   set     window's shift  class number   other

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from flowsonar.errors import MalformedError, ShapingError
 from flowsonar.model import TrafficClass
 from flowsonar.shaping import tc
-from flowsonar.shaping.braking import counted
+from flowsonar.shaping.braking import counter_of, reader
 from flowsonar.shaping.classdump import ClassDump
 from flowsonar.shaping.classes import Classes, by_name
 from flowsonar.shaping.nftmessages import Drop, Operation, Place, Put
@@ -29,7 +30,6 @@ from flowsonar.shaping.windows import NARROWED, Windows
 __all__ = ["Elements", "Windowing"]
 
 _LOOK_S: Final = 0.01
-_LOG = open("/tmp/x1/win.log", "w")  # DEBUG
 _LIVES_MS: Final = 2000
 _AGAIN_S: Final = 0.8
 """Elements are put anew before they end."""
@@ -78,9 +78,11 @@ class Elements:
 class Windowing:
     """The windows of one line: works from `start` to `stop`."""
 
-    def __init__(self, place: tc.Place, classes: Classes) -> None:
+    def __init__(self, place: tc.Place, classes: Classes, *, counter: Path | None = None) -> None:
+        """`counter` is a file with the number of bytes that have come."""
         self.windows = Windows(place.kbit)
         self._place = place
+        self._counter = counter or counter_of(place.common.outside)
         self._minors = {name: by_name(classes, name).minor for name in NARROWED}
         self._elements = Elements(classes)
         self._ended = threading.Event()
@@ -100,7 +102,7 @@ class Windowing:
     def _run(self) -> None:
         with suppress(OSError):  # a moment counts here, and it takes little
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
-        read = counted(self._place.common.outside)
+        read = reader(self._counter)
         while not self._ended.is_set():
             with suppress(OSError, MalformedError, ShapingError):  # table or interface are gone, perhaps for a moment
                 self._work(read)
@@ -132,9 +134,3 @@ class Windowing:
         changes = self._elements.changes(self.windows, now_s)
         if changes:
             send(changes)
-        print(
-            f"{time.time():.4f} {octets} d={self.windows.of(TrafficClass.DEFAULT)} b={self.windows.of(TrafficClass.BULK)} y={self.windows.young(None)} "
-            + " ".join(f"{n}:{s.octets},{s.waiting}" for n, s in served.items()),
-            file=_LOG,
-            flush=True,
-        )  # DEBUG
