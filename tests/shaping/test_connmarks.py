@@ -31,6 +31,7 @@ def test_only_connections_with_our_mark_are_named() -> None:
     assert list(marked_tuples(ours + others + message(TUPLE) + message(kind=3))) == [
         (2, TUPLE + attribute(18, b"\0\7"))
     ]
+    assert list(marked_tuples(message(TUPLE, attribute(8, struct.pack(">I", 0x00800000))))) == [(2, TUPLE)]
 
 
 @pytest.mark.parametrize("cut", [10, 12, 26])

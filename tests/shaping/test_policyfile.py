@@ -15,6 +15,7 @@ confidence = "confirmed"
 unknown = "bulk"
 encrypted = "bulk"
 except = ["10.0.0.7", "fd00:7::/64"]
+windows = false
 
 [class.realtime]
 dscp = "VA"
@@ -50,7 +51,8 @@ def test_a_policy_is_read() -> None:
     assert policy.unknown is TrafficClass.BULK
     assert policy.encrypted is TrafficClass.BULK
     assert [str(network) for network in policy.exempt] == ["10.0.0.7/32", "fd00:7::/64"]
-    assert [rule.line for rule in policy.rules] == [15, 21, 29]
+    assert (policy.windows, policy.brake) == (False, True)
+    assert [rule.line for rule in policy.rules] == [16, 22, 30]
     assert policy.rules[0].names == ("video.example",)
     assert policy.rules[1].dscp == 8
     assert policy.rules[1].confidence is Confidence.LIKELY
@@ -73,6 +75,7 @@ def test_nothing_is_a_policy_too() -> None:
 def test_what_is_written_reads_the_same() -> None:
     policy = parse_policy(EXAMPLE, "p.toml")
     again = parse_policy(write_policy(policy), "p.toml")
+    assert (again.windows, again.brake) == (False, True)
     assert [replace(rule, line=0) for rule in again.rules[:3]] == [replace(rule, line=0) for rule in policy.rules]
     assert len(again.rules) == 3 + len(policy.built_in)
     assert parse_policy(write_policy(Policy()), "").classes == Policy().classes
@@ -84,6 +87,8 @@ def test_what_is_written_reads_the_same() -> None:
         ("confidence = 'guess'", r"p.toml:1: confidence: 'guess' must be likely or confirmed: a guess never"),
         ("\nconfidance = 'likely'", r"p.toml:2: confidance: no such key: did you mean confidence"),
         ("unknown = 'fast'", r"p.toml:1: unknown: 'fast' must be one of .*leave"),
+        ("brake = 'no'", r"p.toml:1: brake: 'no' must be true or false"),
+        ("windows = 0", r"p.toml:1: windows: 0 must be true or false"),
         ("except = ['10.0.0.1/8']", r"p.toml:1: except: .*host bits"),
         ("rule = 3", r"p.toml:1: rule: write each rule as \[\[rule\]\]"),
         ("class = 3", r"p.toml:1: class: write \[class.realtime\]"),
