@@ -48,13 +48,13 @@ def test_cake_gets_its_dscp_from_the_connection() -> None:
         == "tc qdisc replace dev wan root handle f1: cake bandwidth 5000kbit diffserv4 nat dual-srchost overhead 8"
     )
     assert any("cake bandwidth 20000kbit diffserv4 nat dual-dsthost ingress" in line for line in text)
-    assert "ctinfo dscp 0xfc000000 0x1000000 cpmark 0xff0000" in text[-1]
+    assert "ctinfo dscp 0xfc000000 0x1000000 cpmark 0xf0000" in text[-1]
     assert not any(line.startswith("ethtool") for line in text)
 
 
 def test_htb_on_an_ifb_takes_the_class_from_the_mark() -> None:
     text = lines(FULL, down_kbit=20000, discipline=Discipline.HTB, atm=True, overhead=10)
-    assert "tc filter add dev fs-ifb0 parent 1: protocol all prio 2 handle 0x20000/0xff0000 fw flowid 1:20" in text
+    assert "tc filter add dev fs-ifb0 parent 1: protocol all prio 2 handle 0x20000/0xf0000 fw flowid 1:20" in text
     assert "tc qdisc replace dev fs-ifb0 root handle 1: stab overhead 10 linklayer atm htb default 50" in text
 
 

@@ -80,10 +80,11 @@ def test_windows_are_never_below_two_segments() -> None:
 def test_who_begins_on_a_busy_line_begins_small_and_otherwise_as_ever() -> None:
     world = World()
     assert world.windows.young(None) == 10 * 1460
-    assert world.windows.young(DEFAULT) == world.windows.of(DEFAULT)
+    assert world.windows.young(DEFAULT) == world.windows.unknown == world.windows.of(DEFAULT)
     world.run(1.0, default=1)
     assert (world.windows.young(None), world.windows.young(BULK)) == (LEAST, LEAST)
     assert world.windows.young(DEFAULT) == 4 * 1460
+    assert world.windows.unknown == 10 * 1460
     world.run(2.0)
     assert world.windows.young(None) == 10 * 1460
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from flowsonar.errors import MalformedError, ShapingError
-from flowsonar.model import TrafficClass
 from flowsonar.shaping import tc
 from flowsonar.shaping.braking import counter_of, reader
 from flowsonar.shaping.classdump import ClassDump
@@ -66,7 +65,7 @@ class Elements:
         self._there.clear()
 
     def _wanted(self, windows: Windows) -> Iterator[tuple[Place, str | None]]:
-        kinds = [(YOUNG, 0, windows.young(None)), (OLDER, 0, windows.of(TrafficClass.DEFAULT))]
+        kinds = [(YOUNG, 0, windows.young(None)), (OLDER, 0, windows.unknown)]
         for which, number in self._numbers.items():
             kinds += [(YOUNG, number, windows.young(which)), (OLDER, number, windows.of(which))]
         for name, number, octets in kinds:

@@ -107,6 +107,12 @@ class Windows:
         least = LEAST if self._busy else _BEGIN
         return least if name is None else min(least, self.of(name) or least)
 
+    @property
+    def unknown(self) -> int | None:
+        """The same for one that has carried more and still has no label."""
+        own = self.of(TrafficClass.DEFAULT)
+        return min(_BEGIN, own or _BEGIN) if self._busy else own
+
     def of(self, name: TrafficClass) -> int | None:
         """Bytes that each connection of a class may have under way; None for any number."""
         window = self._classes[name].window
