@@ -22,6 +22,7 @@ from flowsonar.outputs.eve import encode
 from flowsonar.signatures import cachefile, load_signatures
 from tests.app.rows import row
 from tests.needs import CORPUS, needs_corpus, needs_native
+from tests.protocols.hellos import client_hello, datagram, server_hello
 
 SKYPE = CORPUS / "skype" / "SkypeIRC.cap"
 
@@ -270,6 +271,52 @@ def test_calls(tmp_path: Path, parts: Parts, seed: int) -> None:
         ends = (_address(chance), 10000 + number), (_address(chance), port)
         for who, data in calls[number % len(calls)][: chance.choice([5, 20, 400])]:
             net.udp(ends[who], ends[1 - who], data)
+    counters = _same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["taught_flows"] > 50
+
+
+def _hellos() -> list[bytes]:
+    """Of DTLS: clients' with and without a name, keys for media, a cookie; servers'; and what is near them."""
+    names, alpn, kinds = (
+        ("", "a.example", "with space"),
+        ((), ("webrtc",), ("h3", "\xff")),
+        ((), (14,), (14, 23, 0xFE0D)),
+    )
+    clients = [
+        datagram(client_hello(name=name, alpn=names_of, versions=(0xFEFC, 0xFEFD), extra=extra), cookie=cookie)
+        for name in names
+        for names_of in alpn
+        for extra in kinds
+        for cookie in (b"", b"\7" * 20)
+    ]
+    servers = [
+        datagram(server_hello(version=version, alpn=name), cookie=None)
+        for version in (None, 0xFEFC)
+        for name in (None, "webrtc")
+    ]
+    return [
+        *clients,
+        clients[0][:70],
+        clients[4][:-3],
+        datagram(client_hello(), version=0xFEFE),
+        *servers,
+        servers[0][:50],
+    ]
+
+
+@needs_native()
+@pytest.mark.parametrize("seed", range(3))
+def test_hellos_of_datagrams(tmp_path: Path, parts: Parts, seed: int) -> None:
+    chance, net = random.Random(f"hellos {seed}"), Net()
+    hellos, stun = _hellos(), b"\0\x01\0\0\x21\x12\xa4\x42" + bytes(range(12))
+    media = [struct.pack("!BBHI", 0x80, 96, number, 160 * number) + b"same" + bytes(20) for number in range(9)]
+    others = [stun, b"\x17\xfe\xfd\0\1" + bytes(6) + b"\0\x10" + bytes(range(16)), b"hello", *media]
+    for number in range(500):
+        ends = (_address(chance), 10000 + number), (_address(chance), chance.choice([443, 3478, 20000]))
+        some = chance.sample(hellos, 2)
+        for _ in range(chance.randrange(1, 9)):
+            who = chance.randrange(2)
+            net.udp(ends[who], ends[1 - who], chance.choice([*some, *some, chance.choice(others)]))
     counters = _same([net.write(tmp_path / "any.pcap")], parts)
     assert counters["taught_flows"] > 50
 

@@ -82,22 +82,6 @@ class Required(Peer):
     takes_clear = False
 
 
-class Soon(Peer):
-    """Its key comes while the wrong word is being said."""
-
-    turn_s = 0.06
-
-
-class Turns(Peer):
-    """aria2: the key comes when both words are said, and who is to be closed is closed a turn later."""
-
-    turn_s = 0.25
-
-    def does(self, data: bytes) -> list[Said]:
-        return [(0.9, None) if said is None and self.heard.startswith(WORD) else (after, said)
-                for after, said in super().does(data)]  # fmt: skip
-
-
 class ClearOnly(Peer):
     takes_key = False
 
@@ -276,8 +260,6 @@ def _best(evidence: list[Evidence], signature: str) -> Confidence | None:
     [
         (Required, Confidence.LIKELY, Confidence.CONFIRMED),
         (Peer, Confidence.LIKELY, Confidence.CONFIRMED),
-        (Soon, None, Confidence.CONFIRMED),
-        (Turns, Confidence.LIKELY, Confidence.CONFIRMED),
         (ClearOnly, Confidence.LIKELY, None),
         (OneOfAnAddress, None, Confidence.CONFIRMED),
     ],

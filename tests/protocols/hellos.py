@@ -50,3 +50,21 @@ def server_hello(*, version=0x0304, alpn=None, cipher=0x1301):
     body = b"\x03\x03" + bytes(range(32)) + _vector(b"s" * 32, 1) + cipher.to_bytes(2, "big") + b"\x00"
     body += _vector(extensions, 2) if extensions else b""
     return record(0x16, b"\x02" + _vector(body, 3))
+
+
+def datagram(hello: bytes, *, version: int = 0xFEFD, cookie: bytes | None = b"", pieces: int = 1) -> bytes:
+    """A TLS hello in its record as DTLS carries it, in fragments of one record each."""
+    kind, body = hello[5], hello[9:]
+    if cookie is not None:
+        at = 35 + body[34]
+        body = body[:at] + bytes([len(cookie)]) + cookie + body[at:]
+    body = version.to_bytes(2, "big") + body[2:]
+    step = -(-len(body) // pieces)
+    parts = []
+    for number, start in enumerate(range(0, len(body), step)):
+        part = body[start : start + step]
+        head = bytes([kind]) + len(body).to_bytes(3, "big") + b"\0\0" + start.to_bytes(3, "big")
+        message = head + len(part).to_bytes(3, "big") + part
+        record = b"\x16\xfe\xfd\0\0" + number.to_bytes(6, "big") + len(message).to_bytes(2, "big")
+        parts.append(record + message)
+    return b"".join(parts)

@@ -59,7 +59,7 @@ def _agrees(table, compiled, databases, data: bytes) -> bool:
     sure = True
     for udp, kind in enumerate((Transport.TCP, Transport.UDP)):
         rules = table.holding(udp, data, *PORTS, True)
-        if rules is None:
+        if rules is None or min(rules, default=0) < 0:
             sure = False
             continue
         order = compiled[kind].order

@@ -5,6 +5,7 @@
 
 #include "cpu.h"
 #include "dns.h"
+#include "dtls.h"
 #include "http.h"
 #include "randomness.h"
 #include "sha256.h"
@@ -115,6 +116,21 @@ static PyObject *codec_tls_message(PyObject *module, PyObject *args) {
 }
 
 /* Is it a record, a chain of records, a hello in SSL 2 framing? */
+static PyObject *dtls_hello(const uint8_t *data, size_t size) {
+    struct tls_hello *hello = malloc(sizeof *hello);
+    if (!hello) return PyErr_NoMemory();
+    enum tls_first found = dtls_read_hello(data, size, hello);
+    bool media = found == TLS_CLIENT_HELLO && hello->use_srtp;
+    PyObject *result = Py_BuildValue("NN", tls_result(found, hello), PyBool_FromLong(media));
+    free(hello);
+    return result;
+}
+
+static PyObject *codec_dtls_hello(PyObject *module, PyObject *args) {
+    (void)module;
+    return read_bytes(args, dtls_hello);
+}
+
 static PyObject *tls_looks(const uint8_t *data, size_t size) {
     return Py_BuildValue("NNN", PyBool_FromLong(tls_is_record(data, size)),
                          PyBool_FromLong(tls_is_record_chain(data, size)),
@@ -236,6 +252,7 @@ PyMethodDef codecs_methods[] = {
     {"codec_forbid", codec_forbid, METH_VARARGS, "forbid(features): do without them"},
     {"codec_tls_first_flight", codec_tls_first_flight, METH_VARARGS, "first_flight(data, final): see tls.h"},
     {"codec_tls_message", codec_tls_message, METH_VARARGS, "message(data, final, transport): see tls.h"},
+    {"codec_dtls_hello", codec_dtls_hello, METH_VARARGS, "dtls_hello(data): see dtls.h; whether media is offered"},
     {"codec_tls_looks", codec_tls_looks, METH_VARARGS, "looks(data): record, chain, SSL 2 hello"},
     {"codec_dns_looks", codec_dns_looks, METH_VARARGS, "looks(data): end of the question, message behind TCP's length"},
     {"codec_dns_message", codec_dns_message, METH_VARARGS, "message(data): see dns.h"},

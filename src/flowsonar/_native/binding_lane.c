@@ -311,7 +311,8 @@ PyObject *lane_py_recall(FlowTable *self, PyObject *argument) {
     return PyBool_FromLong(good);
 }
 
-/* For tests: the numbers of the rules that hold, or None where Python has to decide. */
+/* The numbers of the rules that hold, of those that may hold each less than zero (-1 for the first), or None where only
+   Python can tell. */
 PyObject *lane_py_holding(FlowTable *self, PyObject *args) {
     int udp, names;
     unsigned short ports[2];
@@ -319,12 +320,15 @@ PyObject *lane_py_holding(FlowTable *self, PyObject *args) {
     struct holding holding;
     struct lanes *lanes = lanes_of(self);
     if (!lanes || !PyArg_ParseTuple(args, "py*HHp:holding", &udp, &data, &ports[0], &ports[1], &names)) return NULL;
-    bool sure = lane_holding(lanes, udp, data.buf, (size_t)data.len, ports, names, &holding);
+    bool entered = !flow_table_enter(self);
+    bool sure = entered && lane_holding(lanes, udp, data.buf, (size_t)data.len, ports, names, &holding);
+    if (entered) self->busy = 0;
     PyBuffer_Release(&data);
+    if (!entered) return NULL;
     if (!sure) Py_RETURN_NONE;
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list && i < holding.count; i++) {
-        PyObject *number = PyLong_FromUnsignedLong(holding.rules[i]);
+        PyObject *number = PyLong_FromLong(holding.unsure[i] ? -1 - (long)holding.rules[i] : (long)holding.rules[i]);
         if (!number || PyList_Append(list, number)) Py_CLEAR(list);
         Py_XDECREF(number);
     }

@@ -4,8 +4,10 @@
 
 #include "bytes.h"
 #include "dns.h"
+#include "dtls.h"
 #include "http.h"
 #include "lane_state.h"
+#include "randomness.h"
 #include "table_state.h"
 
 /* Bits of a key's first byte, beside the direction. */
@@ -83,7 +85,7 @@ static bool add_rules(const struct lanes *l, const struct flow *flow, const uint
     struct holding holding;
     struct patterns *patterns = l->patterns[flow->key.protocol == PROTOCOL_UDP];
     const uint16_t ports[2] = {flow->key.low_port, flow->key.high_port};
-    if (!patterns_hold(patterns, data, size, ports, names, &holding)) return false;
+    if (!patterns_hold(patterns, data, size, ports, names, &holding) || !holding.sure) return false;
     *none = !holding.count;
     if (!classify_add(what, holding.rules, holding.count * sizeof *holding.rules)) return false;
     if (!holding.open) return true;
@@ -220,11 +222,6 @@ static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane,
     return seen->data[2] & 0x80 ? DNS_RESPONSE : DNS_QUERY;
 }
 
-/* Whether it may be a hello of DTLS, which only Python reads; patterns know what its other messages are. */
-static bool like_dtls_hello(const uint8_t *data, size_t size) {
-    return size > 13 && data[0] == 22 && data[1] == 0xfe && (data[13] == 1 || data[13] == 2);
-}
-
 /* Whether it may be STUN, by its length: calls begin with it, and are followed until their media comes. */
 static bool like_stun(const struct seen *seen) {
     return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
@@ -259,10 +256,16 @@ static bool adds_nothing(struct lanes *l, const struct lane *lane, const struct 
     return first >= NOT_CALLS || is_known_message(l, lane, seen);
 }
 
-/* Whether it may be OpenVPN's data, which passive/counted.py judges over several datagrams. */
+static bool is_alphanumeric(uint8_t byte) {
+    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+}
+
+/* Whether it has the head of OpenVPN's data, which passive/counted.py judges over several datagrams. */
 static bool like_openvpn(const struct seen *seen) {
     const uint8_t *data = seen->data;
-    return seen->size >= 25 && (data[0] & 0xf8) == 0x48 && !data[4];
+    if (seen->size < 25 || (data[0] & 0xf8) != 0x48 || data[4]) return false;
+    bool word = is_alphanumeric(data[1]) && is_alphanumeric(data[2]) && is_alphanumeric(data[3]);
+    return !word && looks_random(data + 8, seen->size - 8);
 }
 
 /* Whether it may be an acknowledgement of SRT, or the answer to one: passive/srt.py reads them. */
@@ -297,12 +300,11 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     const struct stored *other = first_of(l, lane, 1 - seen->direction);
     bool first = !lane->counts[seen->direction], none, is_quic;
     bool call = shapes_at(l->shapes, lane->node)->flags & SHAPE_MEDIA, followed = flow->status & STATUS_FOLLOWING;
-    if (like_dtls_hello(seen->data, seen->size) || like_openvpn(seen) || like_srt(seen) || like_utp(seen))
-        return CLASSIFY_PYTHON;
-    if ((call || like_stun(seen)) && !followed) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
+    if (like_openvpn(seen) || like_srt(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
+    if (!call && !followed && like_stun(seen)) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if (call && !what->in_sequence && adds_nothing(l, lane, flow, seen)) return CLASSIFY_NOTHING;
-    if (followed && !add_type(what, seen)) return CLASSIFY_PYTHON;
+    if ((call || followed) && !add_type(what, seen)) return CLASSIFY_PYTHON;
     if (call && seen->index >= MEDIA_WITHIN) what->key[0] |= KEY_LATE;
     enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
     if (result != CLASSIFIED || is_quic) return result;
@@ -316,7 +318,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
         if (none) return CLASSIFY_ENTANGLED;
         what->key[0] |= KEY_SKYPE;
     }
-    return CLASSIFIED;
+    return dtls_is_like_hello(seen->data, seen->size) ? classify_dtls(t, slot, seen, what) : CLASSIFIED;
 }
 
 /* -- both ---------------------------------------------------------------------------------------------------------- */
@@ -349,7 +351,7 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     what->key_size = 2;
     what->name = what->hello = NULL;
     what->name_size = what->hello_size = 0;
-    what->quiet = what->in_sequence = false;
+    what->quiet = what->in_sequence = what->offers_media = false;
     if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return CLASSIFY_ENTANGLED;
     bool begins = protocol == PROTOCOL_TCP && !lane->counts[seen->direction];
     if (begins && (is_login(seen->data, seen->size) || like_ssl2(seen->data, seen->size))) return CLASSIFY_ENTANGLED;

@@ -19,6 +19,7 @@ struct classified {
     const uint8_t *name, *hello; /* texts that go with the flow, where it has any */
     size_t name_size, hello_size;
     bool quiet;       /* Python would not look at it either */
+    bool offers_media; /* a hello of DTLS with keys for media */
     bool in_sequence; /* datagrams before it began to count, see classify_sequence */
 };
 
@@ -36,6 +37,8 @@ bool classify_starts_tls(const uint8_t *data, size_t size);
 /* `read`: the direction's first message is. */
 enum classify_result classify_tls(struct table *table, uint32_t slot, const struct seen *seen, bool read,
                                   struct classified *what);
+/* Of a datagram whose patterns are in the key already. */
+enum classify_result classify_dtls(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
 /* Whether something was gathered of a direction whose first message is not read: its end is for Python. */
 bool classify_tls_waits(const struct table *table, uint32_t slot, uint16_t flags);
 

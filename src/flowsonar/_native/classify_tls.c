@@ -1,8 +1,9 @@
-/* TLS in the fast lane: what passive/tls.py makes of a segment, as a key. */
+/* TLS and DTLS in the fast lane: what passive/tls.py makes of a segment and passive/dtls.py of a datagram, as a key. */
 #include <stdio.h>
 #include <string.h>
 
 #include "classify.h"
+#include "dtls.h"
 #include "lane_state.h"
 #include "table_state.h"
 
@@ -59,34 +60,47 @@ static uint8_t *put(uint8_t *at, const void *text, size_t size) {
     return at + size;
 }
 
-/* The evidence's detail, as `_client` writes it. */
-static void put_detail(struct lanes *l, const struct tls_hello *hello, struct classified *what) {
-    const char *version = version_name(hello->version);
-    uint8_t *at = put(put(l->text, "ClientHello, ", 13), version, strlen(version));
+/* The evidence's detail, as `_client` of passive/tls.py or `told` of passive/dtls.py writes it. */
+static void put_detail(struct lanes *l, const struct tls_hello *hello, bool datagram, struct classified *what) {
+    char number[DTLS_NAME_SIZE];
+    const char *version = datagram ? number : version_name(hello->version);
+    uint8_t *at = put(l->text, "ClientHello, ", 13);
+    if (datagram) {
+        dtls_version_name(hello->version, number);
+        at = put(at, "DTLS ", 5);
+    }
+    at = put(at, version, strlen(version));
     if (hello->name_size) at = put(put(at, ", SNI ", 6), hello->name, hello->name_size);
     for (uint8_t i = 0; i < hello->alpn_count; i++) {
         at = i ? put(at, " ", 1) : put(at, ", ALPN ", 7);
         at = put(at, hello->alpn[i].data, hello->alpn[i].size);
     }
+    if (datagram && hello->use_srtp) at = put(at, ", use_srtp: keys for media (WebRTC)", 35);
     if (hello->complete)
         at = put(put(at, ", JA4 ", 6), hello->ja4, strlen(hello->ja4));
-    else
+    else if (!datagram)
         at = put(at, ", its end was not captured", 26);
     what->hello = l->text;
     what->hello_size = (size_t)(at - l->text);
 }
 
-static enum classify_result classify_client(struct lanes *l, struct classified *what) {
+static enum classify_result classify_client(struct lanes *l, bool datagram, struct classified *what) {
     const struct tls_hello *hello = &l->hello;
-    uint8_t bits[2] = {TLS_CLIENT_HELLO, hello->name_size > 0};
+    uint8_t bits[2] = {TLS_CLIENT_HELLO, (uint8_t)((hello->name_size > 0) | (datagram && hello->use_srtp) << 1)};
     if (!classify_add(what, bits, sizeof bits) || !add_alpn(hello, what)) return CLASSIFY_PYTHON;
     size_t names = 0;
     for (uint8_t i = 0; i < hello->alpn_count; i++) names += hello->alpn[i].size + 1u;
     if (names + hello->name_size > TEXT_MAX) return CLASSIFY_PYTHON;
     what->name = hello->name;
     what->name_size = hello->name_size;
-    put_detail(l, hello, what);
+    put_detail(l, hello, datagram, what);
     return CLASSIFIED;
+}
+
+static bool add_server(const struct tls_hello *hello, struct classified *what) {
+    const uint8_t bits[] = {TLS_SERVER_HELLO, (uint8_t)(hello->version >> 8), (uint8_t)hello->version,
+                            (uint8_t)(hello->cipher >> 8), (uint8_t)hello->cipher, hello->retry};
+    return classify_add(what, bits, sizeof bits) && add_alpn(hello, what);
 }
 
 /* A direction's first message is still to be read. */
@@ -97,26 +111,19 @@ static enum classify_result classify_first(struct lanes *l, const struct lane *l
     if (size == SIZE_MAX) return CLASSIFY_PYTHON;
     bool final = seen->index >= LAST_SEGMENT || size > GATHERED_MAX;
     enum tls_first first = tls_read_first_flight(l->gathered, size, final, hello);
-    uint8_t bits[8] = {(uint8_t)first};
+    uint8_t bits[3] = {(uint8_t)first};
     size_t count = 1;
     switch (first) {
-    case TLS_CLIENT_HELLO: return classify_client(l, what);
+    case TLS_CLIENT_HELLO: return classify_client(l, false, what);
+    case TLS_SERVER_HELLO: return add_server(hello, what) ? CLASSIFIED : CLASSIFY_PYTHON;
     case TLS_MORE: break;
     case TLS_MALFORMED:
         bits[count++] = tls_is_record(l->gathered, size) ? l->gathered[2] : UINT8_MAX;
         bits[count++] = tls_is_record_chain(l->gathered, size);
         break;
     case TLS_ALERT: bits[count++] = hello->alert; break;
-    case TLS_SERVER_HELLO:
-        bits[count++] = (uint8_t)(hello->version >> 8);
-        bits[count++] = (uint8_t)hello->version;
-        bits[count++] = (uint8_t)(hello->cipher >> 8);
-        bits[count++] = (uint8_t)hello->cipher;
-        bits[count++] = hello->retry;
-        break;
     }
-    if (!classify_add(what, bits, count)) return CLASSIFY_PYTHON;
-    return first == TLS_SERVER_HELLO && !add_alpn(hello, what) ? CLASSIFY_PYTHON : CLASSIFIED;
+    return classify_add(what, bits, count) ? CLASSIFIED : CLASSIFY_PYTHON;
 }
 
 enum classify_result classify_tls(struct table *t, uint32_t slot, const struct seen *seen, bool read,
@@ -128,6 +135,24 @@ enum classify_result classify_tls(struct table *t, uint32_t slot, const struct s
                    tls_is_record_chain(data, seen->size);
     uint8_t bits = goes_on;
     return classify_add(what, &bits, 1) ? CLASSIFIED : CLASSIFY_PYTHON;
+}
+
+/* Whether the text of a hello is another one than the flow's: evidence of both may stand in its record. */
+static bool is_another(const struct lanes *l, const struct lane *lane, const struct classified *what) {
+    if (lane->hello == STORE_NONE) return false;
+    const struct stored *hello = store_at(l->store, lane->hello);
+    return hello->size != what->hello_size || memcmp(hello->data, what->hello, hello->size) != 0;
+}
+
+enum classify_result classify_dtls(struct table *t, uint32_t slot, const struct seen *seen, struct classified *what) {
+    struct lanes *l = t->lanes;
+    enum tls_first found = dtls_read_hello(seen->data, seen->size, &l->hello);
+    uint8_t none = TLS_MALFORMED;
+    if (found == TLS_SERVER_HELLO) return add_server(&l->hello, what) ? CLASSIFIED : CLASSIFY_PYTHON;
+    if (found != TLS_CLIENT_HELLO) return classify_add(what, &none, 1) ? CLASSIFIED : CLASSIFY_PYTHON;
+    what->offers_media = l->hello.use_srtp;
+    if (classify_client(l, true, what) != CLASSIFIED) return CLASSIFY_PYTHON;
+    return is_another(l, &l->flows[slot], what) ? CLASSIFY_PYTHON : CLASSIFIED;
 }
 
 bool classify_tls_waits(const struct table *t, uint32_t slot, uint16_t flags) {

@@ -47,7 +47,7 @@ void dfa_free(struct dfa *dfa);
 bool dfa_scan(struct dfa *const *dfas, size_t count, const uint8_t *data, size_t size, struct dfa_hits *const *hits);
 
 /* The states made so far as bytes, which another automaton of the same program begins with: how many bytes they take,
-   whether `out` is NULL or not. 0 where there are so many that it is better to begin anew. */
+   whether `out` is NULL or not. Where there is little room left, the last ones are left out; 0 where none is kept. */
 size_t dfa_keep(const struct dfa *dfa, uint8_t *out);
 
 /* Take what was kept, before the first scan. False where it is not well-formed: nothing is taken then. */

@@ -7,14 +7,25 @@
    and expression; of a step u8 class, u16 state with its mark of matches, all as in memory. */
 enum { HEAD = 6, STATE = 11, STEP = 3 };
 
+/* So many that there is room for others: the first ones that were made are those met most. */
+static uint32_t states_to_keep(const struct dfa *d) {
+    uint32_t count = FIRST_STATE, members = 0;
+    for (; count < d->state_count && count < d->state_room / 4 * 3; count++) {
+        members += d->states[count].count + d->states[count].matches;
+        if (members > d->member_room / 4 * 3) break;
+    }
+    return count;
+}
+
 size_t dfa_keep(const struct dfa *d, uint8_t *out) {
     size_t size = HEAD;
-    if (d->state_count > d->state_room / 4 * 3 || d->member_count > d->member_room / 4 * 3) return 0;
+    uint32_t count = states_to_keep(d);
+    if ((d->start & ~(uint32_t)MATCHES) >= count) return 0;
     if (out) {
-        put_le32(out, d->state_count);
+        put_le32(out, count);
         put_le16(out + 4, d->start);
     }
-    for (uint32_t number = FIRST_STATE; number < d->state_count; number++) {
+    for (uint32_t number = FIRST_STATE; number < count; number++) {
         const struct state *state = &d->states[number];
         const uint16_t *steps = d->steps + (size_t)number * d->classes;
         uint8_t *head = out ? out + size : NULL;
@@ -23,7 +34,7 @@ size_t dfa_keep(const struct dfa *d, uint8_t *out) {
         for (uint32_t i = 0; i < state->count + state->matches; i++, size += 4)
             if (out) put_le32(out + size, d->members[state->at + i]);
         for (uint32_t class = 0; class < d->classes; class ++) {
-            if (steps[class] == UNKNOWN_STATE) continue;
+            if (steps[class] == UNKNOWN_STATE || (steps[class] & ~(uint32_t)MATCHES) >= count) continue;
             if (out) {
                 out[size] = (uint8_t)class;
                 put_le16(out + size + 1, steps[class]);

@@ -224,6 +224,13 @@ static void lend(struct table *t, uint32_t slot, const struct seen *seen) {
     emit(t, slot, seen, t->now_ns, handshake_ns(&t->flows[slot]), SHAPES_NONE);
 }
 
+/* Whether Python says now that the table is to follow a flow, for a call begins that was not known by its first bytes. */
+static bool asks_to_be_followed(const struct table *t, uint32_t slot, const struct classified *what) {
+    const struct lanes *l = t->lanes;
+    bool call = shapes_at(l->shapes, l->flows[slot].node)->flags & SHAPE_MEDIA;
+    return !call && !what->offers_media && !(t->flows[slot].status & STATUS_FOLLOWING);
+}
+
 void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
@@ -250,6 +257,7 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     }
     uint32_t node = result == CLASSIFIED ? shapes_next(l->shapes, lane->node, what.key, what.key_size) : SHAPES_NONE;
     uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
+    if (flags & SHAPE_MEDIA && asks_to_be_followed(t, slot, &what)) flags = SHAPE_PYTHON;
     if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
     if (flags & SHAPE_PYTHON) {
         if (fast) leave(t, slot, false);
@@ -269,6 +277,7 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
         node = SHAPES_NONE;
     }
     emit(t, slot, seen, t->now_ns, handshake, node);
+    if (node != SHAPES_NONE && !(flags & SHAPE_KNOWN)) t->barrier = true; /* what it means is told before it is met again */
 }
 
 /* -- the end -------------------------------------------------------------------------------------------------------- */
@@ -346,7 +355,8 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
     event->node = node;
     event->ordinal = l->closes;
     event->lent = lane->flags & LANE_LENT;
-    if (lane->flags & LANE_ENTANGLED) t->barrier = true;
+    bool new = node != SHAPES_NONE && !(shapes_at(l->shapes, node)->flags & SHAPE_KNOWN);
+    if (lane->flags & LANE_ENTANGLED || new) t->barrier = true;
 }
 
 /* -- hosts that are watched ------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 enum {
     FIXED_MAX = 1024,  /* of a line: all but the verdict's text, the interface's and the texts of the flow */
     ESCAPE_MAX = 6,    /* bytes that one byte takes */
+    TEXT_LEAST = 1,    /* and no text, `null` */
     DAY_S = 86400,
     HEADS = 1 << 12,
 };
@@ -19,6 +20,7 @@ struct text {
     char *data;
     size_t size;
     uint32_t chain; /* next with this hash, 0 for none */
+    uint32_t names, hellos; /* of a verdict: holes for these */
 };
 
 struct lines {
@@ -246,8 +248,10 @@ bool lines_write(struct lines *lines, const struct row *rows, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const struct row *row = &rows[i];
         if (!row->verdict || row->verdict > lines->verdict_count) continue; /* cannot be: no line can be made */
-        size_t needed = FIXED_MAX + lines->verdicts[row->verdict].size +
-                        ESCAPE_MAX * ((size_t)row->name_size + row->hello_size);
+        const struct text *verdict = &lines->verdicts[row->verdict];
+        size_t texts = (size_t)verdict->names * (row->name_size + TEXT_LEAST) +
+                       (size_t)verdict->hellos * (row->hello_size + TEXT_LEAST);
+        size_t needed = FIXED_MAX + verdict->size + ESCAPE_MAX * texts;
         if (row->interface < lines->interface_count) needed += lines->interfaces[row->interface].size;
         if (!make_room(lines, needed)) return false;
         lines->size = (size_t)(put_line(lines, lines->out + lines->size, row) - lines->out);
@@ -273,8 +277,15 @@ static bool text_copy(struct text *text, const uint8_t *data, size_t size) {
     return true;
 }
 
+static size_t count(const uint8_t *text, size_t size, uint8_t hole) {
+    size_t found = 0;
+    for (size_t i = 0; i < size; i++) found += text[i] == hole;
+    return found;
+}
+
 uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
     uint32_t hash = 2166136261u;
+    if (count(text, size, HOLE_LABELLED) > 1 || count(text, size, HOLE_FLOW) > 1) return 0; /* none of ours */
     for (size_t i = 0; i < size; i++) hash = (hash ^ text[i]) * 16777619u;
     uint32_t *head = &lines->heads[(hash ^ hash >> 15) % HEADS];
     for (uint32_t at = *head; at; at = lines->verdicts[at].chain)
@@ -287,7 +298,10 @@ uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
         lines->verdict_room = room;
     }
     if (!text_copy(&lines->verdicts[lines->verdict_count + 1], text, size)) return 0;
-    lines->verdicts[++lines->verdict_count].chain = *head;
+    struct text *verdict = &lines->verdicts[++lines->verdict_count];
+    verdict->names = (uint32_t)count(text, size, HOLE_NAME);
+    verdict->hellos = (uint32_t)(count(text, size, HOLE_HELLO) + count(text, size, HOLE_REST));
+    verdict->chain = *head;
     return *head = lines->verdict_count;
 }
 

@@ -7,7 +7,7 @@
 #include "dfa.h"
 #include "randomness.h"
 
-enum { STATES = 12288 };
+enum { STATES = 16384 };
 
 enum field_kind { FIELD_EQUALS, FIELD_ANY, FIELD_BETWEEN, FIELD_THERE, FIELD_LENGTH_EXACT, FIELD_LENGTH_CUT,
                   FIELD_LENGTH_MORE, FIELD_PORTS, FIELD_KINDS };
@@ -122,7 +122,7 @@ static bool is_hit(const struct dfa_hits *hits, uint16_t expression) {
     return false;
 }
 
-enum verdict { HOLDS_NOT, HOLDS, ASK_PYTHON };
+enum verdict { HOLDS_NOT, HOLDS, MAY_HOLD };
 
 /* Whether a rule whose expression matches holds. */
 static enum verdict rule_holds(struct scan *scan, const struct rule *rule) {
@@ -130,11 +130,11 @@ static enum verdict rule_holds(struct scan *scan, const struct rule *rule) {
     for (uint32_t i = 0; i < rule->field_count; i++)
         if (!field_holds(scan, &scan->patterns->fields[rule->first_field + i])) return HOLDS_NOT;
     if (rule->except != PATTERNS_NONE) {
-        if (!scan_group(scan, rule->except_group)) return ASK_PYTHON;
+        if (!scan_group(scan, rule->except_group)) return MAY_HOLD;
         if (is_hit(&scan->hits[rule->except_group], rule->except)) return HOLDS_NOT;
     }
     if (rule->flags & RULE_RANDOM && !looks_random(scan->data, scan->size)) return HOLDS_NOT;
-    return rule->flags & RULE_PYTHON ? ASK_PYTHON : HOLDS;
+    return rule->flags & RULE_PYTHON ? MAY_HOLD : HOLDS;
 }
 
 /* The line where a match ended, with its end; none where there is no room for one more. */
@@ -156,12 +156,17 @@ static bool take_line(const struct scan *scan, const struct rule *rule, uint32_t
     return false;
 }
 
-static bool take_rule(const struct scan *scan, uint32_t number, uint32_t end, struct holding *holding) {
+static bool take_rule(const struct scan *scan, uint32_t number, uint32_t end, bool unsure, struct holding *holding) {
     const struct rule *rule = &scan->patterns->rules[number];
     if (holding->count == PATTERNS_HOLDING) return false;
     uint32_t at = holding->count++;
-    for (; at && holding->rules[at - 1] > number; at--) holding->rules[at] = holding->rules[at - 1];
+    for (; at && holding->rules[at - 1] > number; at--) {
+        holding->rules[at] = holding->rules[at - 1];
+        holding->unsure[at] = holding->unsure[at - 1];
+    }
     holding->rules[at] = (uint16_t)number;
+    holding->unsure[at] = unsure;
+    holding->sure = holding->sure && !unsure;
     if (rule->flags & RULE_OPEN) {
         holding->open = true;
         if (!(rule->flags & (RULE_LINE | RULE_HEAD)) || !take_line(scan, rule, end, holding)) holding->in_line = false;
@@ -186,8 +191,7 @@ static bool take_group(struct scan *scan, int group, bool names, struct holding 
             for (uint32_t j = 0; !wanted && j < proper; j++) wanted = services[j] == rule->service;
             if (!wanted) continue;
             enum verdict verdict = rule_holds(scan, rule);
-            if (verdict == ASK_PYTHON) return false;
-            if (verdict == HOLDS && !take_rule(scan, n, hits->end[i], holding)) return false;
+            if (verdict != HOLDS_NOT && !take_rule(scan, n, hits->end[i], verdict == MAY_HOLD, holding)) return false;
         }
     }
     return true;
@@ -202,7 +206,7 @@ bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const u
     scan.size = size;
     memset(scan.done, 0, sizeof scan.done);
     memset(holding, 0, sizeof *holding);
-    holding->in_line = true;
+    holding->in_line = holding->sure = true;
     if (!scan_first(&scan)) return false;
     for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
         if (!take_group(&scan, group, false, holding)) return false;

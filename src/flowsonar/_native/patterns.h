@@ -55,13 +55,15 @@ void patterns_free(struct patterns *patterns);
 struct holding {
     uint32_t count;
     uint16_t rules[PATTERNS_HOLDING]; /* ascending */
+    bool unsure[PATTERNS_HOLDING];    /* of each: the tests here are necessary, not enough */
+    bool sure;                        /* none of them is unsure */
     bool open;                        /* one of them is RULE_OPEN */
     bool in_line;                     /* all open ones are RULE_LINE or RULE_HEAD */
     const uint8_t *line[2];           /* the lines that these captured from, ends excluded; NULL where there is none */
     uint32_t line_size[2];
 };
 
-/* False where Python has to decide. `ports`: the flow's. `names`: whether products are looked for. */
+/* False where only Python can tell which rules hold. `ports`: the flow's. `names`: whether products are looked for. */
 bool patterns_hold(struct patterns *patterns, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,
                    struct holding *holding);
 

@@ -9,6 +9,7 @@ enum {
     APPLICATION_DATA = 0x17,
     SERVER_NAME = 0x0000,
     SIGNATURE_ALGORITHMS = 0x000d,
+    USE_SRTP = 0x000e,
     ALPN = 0x0010,
     SUPPORTED_VERSIONS = 0x002b,
     ENCRYPTED_CLIENT_HELLO = 0xfe0d,
@@ -60,6 +61,7 @@ struct body {
     const uint8_t *algorithms;
     size_t algorithms_size;
     int32_t highest;  /* of the versions offered without GREASE, -1 for none */
+    uint16_t legacy, datagram; /* of DTLS: the hello's own version, and the newest that it offers; 0: TLS */
     uint16_t first;   /* of all listed; a server lists its choice alone */
     bool listed;
 };
@@ -97,8 +99,10 @@ static void read_alpn(const uint8_t *data, size_t size, struct tls_hello *hello)
 /* A client's list has a length byte before it; a server's choice is two bytes. */
 static void read_versions(const uint8_t *data, size_t size, struct body *body) {
     size_t count = 1;
+    uint16_t newest = UINT16_MAX;
     body->highest = -1;
     body->listed = false;
+    body->datagram = body->legacy;
     if (size != 2) {
         if (!size) return;
         count = (size - 1 < data[0] ? size - 1 : data[0]) / 2;
@@ -108,8 +112,10 @@ static void read_versions(const uint8_t *data, size_t size, struct body *body) {
         uint16_t version = be16(data + 2 * i);
         if (!i) body->first = version;
         if ((version & 0x0f0f) != 0x0a0a && version > body->highest) body->highest = version;
+        if (version == 0xfeff || version == 0xfefd || version == 0xfefc) newest = version < newest ? version : newest;
         body->listed = true;
     }
+    if (body->legacy && newest < UINT16_MAX) body->datagram = newest;
 }
 
 /* What is cut is left out unless the hello claims to be complete: then it is malformed. */
@@ -124,6 +130,7 @@ static bool read_extensions(struct body *body, size_t at, struct tls_hello *hell
         at += 4;
         body->types[body->type_count++] = type;
         if (type == ENCRYPTED_CLIENT_HELLO) hello->ech = true;
+        if (type == USE_SRTP) hello->use_srtp = true;
         if (length > size - at) return !body->complete;
         const uint8_t *value = data + at;
         switch (type) {
@@ -165,7 +172,7 @@ static bool read_client_hello(struct body *body, char transport, struct tls_hell
     const uint8_t *data = body->data;
     size_t size = body->size, at;
     if (size < 35 || data[0] != 3 || data[1] > 4 || data[34] > 32) return false;
-    hello->version = be16(data);
+    hello->version = body->legacy ? body->legacy : be16(data);
     hello->complete = body->complete;
     at = 35u + data[34];
     if (size < at + 2) return false;
@@ -181,6 +188,7 @@ static bool read_client_hello(struct body *body, char transport, struct tls_hell
         return false;
     }
     if (body->highest >= 0) hello->version = (uint16_t)body->highest;
+    if (body->datagram) hello->version = body->datagram;
     if (body->complete) fingerprint(body, data + ciphers, listed, transport, hello);
     return true;
 }
@@ -206,7 +214,8 @@ static void clear(struct tls_hello *hello) {
     hello->ja4[0] = 0;
 }
 
-enum tls_first tls_read_message(const uint8_t *data, size_t size, bool final, char transport, struct tls_hello *hello) {
+static enum tls_first read_message(const uint8_t *data, size_t size, bool final, char transport, uint16_t legacy,
+                                   struct tls_hello *hello) {
     if (size < 4) return final ? TLS_MALFORMED : TLS_MORE;
     uint32_t length = be32(data) & 0xffffff;
     if (length > TLS_HELLO_MAX || length < 38 || data[0] < 1 || data[0] > 2) return TLS_MALFORMED;
@@ -219,9 +228,18 @@ enum tls_first tls_read_message(const uint8_t *data, size_t size, bool final, ch
     body.algorithms = NULL;
     body.highest = -1;
     body.listed = false;
+    body.legacy = body.datagram = legacy;
     clear(hello);
     if (data[0] == 1) return read_client_hello(&body, transport, hello) ? TLS_CLIENT_HELLO : TLS_MALFORMED;
     return body.complete && read_server_hello(&body, hello) ? TLS_SERVER_HELLO : TLS_MALFORMED;
+}
+
+enum tls_first tls_read_message(const uint8_t *data, size_t size, bool final, char transport, struct tls_hello *hello) {
+    return read_message(data, size, final, transport, 0, hello);
+}
+
+enum tls_first tls_read_datagram_message(const uint8_t *data, size_t size, uint16_t legacy, struct tls_hello *hello) {
+    return read_message(data, size, true, 'd', legacy, hello);
 }
 
 /* -- first flight ------------------------------------------------------------------------------------------------- */

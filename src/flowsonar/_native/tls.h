@@ -40,6 +40,7 @@ struct tls_hello {
     bool complete;         /* false: the tail of a ClientHello was not captured, lists may be short */
     bool retry;            /* a HelloRetryRequest */
     bool ech;              /* an encrypted ClientHello is inside (or GREASE that looks like it) */
+    bool use_srtp;         /* keys for media are offered (RFC 5764) */
     bool alpn_more;        /* there were more names than are kept */
     uint8_t alpn_count;
     struct tls_span alpn[TLS_ALPN_MAX]; /* a client's offer in its order, a server's choice */
@@ -62,5 +63,9 @@ enum tls_first tls_read_first_flight(const uint8_t *data, size_t size, bool fina
 
 /* The same for a hello without records around it, as QUIC carries it; `transport` is JA4's letter. */
 enum tls_first tls_read_message(const uint8_t *data, size_t size, bool final, char transport, struct tls_hello *hello);
+
+/* The same for a hello as DTLS carries it, that no more comes of, without DTLS's own fields (dtls.h). `legacy` is the
+   version in its body, which a client's offer may better: DTLS counts downwards. */
+enum tls_first tls_read_datagram_message(const uint8_t *data, size_t size, uint16_t legacy, struct tls_hello *hello);
 
 #endif

@@ -71,6 +71,10 @@ class LaneTable(FlowTable, Protocol):
         """TCP flows whose bytes nobody knows need Python from now on."""
         ...
 
+    def holding(self, udp: bool, data: bytes, low_port: int, high_port: int, names: bool, /) -> list[int] | None:
+        """Numbers of the rules that hold, below zero (-1 is the first) those that may; None: nobody knows."""
+        ...
+
     def keep(self) -> bytes:
         """What was learned, for another table with the same patterns."""
         ...

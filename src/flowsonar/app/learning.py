@@ -15,7 +15,7 @@ from typing import Final
 
 from flowsonar.app.lanes import LaneTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
-from flowsonar.model import Announcement, EvidenceKind, FlowRecord, Verdict
+from flowsonar.model import Announcement, Evidence, EvidenceKind, FlowRecord, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveReader
 from flowsonar.passive.flow import PassiveFlow
@@ -26,6 +26,8 @@ from flowsonar.verdicts.tracker import Tracker
 __all__ = ["Shape", "Teacher"]
 
 _HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
+_DTLS_HELLO: Final = "ClientHello, DTLS "
+"""How the detail begins that the codec gives; a hello that it cannot read has its pattern's."""
 _LEARNED_SLOTS: Final = frozenset(
     {
         "opened", "protocol", "done", "name", "alpn", "first_speaker", "firsts", "seconds", "counts", "services",
@@ -170,12 +172,14 @@ class Teacher:
         if record.flow_id != flow.flow or record.hops or record.verdict.name != flow.passive.name:
             return 0
         evidence = tuple(one._replace(data=b"") for one in record.verdict.evidence)
-        hellos = [at for at, one in enumerate(evidence) if one.signature in _HELLOS]
-        if len(hellos) > 1 or any(hole in one.detail for one in evidence for hole in (HELLO, HELLO_REST)):
+        hellos = [at for at, one in enumerate(evidence) if _is_hello(one)]
+        # A hello of DTLS may come twice; the table goes on only where it is the same.
+        told = {(evidence[at].signature, evidence[at].detail) for at in hellos}
+        if len(told) > 1 or any(hole in one.detail for one in evidence for hole in (HELLO, HELLO_REST)):
             return 0
         for at in hellos:
             one = evidence[at]
-            detail = HELLO if one.signature == "tls/client-hello" else _head(one.detail) + HELLO_REST
+            detail = _head(one.detail) + HELLO_REST if one.signature == "quic/client-hello" else HELLO
             evidence = (*evidence[:at], one._replace(detail=detail), *evidence[at + 1 :])
         named = proto(record.key.transport, record.key.initiator_address)
         return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
@@ -204,6 +208,13 @@ class Teacher:
         flows.sort(key=lambda events: events[0].time_ns)  # the latest counts, where several go to one place
         for events in flows:
             self._tracker.feed(events)
+
+
+def _is_hello(evidence: Evidence) -> bool:
+    """Whether its detail tells a ClientHello, which is the flow's alone."""
+    if evidence.signature == "dtls/client-hello":
+        return evidence.detail.startswith(_DTLS_HELLO)
+    return evidence.signature in _HELLOS
 
 
 def _head(detail: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from flowsonar.config import Settings
@@ -12,6 +12,7 @@ from flowsonar.signatures.loader import identify, load_signatures
 if TYPE_CHECKING:
     from flowsonar.passive import PassiveReader
     from flowsonar.signatures import Matcher, SignatureSet
+    from flowsonar.signatures.found import Holding
 
 __all__ = ["Parts"]
 
@@ -56,8 +57,16 @@ class Parts:
         """Whether recog's fingerprints are used, which may name a product of any banner."""
         return self._settings.recog is not None
 
-    def new_reader(self) -> PassiveReader:
-        """A passive reader without memory of another capture's hosts. Live, `load` comes first: nothing waits then."""
+    def new_reader(self, holding: Holding | None = None) -> PassiveReader:
+        """A passive reader without memory of another capture's hosts. Live, `load` comes first: nothing waits then.
+
+        `holding` is that of a table made with `lane_tables`: it is asked first.
+        """
         from flowsonar.passive import PassiveReader
 
-        return PassiveReader(self.matcher, self.signatures)
+        matcher = self.matcher
+        if holding is not None:
+            from flowsonar.signatures.found import TableFinder
+
+            matcher = matcher.asking(partial(TableFinder, holding, self.lane_tables))
+        return PassiveReader(matcher, self.signatures)

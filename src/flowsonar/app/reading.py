@@ -239,7 +239,7 @@ class Reading:
         def python() -> tuple[Tracker, PassiveReader]:
             from flowsonar.verdicts.tracker import Tracker
 
-            reader = self._parts.new_reader()
+            reader = self._parts.new_reader(table.holding)
             return Tracker(reader, self._parts.signatures, interfaces=capture.interfaces), reader
 
         return table, Lanes(table, python, capture.interfaces)

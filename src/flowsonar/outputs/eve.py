@@ -120,7 +120,7 @@ HELLO_REST: Final = "\x05"
 def verdict_template(verdict: Verdict, named: str) -> bytes:
     """Write what `_flow_line` makes of a verdict, from `proto` (`named`) on, with holes for what is each flow's own.
 
-    Holes are bytes that JSON has not: 1 for `verdict_ms`, 2 for `name`, 3 for the `detail` that is `HELLO`, 4 for the
+    Holes are bytes that JSON has not: 1 for `verdict_ms`, 2 for `name`, 3 for each `detail` that is `HELLO`, 4 for the
     object `flow`, 5 for the end of a `detail` that is `HELLO_REST`. The last brace is left out: `midstream` follows.
     """
     fields = _verdict(verdict, None, data=False)
@@ -130,7 +130,7 @@ def verdict_template(verdict: Verdict, named: str) -> bytes:
         text = _slowly(fields)[:-1]
     text = text.replace(b'"verdict_ms":"\\u0001"', b'"verdict_ms":\x01', 1)
     text = text.replace(b'"name":"\\u0002"', b'"name":\x02', 1)
-    text = text.replace(b'"detail":"\\u0003"', b'"detail":\x03', 1)
+    text = text.replace(b'"detail":"\\u0003"', b'"detail":\x03')
     text = text.replace(b"\\u0005", b"\x05", 1)
     service = quoted(verdict.service or "unknown").encode("ascii")
     return f'"proto":"{named}","app_proto":'.encode("ascii") + service + b',\x04,"flowsonar":' + text[:-1]

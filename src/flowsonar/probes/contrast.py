@@ -64,8 +64,6 @@ class Contrast:
         self._pick = pick
         self.over = False
         """It has come to its end."""
-        self.decides = False
-        """Both words are said: what becomes of them is as good a proof as the slow dialogue's second connection."""
         self._ended = False  # the right word's connection was closed without a byte, when it should be
         self._done = False  # and its part is over
 
@@ -74,15 +72,10 @@ class Contrast:
         try:
             line = self._slow.line
             yield Attend(HEADSTART_S + 2 * (self._slow.seen.rtt_s or 0.0))
-            if line is not None and not self._is_needless():
+            if line is not None and not line.heard and self._judge.best is Confidence.UNKNOWN:
                 yield from self._words(refused=line.end is not None)
         finally:
-            self.over, self.decides = True, False
-
-    def _is_needless(self) -> bool:
-        """Whether the slow dialogue came to something by itself."""
-        line = self._slow.line
-        return (line is not None and line.heard) or self._judge.best is not Confidence.UNKNOWN
+            self.over = True
 
     def _words(self, *, refused: bool) -> Talk[None]:
         exchange = self._make()
@@ -97,8 +90,6 @@ class Contrast:
             if not isinstance(event, Ended if refused else TimedOut):
                 return
             if not refused and not (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
-                return
-            if not refused and self._is_needless():
                 return
             begun = yield Beside(self._right(refused=refused))
             assert isinstance(begun, Begun)
@@ -133,7 +124,6 @@ class Contrast:
                 if not isinstance(event, TimedOut) or not (yield from self._goes_on(exchange, line, BYTES)):
                     return
             yield from self._say(exchange, line, 2)
-            self.decides = not refused
             event = yield from line.hear(CLOSES_S)
             self._ended = isinstance(event, Ended) and exchange.failed is None
         finally:

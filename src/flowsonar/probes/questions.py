@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from flowsonar.model import Confidence, Hints, Layer, Transport
-from flowsonar.probes.contrast import CLOSES_S, Contrast
-from flowsonar.probes.dialogue import Attend, Close, Line, Talk
+from flowsonar.probes.dialogue import Line, Talk
 from flowsonar.probes.exchange import Exchange
 from flowsonar.probes.moves import Ask, Seen, TlsState
 from flowsonar.probes.quicquestion import look_inside
@@ -62,8 +61,6 @@ class Questions:
         self._matcher = matcher
         self._pick = pick
         self._max_probes = max_probes
-        self.contrast: Contrast | None = None
-        """What was put beside the question that is being put."""
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
@@ -184,7 +181,6 @@ class Questions:
                 steps.reached = True
                 reached = Confidence.CONFIRMED if self._judge.has_other_proof(probe) else step.reached
                 self._judge.went_through(probe, steps.groups, reply.data, move.over, reached=reached)
-                yield from self._agree(steps, reply, move)
             if steps.turns_to_tls:
                 client = yield from exchange.secure(line, self._hints.server_name, ())
                 if not client.done:
@@ -194,22 +190,6 @@ class Questions:
                 return
         if probe.confidence is not None and any(step.expect for step in probe.steps):
             self._judge.went_through(probe, steps.groups, steps.previous[-1], move.over)
-
-    def _agree(self, steps: Steps, reply: Reply, move: Ask) -> Talk[None]:
-        """Wait for what was put beside it where that decides: it saves another connection."""
-        contrast, exchange = self.contrast, self.exchange
-        if contrast is None or not contrast.decides or not reply.closed:
-            return
-        exchange.leave()
-        exchange.line = None
-        closed = yield Close()
-        exchange.now_s = closed.at_s
-        until_s = min(exchange.now_s + CLOSES_S, exchange.now_s + exchange.left_s)
-        while contrast.decides and exchange.failed is None and exchange.now_s < until_s:
-            event = yield Attend(until_s - exchange.now_s)
-            exchange.now_s = event.at_s
-        if self._judge.best is not Confidence.CONFIRMED and self._judge.has_other_proof(steps.probe):
-            self._judge.went_through(steps.probe, steps.groups, reply.data, move.over, reached=Confidence.CONFIRMED)
 
     def _stopped(self, steps: Steps, reply: Reply | None = None) -> None:
         """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off.

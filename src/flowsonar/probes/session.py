@@ -206,7 +206,6 @@ class Session:
             if contrast is not None:
                 began = yield Beside(contrast.talk())
                 self._exchange.now_s = began.at_s
-            self._questions.contrast = contrast
             yield from self._questions.ask(move)
             if contrast is not None:
                 yield from self._await(contrast)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lane_tables"]
 
-_FORMAT: Final = 6
+_FORMAT: Final = 7
 """Of what is kept; changes with what `programs` makes and with what the C core makes of it."""
 _PORT_BYTES: Final = 8192
 """A bit a port."""

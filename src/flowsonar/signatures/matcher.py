@@ -5,9 +5,11 @@ Linear in the length of what is matched, and bounded: `SCAN_BYTES`. A `Matcher` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from flowsonar.model import Layer, Side, Transport
 from flowsonar.signatures import cachefile
@@ -20,7 +22,7 @@ from flowsonar.signatures.knowledge import Knowledge, Known, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
-__all__ = ["Match", "Matcher", "Reply", "payload_rules"]
+__all__ = ["Finder", "Match", "Matcher", "Reply", "payload_rules"]
 
 _INITIATOR = Side.INITIATOR
 _PARTS = {Transport.TCP: 2, Transport.UDP: 6}
@@ -30,6 +32,16 @@ _RANKED = 4096
 """Sets of rules whose order is remembered; then all are forgotten."""
 _VARIED = 512
 """Products and versions that each of them remembers the matches of; then all are forgotten."""
+
+
+class Finder(Protocol):
+    """Finds the rules that hold for a payload."""
+
+    def __call__(
+        self, transport: Transport, data: bytes, ports: tuple[int, ...], *, names: bool
+    ) -> tuple[Rule, ...] | None:
+        """Those of a flow with these ports, in no order, with products' where `names`; None where it cannot tell."""
+        ...
 
 
 class Matcher:
@@ -50,6 +62,7 @@ class Matcher:
         self._signatures = signatures
         self._directory = directory
         self._payload_rules = payload_rules(signatures)
+        self._finder: Finder | None = None
         self._payloads: dict[Transport, Database] = {}
         """Made when the first payload of a transport comes: of many captures Python sees few, or of one only."""
         self._conditions: dict[Condition, CompiledCondition] = {}
@@ -57,6 +70,12 @@ class Matcher:
         self._payloads_ranked: dict[tuple[Rule, ...], _Ranked] = {}
         self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
         """What holds together holds together often."""
+
+    def asking(self, finder: Callable[[Mapping[Transport, list[Rule]]], Finder]) -> Matcher:
+        """The same with a finder, made of the rules for payloads: databases are for what it cannot tell."""
+        other = copy.copy(self)
+        other._finder = finder(self._payload_rules)
+        return other
 
     def prepare(self, *, replies: bool, payloads: bool) -> None:
         """Make now what the first of them would wait for: tenths of a second, or seconds where nothing was kept."""
@@ -92,12 +111,13 @@ class Matcher:
         """
         if not data:
             return []
-        database = self._payloads.get(transport) or self._payload_database(transport)
-        if database is None:
-            return []
         if len(data) > SCAN_BYTES:
             data = data[:SCAN_BYTES]
-        holding = database.found(data)
+        names = side is not _INITIATOR
+        holding = self._finder(transport, data, ports, names=names) if self._finder is not None else None
+        if holding is None:
+            database = self._payloads.get(transport) or self._payload_database(transport)
+            holding = () if database is None else database.found(data)
         if not holding:
             return []
         best: dict[str, Rule] = {}
@@ -109,15 +129,14 @@ class Matcher:
             known = best.get(rule.service)
             if known is None or rule.order < known.order:
                 best[rule.service] = rule
-        names = [rule for rule in holding if rule.names] if side is not _INITIATOR else []
-        rules = (*best.values(), *names)
+        rules = (*best.values(), *[rule for rule in holding if rule.names]) if names else tuple(best.values())
         ranked = self._payloads_ranked.get(rules)
         if ranked is None:
             if len(self._payloads_ranked) >= _RANKED:
                 self._payloads_ranked.clear()
             ranked = self._payloads_ranked[rules] = _Ranked(rules)
         matches = ranked.matches(data)
-        return self._named(matches, data) if self.knowledge is not None and side is not _INITIATOR else matches
+        return self._named(matches, data) if self.knowledge is not None and names else matches
 
     def reply(self, reply: Reply) -> list[Match]:
         """What an endpoint's answer says, whatever it was an answer to: all that match, the most specific first."""

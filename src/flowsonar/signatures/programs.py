@@ -142,7 +142,7 @@ class _Compiler:
         for number, rule in enumerate(self._rules):
             if any(check.echo is not None for check in rule.condition.fields):
                 continue  # of what we sent: no flow's own bytes hold that
-            expression, packed = self._rule(rule)
+            expression, packed = self._rule(rule, number)
             made.append((expression, number, rule, packed))
         made.sort(key=lambda one: one[:2])
         programs = {group: automaton.program() for group, automaton in self._automata.items()}
@@ -158,7 +158,7 @@ class _Compiler:
             tuple(rule for _, _, rule, _ in made),
         )
 
-    def _rule(self, rule: Rule) -> tuple[int, bytes]:
+    def _rule(self, rule: Rule, number: int) -> tuple[int, bytes]:
         condition = rule.condition
         flags = Flag(0)
         if rule.names:
@@ -189,7 +189,7 @@ class _Compiler:
         low, high = condition.length or (0, _LENGTH_MAX)
         return expression, struct.pack(
             "<5HBB3I", expression, except_, self._services[rule.service], first, len(self._fields) - first, flags,
-            except_group, low, min(high, _LENGTH_MAX), 0,
+            except_group, low, min(high, _LENGTH_MAX), number,
         )  # fmt: skip
 
     def _expression(self, condition: Condition, *, late: bool, on_port: bool = False) -> tuple[int, Group, bool]:

@@ -241,10 +241,6 @@ class Inquiry:
         self._blind.pop(endpoint, None)
         return self._waiting.pop(endpoint, [])
 
-    def forget(self, endpoint: Endpoint) -> None:
-        """A question that nobody has put yet need not be: what makes it needless may come with what made it."""
-        self.questions[:] = [question for question in self.questions if question.endpoint != endpoint]
-
     def _ask(self, flow: Followed, endpoint: Endpoint) -> None:
         hints = _hints(flow, endpoint)
         hints.candidates = self._neighbours.first(flow.verdict, hints.candidates)

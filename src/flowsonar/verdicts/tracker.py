@@ -513,13 +513,8 @@ class Tracker:
         endpoint = self._inquiry.leave(flow)
         self._companions.answered(flow)
         if endpoint is not None:
-            self._withdraw(endpoint)
-
-    def _withdraw(self, endpoint: Endpoint) -> None:
-        """Take back a question, whether it was put or is about to be."""
-        self._early.pop(endpoint, None)
-        self._inquiry.forget(endpoint)
-        self.withdrawn.append(endpoint)
+            self._early.pop(endpoint, None)
+            self.withdrawn.append(endpoint)
 
     def _found_out(self, endpoint: Endpoint, verdict: Verdict, now_ns: int) -> None:
         """An endpoint that is being asked has said by itself what it is: nobody waits for its answer any more.
@@ -528,7 +523,8 @@ class Tracker:
         """
         if is_opaque(verdict) or not self._inquiry.waiting(endpoint):
             return
-        self._withdraw(endpoint)
+        self.withdrawn.append(endpoint)
+        self._early.pop(endpoint, None)
         for number in self._inquiry.answered(endpoint):
             other = self._flows.get(number)
             if other is None:
