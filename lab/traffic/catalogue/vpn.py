@@ -10,6 +10,9 @@ from lab.truth import EITHER, TLS
 
 __all__ = ["MODES"]
 
+_BIG = 32 << 20
+"""What is fetched through a tunnel, at a rate that makes it last: programs and kernels on the way hold 10 MB or so, and
+less would have passed before the tunnel is picked up in the middle."""
 _PING = "ping -q -i 0.1 -s 200 -w {seconds} {address} >/dev/null"
 
 
@@ -260,7 +263,7 @@ def _pin(certificate: Path) -> str:
 def _stunnel(stage: Stage) -> None:
     port, inner, local = stage.ports.one(), stage.ports.one(), stage.ports.one()
     folder = stage.folder("stunnel")
-    (folder / "big").write_bytes(bytes(4 << 20))
+    (folder / "big").write_bytes(bytes(_BIG))
     for name, text in (
         ("server", f"accept = {stage.right}:{port}\nconnect = 127.0.0.1:{inner}\ncert = {stage.certificate}\n"),
         ("client", f"client = yes\naccept = 127.0.0.1:{local}\nconnect = {stage.right}:{port}\n"),
@@ -269,7 +272,7 @@ def _stunnel(stage: Stage) -> None:
     stage.serve("python3", "-m", "http.server", str(inner), "--bind", "127.0.0.1", "-d", folder, tcp=inner)
     stage.serve("stunnel4", folder / "server", name="stunnel", tcp=port)
     stage.client("stunnel4", folder / "client", lasts=True)
-    rate = str(int((4 << 20) / (stage.seconds + 2)))
+    rate = str(int(_BIG / (stage.seconds + 2)))
     fetch = f"sleep 1; curl -sS -o /dev/null --limit-rate {rate} http://127.0.0.1:{local}/big"
     stage.client("sh", "-c", fetch, lasts=True)
     stage.expect("http", "tcp", port, over=TLS)
@@ -282,7 +285,7 @@ def _ssh(stage: Stage) -> None:
     for name in ("host", "user"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(words, check=True, capture_output=True)
-    (folder / "big").write_bytes(bytes(4 << 20))
+    (folder / "big").write_bytes(bytes(_BIG))
     options = [f"ListenAddress={stage.right}", "UsePAM=no", f"AuthorizedKeysFile={folder}/user.pub", "StrictModes=no"]
     options += [f"PidFile={folder}/pid", "PermitRootLogin=yes"]
     words = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", str(folder / "host"), "-p", str(port)]
@@ -292,7 +295,7 @@ def _ssh(stage: Stage) -> None:
     trust = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes"
     way = f"ssh -N {trust} -i {folder}/user -p {port} -L {local}:127.0.0.1:{inner} root@{stage.right}"
     stage.client("sh", "-c", f"exec {way}", lasts=True)
-    rate = str(int((4 << 20) / (stage.seconds + 2)))
+    rate = str(int(_BIG / (stage.seconds + 2)))
     fetch = f"sleep 2; curl -sS -o /dev/null --limit-rate {rate} http://127.0.0.1:{local}/big"
     stage.client("sh", "-c", fetch, lasts=True)
     stage.expect("ssh", "tcp", port, over=EITHER)
