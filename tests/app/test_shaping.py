@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -241,6 +242,20 @@ def test_downloads_have_a_brake_and_windows_as_long_as_their_queue(monkeypatch: 
     marking = Stage(monkeypatch)
     assert marking.brakes.holding == []
     marking.shaping.close()
+
+
+def test_the_counting_of_connections_is_set_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_TRACKING", tmp_path)
+    accounting = tmp_path / "nf_conntrack_acct"
+    for before in ("0\n", "1\n"):
+        accounting.write_text(before)
+        stage = Stage(monkeypatch)
+        accounting.write_text("1\n")  # as the kernel does
+        stage.shaping.close()
+        assert accounting.read_text() == before
+    accounting.unlink()
+    Stage(monkeypatch).shaping.close()
+    assert not accounting.exists()
 
 
 def test_another_policy_switches_brake_and_windows_and_leaves_the_queues(monkeypatch: pytest.MonkeyPatch) -> None:

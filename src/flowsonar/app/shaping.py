@@ -60,6 +60,7 @@ _KNOWN_AT_ONCE: Final = 512
 _FULL, _ROOM = 0.95, 0.8
 """Connection tracking is taken for full from here on, and for usable again below that."""
 _TRACKING: Final = Path("/proc/sys/net/netfilter")
+_ACCOUNTING: Final = "nf_conntrack_acct"
 _INTERFACES: Final = Path("/sys/class/net")
 
 
@@ -87,6 +88,7 @@ class Shaping:
         self._flushed_s = self._look_s = self._beat_s = self._again_s = self._single_s = 0.0
         self._singles = 0
         self._renewal: Callable[[], ShapePlan] | None = None
+        self._counting = ""
         self._present = False
         self._withdrawn = False
         self._indexes: dict[str, int | None] = {}
@@ -106,6 +108,7 @@ class Shaping:
             raise ShapingError("another shape run is going on here: end it first")
         try:
             self._firewall = Firewall()
+            self._counting = _counting()
             self._firewall.install(self.planned.rules)
             self._present = True
             self._elements = ElementSocket()
@@ -149,6 +152,7 @@ class Shaping:
                 self._present = False
                 self._firewall.remove()
                 clear_marks()
+                _count(self._counting)
         except ShapingError as error:
             failures.append(error)
         self._release()
@@ -420,6 +424,20 @@ def _index(name: str) -> int | None:
         return int((_INTERFACES / name / "ifindex").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _counting() -> str:
+    """Whether connections count their bytes: rules that look at these switch it on."""
+    try:
+        return (_TRACKING / _ACCOUNTING).read_text()
+    except OSError:
+        return ""
+
+
+def _count(before: str) -> None:
+    with suppress(OSError):
+        if before and before != _counting():
+            (_TRACKING / _ACCOUNTING).write_text(before)
 
 
 def _tracked() -> float | None:
