@@ -103,3 +103,24 @@ def test_a_long_path_is_for_a_session():
 @pytest.mark.parametrize("asked", [question("10.0.0.9:4444", candidates=("web",)), question("10.0.0.9:4444/udp")])
 def test_what_a_flow_showed_and_datagrams_are_for_a_session(asked):
     assert Briefs(WEB, MATCHER).brief(asked, (), now_s=0.0, session=lambda: None, note=print) is None
+
+
+def test_what_replies_say_is_remembered_as_far_as_the_bytes_decide(monkeypatch):
+    briefs = Briefs(WEB, MATCHER)
+    conversation(briefs, [None, b"OK one\r\n"])
+    conversation(briefs, [None, b"OK two\r\n"])
+    scanned = []
+    monkeypatch.setattr(MATCHER, "reply", lambda given: scanned.append(given) or [])
+    again, _ = conversation(briefs, [None, b"OK two\r\n"])
+    assert (scanned, again.evidence[0].data, briefs.counts["brief"]) == ([], b"OK two\r\n", 2)
+
+
+def test_what_depends_on_who_asked_is_looked_at_each_time(monkeypatch):
+    monkeypatch.setattr(MATCHER, "is_anyones", lambda _given: False)
+    briefs = Briefs(WEB, MATCHER)
+    for _ in range(3):
+        conversation(briefs, [None, b"OK one\r\n"])
+    scanned = []
+    monkeypatch.setattr(MATCHER, "reply", lambda given: scanned.append(given) or [])
+    conversation(briefs, [None, b"OK one\r\n"])
+    assert scanned

@@ -13,9 +13,9 @@ SWAPPED = FlowKey(Transport.TCP, "10.0.0.9", 80, "10.0.0.1", 40000, vlan=7)
 def test_ours_from_registration_until_the_linger_time_is_over(key):
     registry = OwnTraffic()
     assert not registry.is_own(key, 0)
-    registry.register("10.0.0.1", 40000, TARGET)
+    ours = registry.register("10.0.0.1", 40000, TARGET)
     assert registry.is_own(key, 1e9)
-    registry.release("10.0.0.1", 40000, TARGET, 100)
+    registry.release(ours, 100)
     assert registry.is_own(key, 100 + OWN_LINGER_S - 0.1)
     assert not registry.is_own(key, 100 + OWN_LINGER_S)
 
@@ -37,8 +37,8 @@ def test_others_are_not_ours(key):
 
 def test_a_port_used_again_is_ours_again():
     registry = OwnTraffic()
-    registry.register("10.0.0.1", 40000, TARGET)
-    registry.release("10.0.0.1", 40000, TARGET, 0)
+    ours = registry.register("10.0.0.1", 40000, TARGET)
+    registry.release(ours, 0)
     registry.register("10.0.0.1", 40000, TARGET)
     assert registry.is_own(OURS, 1000)
     assert len(registry) == 1
@@ -55,8 +55,7 @@ def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(own, "OWN_FLOWS", 10)
     registry = OwnTraffic()
     for port in range(1000, 1030):
-        registry.register("10.0.0.1", port, TARGET)
-        registry.release("10.0.0.1", port, TARGET, 0)
+        registry.release(registry.register("10.0.0.1", port, TARGET), 0)
     registry.register("10.0.0.1", 2000, TARGET)
     assert len(registry) == 10
     assert registry.forgotten == 21
@@ -66,6 +65,5 @@ def test_memory_is_bounded(monkeypatch):
 def test_ended_flows_are_forgotten_in_time():
     registry = OwnTraffic()
     for second in range(200):
-        registry.register("10.0.0.1", 1000 + second, TARGET)
-        registry.release("10.0.0.1", 1000 + second, TARGET, float(second))
+        registry.release(registry.register("10.0.0.1", 1000 + second, TARGET), float(second))
     assert len(registry) == OWN_LINGER_S

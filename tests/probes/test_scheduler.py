@@ -97,3 +97,15 @@ def test_those_that_do_not_count_are_held_all_the_same():
     assert started(scheduler) == ["c"]
     scheduler.finish("a", eased=True)
     assert started(scheduler) == ["d"]
+
+
+def test_ready_says_whether_there_may_be_something_to_start():
+    scheduler = Scheduler(parallel=1, per_host=1)
+    assert not scheduler.ready
+    scheduler.add("a", "h", 0)
+    scheduler.add("b", "h", 0)
+    assert scheduler.ready
+    assert started(scheduler) == ["a"]
+    assert not scheduler.ready
+    scheduler.finish("h")
+    assert scheduler.ready

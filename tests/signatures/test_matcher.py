@@ -229,3 +229,8 @@ def test_what_replies_need_can_be_made_beforehand(tmp_path: Path, monkeypatch: p
     prepared.prepare(replies=True, payloads=False)
     monkeypatch.setattr("flowsonar.signatures.matcher.reply_rules", None)  # nothing is made any more
     assert prepared.reply(reply(b"SSH-2.0-OpenSSH_9.2p1\r\n"))[0].service == "ssh"
+
+
+def test_an_echo_is_nobody_elses_reply(matcher: Matcher) -> None:
+    assert matcher.is_anyones(reply(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    assert not matcher.is_anyones(reply(b"hello\r\n", message=b"hello\r\n"))

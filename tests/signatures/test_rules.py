@@ -133,3 +133,16 @@ def test_what_was_said_before_is_known_and_still_depends_on_the_question() -> No
         assert held({"id": b"8"}) == ["b/plain"]
         assert held({"id": b"7"}, echo=True) == []
         assert held({}, b"no") == []
+
+
+@pytest.mark.parametrize("engine", available())
+@pytest.mark.parametrize(("sent", "settled"), [((), True), (("prober.port",), False)])
+def test_bytes_settle_what_no_condition_about_the_question_touches(
+    engine: str, tmp_path: Path, sent: tuple[str, ...], settled: bool
+) -> None:
+    condition = Condition(pattern="^a", contains=sent)
+    pattern = ReplyPattern(service="s", name="n", condition=condition, confidence=Confidence.LIKELY)
+    database = Database([Rule(pattern, 1)], engine, tmp_path)
+    given = Reply(probe="s/ask", step=0, data=b"ab", transport=Transport.TCP, sent={})
+    assert database.is_settled(b"ab", given) is settled
+    assert database.is_settled(b"b", given)

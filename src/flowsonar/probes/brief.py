@@ -47,6 +47,10 @@ _SCRIPTS: Final = 1024
 """Beginnings remembered; then all are forgotten."""
 _VERDICTS: Final = 1024
 """What was made of replies, for each beginning; then all is forgotten."""
+_SAME: Final = 64
+"""Replies of which is remembered what they say; then all are forgotten. Many endpoints answer the very same."""
+_SAME_BYTES: Final = 2048
+"""Longer ones are not remembered."""
 _STEPS: Final = 5
 """Commands of the longest conversation that is remembered: connect, listen, ask, hear, close."""
 _NOTHING_SHOWN: Final = Hints()
@@ -77,13 +81,15 @@ class _Verdict(NamedTuple):
 class _Script:
     """How conversations with one beginning go."""
 
-    __slots__ = ("connect", "listen", "question", "verdicts")
+    __slots__ = ("connect", "listen", "question", "same", "verdicts")
 
     def __init__(self) -> None:
         self.connect: Connect | None = None  # None: nothing was learned yet
         self.listen: Wait | None = None  # None: it is asked at once
         self.question: _Question | None = None
         self.verdicts: dict[tuple[object, ...], _Verdict] = {}
+        self.same: dict[tuple[bool, bytes], tuple[Evidence, ...]] = {}
+        """Of replies that say the same whoever gives them, by whether they were asked for."""
 
 
 class Briefs:
@@ -135,8 +141,23 @@ class Briefs:
             message=b"" if asked is None else asked.data,
         )
 
-    def judged(self, script: _Script, reply: Reply) -> tuple[Evidence, ...] | None:
+    def judged(
+        self, script: _Script, question: Question, connected: Connected, data: bytes, asked: Send | None
+    ) -> tuple[Evidence, ...] | None:
         """What a session would make of a reply; None where that is not known."""
+        key = (asked is None, data)
+        known = script.same.get(key)
+        if known is not None:
+            return known
+        reply = self.reply(question, connected, data, asked)
+        evidence = self._judged(script, reply)
+        if evidence is not None and len(data) <= _SAME_BYTES and self._matcher.is_anyones(reply):
+            if len(script.same) >= _SAME:
+                script.same.clear()
+            script.same[key] = evidence
+        return evidence
+
+    def _judged(self, script: _Script, reply: Reply) -> tuple[Evidence, ...] | None:
         data = reply.data
         if is_echo(data, reply.message):
             return None
@@ -213,6 +234,7 @@ class Briefs:
             shows.append(not detail)
         if len(script.verdicts) >= _VERDICTS:
             script.verdicts.clear()
+        script.same.clear()  # what a session made of it since counts
         script.verdicts[self._key(reply, matches)] = _Verdict(tuple(matches), answer.evidence, tuple(shows), reply.data)
 
     def _is_constant(self, asked: Send) -> bool:
@@ -286,8 +308,7 @@ class Brief:
             said.append((question.wait, event))
         if type(event) is Received:
             assert isinstance(connected, Connected)
-            reply = self._briefs.reply(self._question, connected, event.data, asked)
-            evidence = self._briefs.judged(script, reply)
+            evidence = self._briefs.judged(script, self._question, connected, event.data, asked)
             if evidence is not None:
                 for piece in evidence:
                     self._note(piece)

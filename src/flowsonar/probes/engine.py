@@ -38,6 +38,7 @@ from flowsonar.probes.dialogue import (
     Wait,
 )
 from flowsonar.probes.gate import Gate
+from flowsonar.probes.own import OwnFlow
 from flowsonar.probes.reactor import IDLE, Reactor
 from flowsonar.probes.routes import Routes, SocketAddress, socket_address
 from flowsonar.probes.troubles import Trouble, handshake_s, told_by, unacknowledged
@@ -69,7 +70,7 @@ class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
     __slots__ = ("_asked", "_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
-                 "_local", "_loose", "_news", "_others", "_over", "_paid", "_prepaid", "_problem", "_reactor",
+                 "_local", "_loose", "_news", "_others", "_over", "_own", "_paid", "_prepaid", "_problem", "_reactor",
                  "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
                  "due_s", "stood")  # fmt: skip
 
@@ -80,7 +81,8 @@ class Channel:
         self._reactor = reactor
         self._routes = routes
         self._loose: SocketAddress | None = None  # where datagrams go, where answers may come from other ports
-        self._others: set[Endpoint] = set()  # ports of the address that answers came from
+        self._own: OwnFlow | None = None
+        self._others: dict[Endpoint, OwnFlow] = {}  # ports of the address that answers came from
         self._asked = b""  # the last message
         self._endpoint = endpoint
         self._host = host
@@ -133,10 +135,14 @@ class Channel:
             self._socket.close()
             self._socket = None
             now_s = time.monotonic()
-            self._gate.own.release(*self._local, self._endpoint, now_s)
-            for other in self._others:
-                self._gate.own.release(*self._local, other, now_s)
-            self._others.clear()
+            release = self._gate.own.release
+            if self._own is not None:
+                release(self._own, now_s)
+                self._own = None
+            if self._others:
+                for other in self._others.values():
+                    release(other, now_s)
+                self._others.clear()
 
     # -- what happens -------------------------------------------------------------------------------------------
 
@@ -308,7 +314,7 @@ class Channel:
         self._local = (local, opened.getsockname()[1])
         if self._local == (str(target[0]), endpoint.port):
             raise OSError(errno.EADDRNOTAVAIL, "a socket must not be connected to itself")
-        gate.own.register(*self._local, endpoint)
+        self._own = gate.own.register(*self._local, endpoint)
         if udp:
             self._loose = target if command.any_port else None
             if self._loose is None:
@@ -433,8 +439,7 @@ class Channel:
                 continue
             other = Endpoint(Transport.UDP, self._endpoint.address, source[1])
             if other not in self._others and len(self._others) < _OTHER_PORTS:
-                self._others.add(other)
-                self._gate.own.register(*self._local, other)
+                self._others[other] = self._gate.own.register(*self._local, other)
             return data
         raise BlockingIOError
 

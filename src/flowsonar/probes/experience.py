@@ -26,8 +26,9 @@ LEAST: Final = 0.2
 FULL: Final = 3.0
 """Findings at a place from which on it is believed in full."""
 
-_TRUST: Final = {"endpoint": 4.0, "port": 2.0, "host": 1.0, "network": 0.5}
-"""The same port over the other transport says most (peer-to-peer programs, DNS), the network least."""
+_TRUST: Final = (4.0, 2.0, 1.0, 0.5)
+"""For what was found at the endpoint, its port, its host and its network, as `_places` gives them: the same port over
+the other transport says most (peer-to-peer programs, DNS), the network least."""
 
 _Place = tuple[str, str | int, int | str]
 
@@ -47,11 +48,11 @@ class Experience:
         for place in _places(endpoint):
             known = places.get(place)
             if known is None:
-                known = places[place] = {}
+                places[place] = {service: 1.0}
                 if len(places) > PLACES:
                     places.popitem(last=False)
-            else:
-                places.move_to_end(place)
+                continue
+            places.move_to_end(place)
             for name in known:
                 known[name] *= FADES
             known[service] = known.get(service, 0.0) + 1.0
@@ -61,14 +62,14 @@ class Experience:
     def expected(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Services that are likely there, most likely first; empty where nothing is known."""
         scores: dict[str, float] = {}
-        for place in _places(endpoint):
+        for trust, place in zip(_TRUST, _places(endpoint), strict=True):
             known = self._places.get(place)
             if known is None:
                 continue
             total = sum(known.values())
-            trust = _TRUST[place[0]] * (total / FULL if total < FULL else 1.0) / total
+            each = trust / max(FULL, total)
             for service, count in known.items():
-                scores[service] = scores.get(service, 0.0) + trust * count
+                scores[service] = scores.get(service, 0.0) + each * count
         named = [service for service, score in scores.items() if score >= LEAST]
         if len(named) > 1:
             named.sort(key=lambda service: (-scores[service], service))

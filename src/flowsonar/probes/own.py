@@ -8,7 +8,7 @@ from typing import Final
 
 from flowsonar.model import Endpoint, FlowKey, Transport
 
-__all__ = ["OWN_FLOWS", "OWN_LINGER_S", "OwnTraffic"]
+__all__ = ["OWN_FLOWS", "OWN_LINGER_S", "OwnFlow", "OwnTraffic"]
 
 OWN_LINGER_S: Final = 60.0
 """A flow of ours stays known this long after it ended: late packets, TIME_WAIT, records made at the idle timeout."""
@@ -16,35 +16,39 @@ OWN_LINGER_S: Final = 60.0
 OWN_FLOWS: Final = 1 << 17
 """Flows remembered; at the default rate of 200 a second the linger time needs a tenth of this."""
 
-_Key = tuple[Transport, str, int, str, int]
+OwnFlow = tuple[Transport, str, int, str, int]
+"""A flow of ours, from our side."""
 
 
 class OwnTraffic:
     """A registry of our sockets' addresses. Registered after bind and before the first packet."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[_Key, None] = OrderedDict()
-        self._ended: OrderedDict[_Key, float] = OrderedDict()  # when to forget, oldest first
+        self._open: OrderedDict[OwnFlow, None] = OrderedDict()
+        self._ended: OrderedDict[OwnFlow, float] = OrderedDict()  # when to forget, oldest first
         self.forgotten = 0  # entries dropped because the registry was full
 
     def __len__(self) -> int:
         return len(self._open) + len(self._ended)
 
-    def register(self, local_address: str, local_port: int, remote: Endpoint) -> None:
-        """From now on this flow is ours."""
-        key = _key(remote.transport, local_address, local_port, remote.address, remote.port)
-        self._ended.pop(key, None)
-        self._open[key] = None
-        if len(self) > OWN_FLOWS:
+    def register(self, local_address: str, local_port: int, remote: Endpoint) -> OwnFlow:
+        """From now on this flow is ours; what is given back names it to `release`."""
+        transport, address, port = remote
+        flow = (transport, canonical(local_address), local_port, canonical(address), port)
+        opened, ended = self._open, self._ended
+        if flow in ended:
+            del ended[flow]
+        opened[flow] = None
+        if len(opened) + len(ended) > OWN_FLOWS:
             self._bound()
+        return flow
 
-    def release(self, local_address: str, local_port: int, remote: Endpoint, now_s: float) -> None:
+    def release(self, flow: OwnFlow, now_s: float) -> None:
         """The flow ended; it stays known for `OWN_LINGER_S`."""
-        key = _key(remote.transport, local_address, local_port, remote.address, remote.port)
         ended = self._ended
-        self._open.pop(key, None)
-        ended.pop(key, None)
-        ended[key] = now_s + OWN_LINGER_S
+        self._open.pop(flow, None)
+        ended[flow] = now_s + OWN_LINGER_S
+        ended.move_to_end(flow)
         while next(iter(ended.values())) <= now_s:  # ours is not
             ended.popitem(last=False)
         if len(self) > OWN_FLOWS:
@@ -67,10 +71,6 @@ class OwnTraffic:
         while len(self) > OWN_FLOWS:
             (self._ended or self._open).popitem(last=False)
             self.forgotten += 1
-
-
-def _key(transport: Transport, local: str, local_port: int, remote: str, remote_port: int) -> _Key:
-    return (transport, canonical(local), local_port, canonical(remote), remote_port)
 
 
 def canonical(address: str) -> str:

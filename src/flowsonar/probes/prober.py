@@ -282,11 +282,11 @@ class Prober:
 
     def _pump(self) -> None:
         """Start what may start now; the heaviest first, as the budget of all lets them."""
-        if self._pumping or not len(self._scheduler):
+        if self._pumping or self._begun >= AT_A_TIME:
             return  # a conversation that ended at once asks for the next one: the loop below goes on anyway
         self._pumping = True
         try:
-            while not self._closed and len(self._scheduler) and self._begun < AT_A_TIME:
+            while self._scheduler.ready and self._begun < AT_A_TIME and not self._closed:
                 now_s = time.monotonic()
                 delay_s = self._gate.budget.global_delay_s(now_s)
                 if delay_s > 0:

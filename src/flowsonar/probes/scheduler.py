@@ -55,6 +55,11 @@ class Scheduler(Generic[_T]):
         """How many wait."""
         return len(self._entries)
 
+    @property
+    def ready(self) -> bool:
+        """Whether `start` may give something: one may be held, and a host has one waiting."""
+        return bool(self._heads) and self.active < self.parallel and self.active + self.eased < self._most
+
     def add(self, item: _T, host: str, weight: int) -> bool:
         """Let `item` wait; False when too many wait already."""
         if len(self._entries) >= self._most_waiting:
@@ -75,7 +80,7 @@ class Scheduler(Generic[_T]):
 
     def start(self) -> tuple[_T, str] | None:
         """The next item to run and its host, or None when nothing may start now."""
-        while self.active < self.parallel and self.active + self.eased < self._most and self._heads:
+        while self.ready:
             lightness, place, host = heapq.heappop(self._heads)
             if self._offered.get(host) != (lightness, place):
                 continue

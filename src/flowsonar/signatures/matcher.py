@@ -163,6 +163,11 @@ class Matcher:
             matches = self._self_named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
 
+    def is_anyones(self, reply: Reply) -> bool:
+        """Whether everybody's reply of these bytes to this message says the same, whatever else was sent."""
+        data = reply.data if len(reply.data) <= SCAN_BYTES else reply.data[:SCAN_BYTES]
+        return not is_echo(data, reply.message) and self._replies.is_settled(data, reply)
+
     def _named(self, matches: list[Match], data: bytes) -> list[Match]:
         """Fill in what recog knows and the signatures leave open; for the best service only."""
         if not matches or self.knowledge is None:

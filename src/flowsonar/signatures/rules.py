@@ -186,6 +186,11 @@ class Database:
         further = tuple([rule for rule in rules if rule.compiled.rest(given)])
         return self._same(known.holding + further) if further else known.holding
 
+    def is_settled(self, data: bytes, reply: Reply) -> bool:
+        """Whether the bytes and the name of the question decide alone what holds."""
+        known = self._known.get(data) or self._hits(data)
+        return not known.open and not self._by_length.get(len(data), reply, echo=False)
+
     def _same(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         if len(self._together) >= _SETS:
             self._together.clear()
