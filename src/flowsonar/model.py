@@ -395,6 +395,8 @@ class Announcement:
     responder_port: int
     initiator_address: str | None = None
     """None: from anywhere."""
+    sends: bool = False
+    """The one that is named here as responder may send first."""
     evidence: Evidence
 
 

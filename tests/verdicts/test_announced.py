@@ -54,7 +54,9 @@ def test_a_flow_from_the_middle_may_have_its_sides_swapped() -> None:
 
 def test_the_announced_side_may_send_the_first_datagram() -> None:
     announced = Announced()
-    announced.announce(replace(announcement(1001), transport=Transport.UDP), 0)
+    announced.announce(replace(announcement(1000), transport=Transport.UDP), 0)
+    announced.announce(replace(announcement(1001), transport=Transport.UDP, sends=True), 0)
+    assert opened(announced, FlowKey(Transport.UDP, SERVER, 1000, CLIENT, 40000)) is None
     assert opened(announced, FlowKey(Transport.UDP, SERVER, 1001, CLIENT, 40000)) is DATA
     assert opened(announced, FlowKey(Transport.UDP, SERVER, 1002, CLIENT, 1001)) is None
 

@@ -70,6 +70,7 @@ def _announcement(place: Media, own: bytes, by: str, *, sure: bool = True) -> An
         responder_address=address_text(address),
         responder_port=place.port,
         initiator_address=None,
+        sends=not sure,
         evidence=Evidence(
             kind=EvidenceKind.ANNOUNCED,
             service="rtp" if place.rtp else "t38",

@@ -45,22 +45,18 @@ class Announced:
         self._recent[place] = flow
         if len(self._recent) >= limits.RECENT_FLOWS:
             self._recent, self._recent_before = {}, self._recent
-        if place in self._expected or (self._expected and _either(key, midstream=midstream)):
+        if place in self._expected or (self._expected and (midstream or key.transport is Transport.UDP)):
             return self.find(key, midstream=midstream, now_ns=now_ns)
         return None
 
     def find(self, key: FlowKey, *, midstream: bool, now_ns: int) -> Evidence | None:
-        """Evidence of the announcement that fits a flow; the place may be either side's where none is said to serve."""
-        sides = [(key.responder_address, key.responder_port, key.initiator_address)]
-        if _either(key, midstream=midstream):
-            sides.append((key.initiator_address, key.initiator_port, key.responder_address))
-        for address, port, other in sides:
-            found = self._expected.get((key.transport, address, port))
-            if found is not None and now_ns <= found[0] and found[1].initiator_address in (None, other):
-                return found[1].evidence
-        return None
-
-
-def _either(key: FlowKey, *, midstream: bool) -> bool:
-    """Whether the one that sent first may as well be the one that was sent to: in the middle, and with datagrams."""
-    return midstream or key.transport is Transport.UDP
+        """Evidence of the announcement that fits a flow; of one picked up in the middle, either side may serve."""
+        place = (key.transport, key.responder_address, key.responder_port)
+        found = self._expected.get(place)
+        if found is not None and now_ns <= found[0] and found[1].initiator_address in (None, key.initiator_address):
+            return found[1].evidence
+        place = (key.transport, key.initiator_address, key.initiator_port)
+        found = self._expected.get(place)
+        if found is None or now_ns > found[0] or not (midstream or found[1].sends):
+            return None
+        return found[1].evidence if found[1].initiator_address in (None, key.responder_address) else None
