@@ -31,9 +31,9 @@ def payloads(said: list[tuple[int, int]], *, seed: int = 5, start: int = 4_294_9
 
 def told(said: list[Payload], other: bytes = b"") -> Confidence:
     flow = Requests(1)
-    found = [flow.feed(one, other) for one in said]
-    assert found[:2] == [None, None]
-    return Confidence.UNKNOWN if found[2] is None else found[2].confidence
+    found = [one for one in (flow.feed(one, other) for one in said) if one is not None]
+    assert len(found) <= 1
+    return found[0].confidence if found else Confidence.UNKNOWN
 
 
 @pytest.mark.parametrize("said", [ARIA2, TRANSMISSION, NAT])
@@ -48,6 +48,7 @@ def test_peers_that_fetch(said: list[tuple[int, int]]) -> None:
         [(17, 0), (17, 100), (17, 200)],  # nothing came for it
         [(17, 0), (17, 60_000), (17, 120_000)],  # far too much came
         [(17, 0), (18, BLOCK), (17, 2 * BLOCK)],
+        [(17, 0), (26, 2 * BLOCK)],  # two are enough only of requests alone
         [(9, 0), (9, BLOCK), (17, 2 * BLOCK)],  # only one request
         [(36, 0), (36, BLOCK), (36, 2 * BLOCK)],  # SSH's shortest
         [(17 * 9, 0), (17, BLOCK), (17, 2 * BLOCK)],
@@ -63,14 +64,16 @@ def test_what_is_seen_of_it_must_look_enciphered_and_be_whole() -> None:
     assert told([one._replace(data=b"GET / HTTP/1.1\r\n\r"[:17]) for one in said]) is Confidence.UNKNOWN
     records = [one._replace(data=b"\x17\x03\x03\x00\x0c" + one.data[5:]) for one in said]
     assert told(records) is Confidence.UNKNOWN
-    assert told([said[0], said[1], said[2]._replace(offset=80)]) is Confidence.UNKNOWN
+    assert told([said[0], said[1]._replace(offset=80), said[2]._replace(offset=97)]) is Confidence.UNKNOWN
     assert told([one._replace(acknowledges=0) for one in said]) is Confidence.UNKNOWN
 
 
 def test_a_fourth_payload_and_the_other_direction_change_nothing() -> None:
     flow, said = Requests(1), payloads(ARIA2)
     assert flow.feed(said[0]._replace(direction=0), b"") is None
-    assert [flow.feed(one, b"") is None for one in said] == [True, True, False]
+    assert [flow.feed(one, b"") is None for one in said] == [True, False, True]
+    flow = Requests(1)
+    assert [flow.feed(one, b"") is None for one in payloads(NAT)] == [True, True, False]
     assert flow.feed(said[2], b"") is None
 
 
@@ -82,7 +85,7 @@ def test_random_flows_hardly_ever_meet_it() -> None:
             said.append((pick.randint(1, 64), came))
             came += int(1000 * 100 ** pick.random())
         met += told(payloads(said, seed=number)) is not Confidence.UNKNOWN
-    assert met <= tries // 1000
+    assert met <= tries // 500
 
 
 def test_lengths() -> None:

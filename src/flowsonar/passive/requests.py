@@ -2,20 +2,21 @@
 
 Message stream encryption (RC4) hides every byte and no length. A peer that fetches says little: requests of 17 bytes,
 each for a block of 16384, which comes with 13 bytes before it, and 9 bytes when a piece is whole (BEP 3). So the first
-three payloads of its direction are told by all of this together:
+two or three payloads of its direction are told by all of this together:
 
-- each is as long as one to eight requests, or up to eight with one message of 9 bytes; two of them hold requests;
+- each is as long as one to eight requests, of three also with one message of 9 bytes; two of them hold requests;
 - they are one piece of the stream, look random, and no two begin alike as records and frames would;
 - between the first and the last as much was acknowledged as the requests since then ask for, give or take a block: a
   peer asks for one when one has come;
 - what the other direction says, where it is seen, looks random.
 
-Payloads of 1 to 64 random bytes, after each of which 1 to 100 kB come, meet it all once in some thousands. Others that
+Flows of 1 to 64 random bytes at a time, after each of which 1 to 100 kB come, meet it once in a thousand. Others that
 look the same: none known; frames of one byte with a tag of 16 would, if one were sent for each 16 KiB.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from flowsonar.flows.events import Payload
@@ -46,21 +47,23 @@ def like_requests(length: int) -> bool:
 class Requests:
     """The direction of a flow that began with a payload of such a length."""
 
-    __slots__ = ("_direction", "_said")
+    __slots__ = ("_direction", "_said", "_told")
 
     def __init__(self, direction: int) -> None:
         self._direction = direction
         self._said: tuple[Payload, ...] = ()
+        self._told = False
 
     def feed(self, event: Payload, other: bytes) -> Evidence | None:
-        """Take a payload; give evidence when the third one completes the picture. `other`: the other side's first."""
-        if event.direction != self._direction or len(self._said) == _PAYLOADS:
+        """Take a payload; give evidence when it completes the picture. `other`: the other side's first."""
+        if event.direction != self._direction or len(self._said) == _PAYLOADS or self._told:
             return None
         self._said = (*self._said, event)
-        if len(self._said) < _PAYLOADS or not _are_requests(*self._said):
+        if not _are_requests(self._said):
             return None
         if len(other) >= MIN_LENGTH and not looks_random(other):
             return None
+        self._told = True
         return Evidence(
             kind=EvidenceKind.PAYLOAD,
             service="bittorrent",
@@ -73,17 +76,18 @@ class Requests:
         )
 
 
-def _are_requests(first: Payload, second: Payload, third: Payload) -> bool:
-    said = (first, second, third)
+def _are_requests(said: tuple[Payload, ...]) -> bool:
     lengths = [one.wire_length for one in said]
-    if not all(map(like_requests, lengths)) or sum(length > _HAVE for length in lengths) < _ASKING:
+    asking = sum(length > _HAVE for length in lengths)
+    if asking < _ASKING or not all(map(like_requests, lengths)):
         return False
-    if second.offset != first.offset + lengths[0] or third.offset != second.offset + lengths[1]:
+    if len(said) < _PAYLOADS and any(length % _REQUEST for length in lengths):
         return False
-    if len({one.data[:2] for one in said}) < _PAYLOADS or not looks_random(b"".join(one.data for one in said)):
+    if any(after.offset != one.offset + one.wire_length for one, after in pairwise(said)):
         return False
-    if not first.acknowledges or not third.acknowledges:
+    if len({one.data[:2] for one in said}) < len(said) or not looks_random(b"".join(one.data for one in said)):
         return False
-    asked = lengths[1] // _REQUEST + lengths[2] // _REQUEST
-    came = (third.acknowledges - first.acknowledges) % _NUMBERS / _BLOCK
-    return came > 1 / 2 and abs(came - asked) <= _BLOCKS_APART
+    first, last = said[0].acknowledges, said[-1].acknowledges
+    asked = sum(length // _REQUEST for length in lengths[1:])
+    came = (last - first) % _NUMBERS / _BLOCK
+    return bool(first and last) and came > 1 / 2 and abs(came - asked) <= _BLOCKS_APART

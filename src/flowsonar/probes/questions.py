@@ -162,6 +162,7 @@ class Questions:
             asked = self._message(steps, step, line)
             if asked.message.data:
                 yield from exchange.say(line, asked.message.data, probe)
+                steps.said_s = line.now_s
             if step.expect is None and steps.is_last_before_tls:
                 steps.skip(Reply(probe=probe.id, step=0, data=b"", transport=Transport.TCP, sent={}, message=b""))
                 yield from exchange.secure(line, self._hints.server_name, ())
@@ -169,7 +170,7 @@ class Questions:
             seconds = move.seconds if step.within_ms is None else min(step.within_ms / 1000, exchange.left_s)
             if probe.special is not None and steps.number == 0 and probe.service in self._hints.candidates:
                 seconds = min(max(seconds, TURNS_S), exchange.left_s)
-            began_s, seconds = line.now_s, steps.patience_s(step, seconds, line.rtt_s)
+            began_s, seconds = line.now_s, steps.patience_s(step, seconds, line.rtt_s, line.now_s)
             reply = yield from exchange.hear(line, asked, seconds)
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
@@ -194,14 +195,14 @@ class Questions:
     def _stopped(self, steps: Steps, reply: Reply | None = None) -> None:
         """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off.
 
-        Nor does it where the flow points to the service as well and a question was only not answered in time: who
-        works in turns may take several of them.
+        Nor does it where the flow points to the service as well and a question was only not answered in time, or our
+        own is over: who works in turns may take several of them.
         """
         if not steps.reached or self.exchange.failed is not None:
             return
         step, pointed = steps.step, steps.probe.service in self._hints.candidates
         waits = step is not None and step.expect is not None and step.expect.closed is None
-        if pointed and waits and reply is not None and not reply.data and not reply.closed:
+        if pointed and (waits or self.exchange.left_s <= 0) and reply and not reply.data and not reply.closed:
             return
         self._judge.take_back(steps.probe)
 
@@ -263,6 +264,7 @@ class Questions:
             over=line.over,
             probe=steps.probe,
             expect=step.expect,
+            whole=steps.whole(step),
         )
 
     def _refuted(self, steps: Steps) -> bool:

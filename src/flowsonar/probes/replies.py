@@ -50,6 +50,8 @@ class Asked:
     over: Layer | None = None
     probe: ProbeSpec | None = None
     expect: Condition | None = None
+    whole: int = 0
+    """Where known: so many bytes are an answer, and what comes behind them may come within the next one."""
 
 
 class Judge:
@@ -148,6 +150,8 @@ class Judge:
         """Whether what came so far on a connection already is the last word. `first`: see `settle`."""
         if data == asked.message.data:
             return True  # an echo: there will be no more
+        if asked.whole:
+            return len(data) >= asked.whole
         reply = self.as_reply(asked, data, Transport.TCP, closed=False)
         matches = self._match(reply)
         if any(is_last_word(match, asked.over) for match in matches[:1]):

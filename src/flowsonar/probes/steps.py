@@ -28,6 +28,7 @@ class Steps:
         self.messages: list[bytes] = []
         self.previous: list[bytes] = []
         self.slowest_s = 0.0
+        self.said_s = 0.0  # when the last message was sent
         self.reached = False  # something was proved half-way
         self._before = len(before)
         self._computed = computed(probe.special, pick)
@@ -37,15 +38,24 @@ class Steps:
         if self._computed is not None:
             self.known.update(self._computed.values(self.previous))
 
-    def patience_s(self, step: Step, seconds: float, rtt_s: float | None) -> float:
+    def whole(self, step: Step) -> int:
+        """How many bytes are enough of a reply to compute with, where the next step's may begin with the rest."""
+        after = self.steps[self.number + 1] if self.number + 1 < len(self.steps) else None
+        length, rest = (one.expect.length if one and one.expect else None for one in (step, after))
+        if self._computed is None or length is None or rest is None or rest[1] < length[1] - length[0]:
+            return 0
+        return length[0]
+
+    def patience_s(self, step: Step, seconds: float, rtt_s: float | None, now_s: float) -> float:
         """How long to wait for a step's reply; `rtt_s` of the connection where it is known."""
         expect = step.expect
         if self._computed is None or expect is None or expect.closed is None:
             return seconds
         trip_s = _RTT_UNKNOWN_S if rtt_s is None else rtt_s
         return self._computed.patience_s(
-            closes=expect.closed, slowest_s=max(self.slowest_s, trip_s), rtt_s=trip_s, seconds=seconds
-        )
+            closes=expect.closed, slowest_s=max(self.slowest_s, trip_s), rtt_s=trip_s, seconds=seconds,
+            since_s=0.0 if step.send is not None else now_s - self.said_s,
+        )  # fmt: skip
 
     @property
     def step(self) -> Step | None:

@@ -18,7 +18,9 @@ class Computed(Protocol):
         """Fields of the next step's message, by name, after these replies."""
         ...
 
-    def patience_s(self, *, closes: bool, slowest_s: float, rtt_s: float, seconds: float) -> float:
+    def patience_s(
+        self, *, closes: bool, slowest_s: float, rtt_s: float, seconds: float, since_s: float = 0.0
+    ) -> float:
         """How long to wait for a reply of which only the connection's end matters."""
         ...
 

@@ -2,8 +2,9 @@
 
 Specification: Message Stream Encryption (Vuze wiki): Diffie-Hellman over a prime of 768 bits with generator 2, then
 SHA1("req1", S) after at most 512 bytes of padding. Default ports: none, every client has its own.
-Sends: a public key of 96 random-looking bytes; random bytes, at which a peer goes on waiting; then the hash, which it
-finds, but no torrent for what follows, so it closes. A second connection does the same with more random bytes.
+Sends: a public key of 96 random-looking bytes with random bytes behind it, at which a peer goes on waiting; then the
+hash, which it finds, but no torrent for what follows, so it closes. A second connection does the same with more random
+bytes, in messages of their own.
 On the other side: two connections that a client counts as failed handshakes; nothing is shown or stored.
 What could look the same: whoever answers random bytes with random bytes (an obfuscated proxy) does not know S: it
 closes at the random bytes as well, or not at the hash.
@@ -30,6 +31,9 @@ _PATIENCE_S: Final = 0.05
 """A peer that closes at what it does not like does so at once; one that waits for more is still there after this.
 With a round trip on top it outlasts the 40 ms for which Linux keeps acknowledgements back."""
 
+_AFTER_S: Final = 0.02
+"""At least so long after its key: who answers and then closes does it in one go."""
+
 
 class Mse:
     """The arithmetic of one probe. Its steps stand in the signature: key, padding, hash, twice."""
@@ -53,10 +57,12 @@ class Mse:
         return hashlib.sha1(b"req1" + shared.to_bytes(KEY_BYTES, "big"), usedforsecurity=False).digest()
 
     @staticmethod
-    def patience_s(*, closes: bool, slowest_s: float, rtt_s: float, seconds: float) -> float:
+    def patience_s(*, closes: bool, slowest_s: float, rtt_s: float, seconds: float, since_s: float = 0.0) -> float:
         """How long to wait for the end of the connection, `closes`, or to see that it does not come.
 
         A peer that took `slowest_s` to close elsewhere, a round trip of `rtt_s` at least, gets longer than that to
-        prove that it does not.
+        prove that it does not. It began `since_s` ago, when what it may close at was sent with something before.
         """
-        return seconds if closes else min(seconds, max(_PATIENCE_S + rtt_s, 1.5 * slowest_s))
+        if closes:
+            return seconds
+        return min(seconds, max(_PATIENCE_S + rtt_s - since_s, 1.5 * slowest_s - since_s, _AFTER_S if since_s else 0.0))
