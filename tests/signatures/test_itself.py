@@ -21,6 +21,8 @@ def http(server: str) -> bytes:
         ("Some Small Server", "Some Small Server", None),
         ("Netdata Embedded HTTP Server v1.37.1", "Netdata Embedded HTTP Server", "1.37.1"),
         ("Name (Unix)", "Name", None),
+        ("Debian DLNADOC/1.50 UPnP/1.0 MiniDLNA/1.3.0", "MiniDLNA", "1.3.0"),
+        ("Linux/6.1, UPnP/1.0, gerbera/1.12.1", "gerbera", "1.12.1"),
     ],
 )
 def test_web_servers(said, product, version):

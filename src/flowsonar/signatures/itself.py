@@ -18,6 +18,8 @@ HEAD_BYTES: Final = 4096
 
 _FIELD: Final = re.compile(rb"\n(?:Server|User-Agent):[ \t]*([^\r\n]{1,120})", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(r"(?:Python|Ruby|Perl|PHP)/[0-9.]+ (?=[A-Za-z])")
+_PLATFORM: Final = re.compile(r"[^\r\n]{1,80}?\bUPnP/[0-9.]+,? (?=[A-Za-z])")
+"""UPnP Device Architecture 1.1, section 1.2.2: system, UPnP's version, product, in this order."""
 _NAME: Final = re.compile(
     r"(?P<name>[A-Za-z][A-Za-z0-9._+-]{0,31}(?: [A-Za-z][A-Za-z._+-]{0,31}){0,4}?)"
     r"(?:[/ ][vr]?(?P<version>[0-9][0-9A-Za-z.+~_-]{0,31})|(?: [(\-,;]|[(,;]| [A-Za-z]+/)|$)"
@@ -36,6 +38,8 @@ def called_by_itself(service: str, data: bytes) -> Known | None:
         head, _, _ = data[:HEAD_BYTES].partition(b"\r\n\r\n")
         field = _FIELD.search(head)
         text = field[1].decode("latin-1").strip() if field else ""
+        platform = _PLATFORM.match(text)
+        text = text[platform.end() :] if platform else text
         found = _NAME.match(_LANGUAGE.sub("", text, count=1))
     else:
         return None
