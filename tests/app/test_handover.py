@@ -1,11 +1,22 @@
 import os
 from array import array
+from sys import byteorder
 from typing import cast
 
 import pytest
 
 from flowsonar import _native
-from flowsonar.app.handover import CAPTURE_SHIFT, FOREVER, End, Form, Receiver, Sender, merged_lines, merged_records
+from flowsonar.app.handover import (
+    CAPTURE_SHIFT,
+    FOREVER,
+    End,
+    Form,
+    Receiver,
+    Room,
+    Sender,
+    merged_lines,
+    merged_records,
+)
 from flowsonar.app.lanes import Lanes
 from flowsonar.errors import CaptureError
 from tests.needs import needs_native
@@ -25,7 +36,8 @@ class FakeLanes:
 
 def _pair(form: Form = Form.LINES) -> tuple[Sender, Receiver]:
     reading, writing = os.pipe()
-    return Sender(writing, form), Receiver(reading)
+    room = Room()
+    return Sender(writing, form, room), Receiver(reading, room)
 
 
 def _send(sender: Sender, lines: dict[int, bytes], closes: int) -> None:
@@ -47,10 +59,10 @@ def test_lines_wait_for_those_before_them() -> None:
     base = 1 << CAPTURE_SHIFT
     assert (from_one.done, from_other.done, from_one.position) == (base + 4, base + 3, 7)
     both = (from_one, from_other)
-    assert merged_lines(both, base) == b""
-    assert merged_lines(both, base + 3) == b"a\nb\nc\n"
+    assert merged_lines(both, base) == []
+    assert b"".join(merged_lines(both, base + 3)) == b"a\nb\nc\n"
     assert from_one.held_bytes == 2
-    assert merged_lines(both, FOREVER) == b"d\n"
+    assert merged_lines(both, FOREVER) == [b"d\n"]
     assert from_one.held_bytes == 0
 
 
@@ -91,3 +103,34 @@ def test_merging_needs_whole_lines() -> None:
         _native.core.merge_lines((b"a\n",), 9)
     with pytest.raises(ValueError, match="parts"):
         _native.core.merge_lines(((b"", b""),) * 257, 9)
+
+
+@needs_native()
+def test_places_are_given_back() -> None:
+    """More lines than the room holds pass through it, and those that no place holds go another way."""
+    sender, receiver = _pair()
+    sender.begin(0)
+    for key in range(1, 40):
+        _send(sender, {key: b"%d\n" % key}, key)
+        assert receiver.read()
+        assert merged_lines((receiver,), key) == [b"%d\n" % key]
+    large = b"x" * ((1 << 20) - 1) + b"\n"
+    assert Room().fill([large, b"\n"], len(large) + 1) is None
+    room = Room()
+    told = room.fill([large], len(large))
+    assert told is not None
+    place, text = room.look(told)
+    assert text == large
+    for _ in range(15):
+        assert room.fill([b"\n"], 1) is not None
+    room.give_back(place)
+    assert room.fill([b"y\n"], 2) == told[:4] + (2).to_bytes(4, byteorder)
+
+
+def test_a_worker_hears_that_nobody_takes_its_lines() -> None:
+    room = Room()
+    for _ in range(16):
+        assert room.fill([b"\n"], 1) is not None
+    room.close()
+    with pytest.raises(BrokenPipeError):
+        room.fill([b"\n"], 1)

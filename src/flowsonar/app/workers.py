@@ -9,6 +9,7 @@ So the records are those of one process, and their ordinals put them into its or
 from __future__ import annotations
 
 import fcntl
+import gc
 import mmap
 import os
 import select
@@ -27,6 +28,7 @@ from flowsonar.app.handover import (
     End,
     Form,
     Receiver,
+    Room,
     Sender,
     merged_lines,
     merged_records,
@@ -87,6 +89,7 @@ class WorkerReading(Reading):
         self._seed = os.urandom(16)
         self._pids: list[int] = []
         self._receivers: list[Receiver] = []
+        self._rooms: list[Room] = []
         # Shared by all: the block at which they stop, then the block that each has come to.
         self._words = memoryview(mmap.mmap(-1, 8 * (1 + WORKERS_MAX))).cast("Q")
         self._words[0] = FOREVER
@@ -114,8 +117,7 @@ class WorkerReading(Reading):
         if whole:
             yield from self._merged(merged_records, Form.WHOLE)
             return
-        for text in self._merged(merged_lines, Form.LINES):
-            yield [text]
+        yield from self._merged(merged_lines, Form.LINES)
 
     # -- the parent ---------------------------------------------------------------------------------------------
 
@@ -130,8 +132,11 @@ class WorkerReading(Reading):
         descriptors: list[int] = []
         try:
             for number in range(self._count):
-                descriptors.append(self._fork(number, descriptors, form, slow=slow))
-                self._receivers.append(Receiver(descriptors[-1]))
+                room = Room()
+                self._rooms.append(room)
+                descriptors.append(self._fork(number, descriptors, form, room, slow=slow))
+                room.close_for_parent()
+                self._receivers.append(Receiver(descriptors[-1], room))
             given = 0
             while given < FOREVER:
                 self._receive(descriptors)
@@ -145,9 +150,11 @@ class WorkerReading(Reading):
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+            for room in self._rooms:
+                room.close()
             self._reap()
 
-    def _fork(self, number: int, others: list[int], form: Form, *, slow: bool) -> int:
+    def _fork(self, number: int, others: list[int], form: Form, room: Room, *, slow: bool) -> int:
         """Start a worker; gives the descriptor to hear from it."""
         reading, writing = os.pipe()
         with suppress(OSError):  # users have a limit for all pipes together
@@ -160,9 +167,12 @@ class WorkerReading(Reading):
                     signal.signal(one, signal.SIG_IGN)
                 for descriptor in (reading, *others):
                     os.close(descriptor)
+                for other in self._rooms:  # its own and those of the workers before it
+                    other.close_for_worker()
+                gc.freeze()  # what the parent made is its own: to look through it would copy it
                 self._progress, self._stopping, self.problems = None, False, []
                 self._number = number
-                self._serve(Sender(writing, form), slow=slow)
+                self._serve(Sender(writing, form, room), slow=slow)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(writing)
@@ -211,6 +221,7 @@ class WorkerReading(Reading):
             os.waitpid(pid, 0)
         self._pids.clear()
         self._receivers.clear()
+        self._rooms.clear()
 
     # -- a worker -----------------------------------------------------------------------------------------------
 
