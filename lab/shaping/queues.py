@@ -22,7 +22,7 @@ from lab.shaping.network import DOWN_KBIT, UP_KBIT, server_address
 
 __all__ = ["DOWN_SHAPED_KBIT", "UP_SHAPED_KBIT", "rules", "shared_queue"]
 
-UP_SHAPED_KBIT, DOWN_SHAPED_KBIT = UP_KBIT * 96 // 100, DOWN_KBIT * 93 // 100
+UP_SHAPED_KBIT, DOWN_SHAPED_KBIT = UP_KBIT * 96 // 100, DOWN_KBIT * 92 // 100
 """A little below the line: downloads need more room, since what comes in cannot be held back at once."""
 _SHARED_MS = 100
 

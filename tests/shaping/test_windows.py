@@ -98,14 +98,14 @@ def test_a_line_that_was_idle_begins_anew() -> None:
     assert world.window(DEFAULT) == before
 
 
-def test_what_waits_beyond_the_line_narrows_the_last_class_first() -> None:
+def test_what_waits_beyond_the_line_narrows_both_classes_and_the_last_one_more() -> None:
     windows = Windows(QUEUE)
     octets, sent = 0, 1
     for step in range(100):
         octets, sent = octets + int(1.08 * RATE * TICK_S), sent + int(0.5 * RATE * TICK_S)
         windows.step(1000 + step * TICK_S, octets, {DEFAULT: Served(sent, 0), BULK: Served(sent, 0)})
     assert windows.of(BULK) == LEAST
-    assert (windows.of(DEFAULT) or 0) > 50_000
+    assert windows.of(DEFAULT) == 10 * 1460
 
 
 def test_a_step_after_a_long_time_is_no_long_step() -> None:

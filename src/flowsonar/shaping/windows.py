@@ -40,8 +40,9 @@ _MOST_S: Final = 1.0
 """Wider than that, no window is a limit."""
 _EACH_S: Final = 0.02
 """Windows change in steps as long as this ..."""
-_WIDER: Final = 1.02
-"""... by so much. A queue tells late what the last step did: after a round trip."""
+_WIDER, _SOONER = 1.02, 1.04
+"""... by so much, those of the class that is served before the other by more. A queue tells late what the last step
+did: after a round trip."""
 _STEPS: Final = 2.0
 """At most, where the last look was long ago."""
 _NARROWER: Final = 0.75
@@ -77,6 +78,7 @@ class _Class:
     busy: float
     """... and while others make it busy."""
     window: float
+    wider: float
     octets: int = 0
     waiting: float = 0.0
     held_until_s: float = 0.0
@@ -92,8 +94,8 @@ class Windows:
         self._rate = kbit * 1000 / 8
         first = max(_BEGIN, _BEGIN_S * self._rate)
         self._classes = {
-            TrafficClass.DEFAULT: _Class(first, _BEGIN, first),
-            TrafficClass.BULK: _Class(_BEGIN, LEAST, _BEGIN),
+            TrafficClass.DEFAULT: _Class(first, _BEGIN, first, _SOONER),
+            TrafficClass.BULK: _Class(_BEGIN, LEAST, _BEGIN, _WIDER),
         }
         # (when, counter of the line): oldest first, _OVER_S and one more
         self._read: deque[tuple[float, int]] = deque()
@@ -130,15 +132,12 @@ class Windows:
         rate = (octets - self._read[0][1]) / over_s if over_s else 0.0
         full = over_s >= _OVER_S and rate >= _OVER * self._rate
         self._busy = rate >= _BUSY * self._rate
-        # The last to be served is the first to yield.
-        cut = _NARROWER if full else 1.0
-        for name in reversed(NARROWED):
+        for name, one in self._classes.items():
             found = served.get(name)
-            if found is not None and self._one(self._classes[name], found, now_s, past_s, cut=cut):
-                cut = 1.0
+            if found is not None:
+                self._one(one, found, now_s, past_s, full=full)
 
-    def _one(self, one: _Class, found: Served, now_s: float, past_s: float, *, cut: float) -> bool:
-        """One class's next window; whether it moves."""
+    def _one(self, one: _Class, found: Served, now_s: float, past_s: float, *, full: bool) -> None:
         moved = max(0, found.octets - one.octets) if one.octets else 0
         one.octets = found.octets
         one.waiting += (found.waiting - one.waiting) * _SMOOTH
@@ -146,12 +145,12 @@ class Windows:
         if moves or found.waiting:
             one.moved_s = now_s
         steps = min(past_s / _EACH_S, _STEPS)
-        if found.waiting > _LONG_S * self._rate:
-            cut = _NARROWER
-        if cut < 1 and (moves or found.waiting):
+        long = found.waiting > _LONG_S * self._rate
+        if long or (full and moves):
             if now_s >= one.held_until_s:
                 one.held_until_s = now_s + _HOLD_S
-                one.window = max(LEAST, min(one.window, _MOST_S * self._rate) * cut)
+                least = LEAST if long else min(one.window, one.busy)
+                one.window = max(least, min(one.window, _MOST_S * self._rate) * _NARROWER)
         elif now_s - one.moved_s > _IDLE_S:
             # Nothing is known of the connections that will come.
             if self._busy:
@@ -161,5 +160,4 @@ class Windows:
             else:
                 one.window = min(one.idle, one.window * _WIDER**steps)
         elif moves and max(one.waiting, found.waiting) < _EMPTY_S * self._rate and now_s >= one.held_until_s:
-            one.window = min(_MOST_S * self._rate, one.window * _WIDER**steps)
-        return moves
+            one.window = min(_MOST_S * self._rate, one.window * one.wider**steps)
