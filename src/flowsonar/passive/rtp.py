@@ -3,7 +3,8 @@
 One packet proves nothing: a quarter of all random bytes begin like it. A control packet that brings its source's name
 to the datagram's end, a sender's report with the time of day, or a report with SRTCP's trailer is `likely` by itself: a
 stream may have no second one for a while. Three packets in a row of one direction are `likely` too, both directions
-`confirmed`; after STUN in the same flow one direction is enough (RFC 7983). However many of one direction alone stay
+`confirmed`; after STUN in the same flow one direction is enough (RFC 7983), or two packets of it and a control packet:
+source, number and time of the second are 57 bits that follow from the first. However many of one direction alone stay
 `likely`: a game's counter, clock and session number look the same.
 """
 
