@@ -1,4 +1,4 @@
-"""SHA-256 from the core and from the standard library."""
+"""SHA-1 and SHA-256 from the core and from the standard library."""
 
 import hashlib
 
@@ -13,3 +13,11 @@ def test_both_give_the_same(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     assert digest.sha256(data) == hashlib.sha256(data).digest()
     monkeypatch.setattr(digest, "core", None)
     assert digest.sha256(data) == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 55, 56, 200])
+def test_short_messages(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    expected = hashlib.sha1(bytes(range(size)), usedforsecurity=False).digest()
+    assert digest.sha1(bytes(range(size))) == expected
+    monkeypatch.setattr(digest, "core", None)
+    assert digest.sha1(bytes(range(size))) == expected

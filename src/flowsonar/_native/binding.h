@@ -11,7 +11,7 @@
 
 enum {
     EVENT_KINDS = EVENT_CLOSED + 1,
-    CORE_BUILD = 2, /* `BUILD` in _native/__init__.py, which says when it goes up */
+    CORE_BUILD = 3, /* `BUILD` in _native/__init__.py, which says when it goes up */
 };
 
 typedef struct {

@@ -8,6 +8,7 @@
 #include "dtls.h"
 #include "http.h"
 #include "randomness.h"
+#include "sha1.h"
 #include "sha256.h"
 #include "tls.h"
 
@@ -15,6 +16,19 @@
 static PyObject *bytes_or_none(const uint8_t *data, size_t size) {
     if (!data || !size) Py_RETURN_NONE;
     return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)size);
+}
+
+static PyObject *codec_sha1(PyObject *module, PyObject *args) {
+    Py_buffer data;
+    uint8_t digest[SHA1_SIZE];
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*:sha1", &data)) return NULL;
+    bool fits = data.len <= SHA1_ONE_BLOCK;
+    if (fits) sha1_short(data.buf, (size_t)data.len, digest);
+    PyBuffer_Release(&data);
+    if (fits) return PyBytes_FromStringAndSize((const char *)digest, SHA1_SIZE);
+    PyErr_SetString(PyExc_ValueError, "more than one block");
+    return NULL;
 }
 
 static PyObject *codec_sha256(PyObject *module, PyObject *args) {
@@ -248,6 +262,7 @@ static PyObject *codec_random(PyObject *module, PyObject *args) {
 
 PyMethodDef codecs_methods[] = {
     {"codec_random", codec_random, METH_VARARGS, "random(data): whether it looks random"},
+    {"codec_sha1", codec_sha1, METH_VARARGS, "sha1(data): of at most SHA1_ONE_BLOCK bytes"},
     {"codec_sha256", codec_sha256, METH_VARARGS, "sha256(data): its digest"},
     {"codec_forbid", codec_forbid, METH_VARARGS, "forbid(features): do without them"},
     {"codec_tls_first_flight", codec_tls_first_flight, METH_VARARGS, "first_flight(data, final): see tls.h"},

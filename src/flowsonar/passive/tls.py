@@ -82,11 +82,15 @@ class TlsFlow:
         return found
 
     def settled(self, flow: PassiveFlow) -> bool:
-        """Whether nothing more is to be learned: both first messages are read, or the client went on."""
+        """Whether nothing more is to be learned: both first messages are read, or one side went on.
+
+        The server only where the client is not heard: its hello comes before the server's.
+        """
+        initiator, responder = flow.counts
         return (self.read[0] and self.read[1]) or (
             flow.services.get("tls", 0) >= Confidence.CONFIRMED.rank
             and not (self.gathered[0] or self.gathered[1])
-            and flow.counts[0] > _LAST_SEGMENT
+            and (initiator > _LAST_SEGMENT or (not initiator and responder > _LAST_SEGMENT))
         )
 
     def _first(self, flow: PassiveFlow, direction: int, data: bytes, by_alpn: ByAlpn, *, final: bool) -> list[Evidence]:

@@ -6,6 +6,7 @@ from base64 import b64encode
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
+from flowsonar._native.digest import sha1
 from flowsonar.model import TRANSPORTS, FlowKey, Transport
 
 __all__ = ["PAIRS", "PAIRS6", "community_id", "flow_community_id", "protocol_number"]
@@ -39,9 +40,7 @@ def community_id(
     text = seed.to_bytes(2) + first + second + bytes((protocol, 0))
     if protocol in _WITH_PORTS or protocol in _ECHO:
         text += low.to_bytes(2) + high.to_bytes(2)
-    import hashlib  # its library is large: the fast lane does without
-
-    return "1:" + b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+    return "1:" + b64encode(sha1(text)).decode()
 
 
 _NUMBERS: Final = {transport: number for number, transport in TRANSPORTS.items()} | {Transport.ICMP: _ICMP}
