@@ -233,8 +233,9 @@ class Reading:
         table = cast("LaneTable", made)
         if self._remembered is None and remembers:
             self._remembered = Remembered(self._parts.digest, cache=self._cache)
-        if self._remembered is not None and self._remembered.kept is not None:
-            table.recall(self._remembered.kept)
+        kept = self._remembered.kept if self._remembered is not None else None
+        if kept is not None:
+            table.recall(kept)
 
         def python() -> tuple[Tracker, PassiveReader]:
             from flowsonar.verdicts.tracker import Tracker

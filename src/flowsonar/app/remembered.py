@@ -30,12 +30,14 @@ class Remembered:
         """`digest` names the signatures; where it is empty nothing is kept beyond the run."""
         self._directory = cache if cache is not None else cachefile.cache_directory()
         self._name = f"shapes-{_identity(digest)}" if digest else ""
-        self._kept = cachefile.load(self._directory, self._name) if self._name else None
+        self._kept: bytes | None = None  # only what the file has not: a run over one capture needs the other once
         self._changed = False
 
     @property
     def kept(self) -> bytes | None:
         """What is known; None for nothing."""
+        if self._kept is None and self._name:
+            return cachefile.load(self._directory, self._name)
         return self._kept
 
     def keep(self, kept: bytes) -> None:
