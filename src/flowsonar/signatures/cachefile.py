@@ -16,8 +16,8 @@ from flowsonar._native.digest import sha256
 __all__ = ["before_making", "cache_directory", "load", "making", "save", "tell_of_making"]
 
 _DIGEST_BYTES = 32
-_KEPT = 32
-"""Files that stay: a set of signatures takes some five, and folders of one's own make further sets."""
+_KEPT = 96
+"""Files that stay: a set of signatures takes some twenty, and folders of one's own make further sets."""
 _MAX_BYTES = 256 << 20
 """Larger files are not ours: the database of 134 services takes a few MiB."""
 
