@@ -314,6 +314,28 @@ def test_who_closes_by_chance_is_nobody_s_peer(known: tuple[SignatureSet, Matche
     assert false == 0
 
 
+@pytest.mark.parametrize(("after_s", "likely"), [(0.001, False), (0.5, True)])
+def test_only_who_works_in_turns_may_leave_the_second_key_unanswered(
+    known: tuple[SignatureSet, Matcher], after_s: float, likely: bool
+) -> None:
+    keys = 0
+
+    class Once(Server):
+        """It answers the first key, and closes at what comes then; later it is silent."""
+
+        mine = False
+
+        def does(self, data: bytes) -> list[Said]:
+            nonlocal keys
+            if len(data) > KEY_BYTES and not keys:
+                keys, self.mine = 1, True
+                return [(after_s, PICK.randbytes(KEY_BYTES))]
+            return [(0.001, None)] if self.mine else []
+
+    found, _ = _asked(known, Once)
+    assert any(one.confidence.rank >= Confidence.LIKELY.rank for one in found) is likely
+
+
 def test_nothing_is_put_beside_where_the_flow_shows_nothing(known: tuple[SignatureSet, Matcher]) -> None:
     signatures, matcher = known
     session = Session(

@@ -32,6 +32,8 @@ UPGRADE_S: Final = 1.0
 """Longest wait for each answer on the way to STARTTLS."""
 TURNS_S: Final = 2.2
 """Wait for the first words of a dialogue that the flow itself points to: two turns of a second, as aria2 makes them."""
+TURN_S: Final = 0.2
+"""Who takes so long for the first answer works in turns."""
 _HELLOS: Final = 3
 """ClientHellos put one after the other: without what the server did not like."""
 _SAME_REQUEST: Final = 12
@@ -177,6 +179,7 @@ class Questions:
             if held is None or exchange.failed is not None:
                 self._stopped(steps, reply)
                 return
+            steps.first_s = steps.first_s or line.now_s - began_s
             steps.heard(reply, held)
             if step.reached is not None:
                 steps.reached = True
@@ -195,12 +198,13 @@ class Questions:
     def _stopped(self, steps: Steps, reply: Reply | None = None) -> None:
         """A dialogue did not come to its end: what it had proved half-way falls, unless we were cut off.
 
-        Nor does it where the flow points to the service as well and a question was only not answered in time, or our
-        own is over: who works in turns may take several of them.
+        Nor does it where the flow points to the service as well, the first answer took long, and a later question was
+        only not answered in time, or our own is over: who works in turns may take several of them. Who answered at
+        once the first time, and not the second, answers as he likes.
         """
         if not steps.reached or self.exchange.failed is not None:
             return
-        step, pointed = steps.step, steps.probe.service in self._hints.candidates
+        step, pointed = steps.step, steps.probe.service in self._hints.candidates and steps.first_s >= TURN_S
         waits = step is not None and step.expect is not None and step.expect.closed is None
         if pointed and (waits or self.exchange.left_s <= 0) and reply and not reply.data and not reply.closed:
             return

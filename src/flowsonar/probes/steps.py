@@ -29,6 +29,7 @@ class Steps:
         self.previous: list[bytes] = []
         self.slowest_s = 0.0
         self.said_s = 0.0  # when the last message was sent
+        self.first_s = 0.0  # how long the first reply took
         self.reached = False  # something was proved half-way
         self._before = len(before)
         self._computed = computed(probe.special, pick)
