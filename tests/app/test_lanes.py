@@ -457,6 +457,22 @@ def test_ftp_data_flows_are_announced(tmp_path: Path, parts: Parts) -> None:
 
 
 @needs_native()
+def test_flows_that_are_told_keep_their_label(tmp_path: Path, parts: Parts) -> None:
+    """Nothing is kept of them: not when a call names their host, nor when they go on for longer than a record."""
+    net, web = Net(), [(0, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), (1, b"HTTP/1.1 200 OK\r\n\r\n")]
+    invite = b"INVITE sip:b@a.example SIP/2.0\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 10.0.0.9\r\n"
+    for number in range(2000, 2060):
+        net.conversation(("10.0.0.1", number), ("10.0.0.9", 8000), web)
+    net.udp(("10.0.0.9", 5060), ("10.0.0.3", 5060), invite + b"m=audio 5004 RTP/AVP 0\r\n")
+    for _ in range(5):
+        net.now_us += 500_000_000
+        for number in range(2000, 2060):
+            net.tcp(("10.0.0.1", number), ("10.0.0.9", 8000), 0x10, 1037, 5019, b"")
+    counters = _same([net.write(tmp_path / "any.pcap")], Parts.load(Settings(flows=FlowSettings(idle_timeout_s=900))))
+    assert counters["taught_flows"] == 60
+
+
+@needs_native()
 def test_acknowledgements_and_enciphered_reports(tmp_path: Path, parts: Parts) -> None:
     """SRT between data, one direction and both; reports of SRTCP, and some that only begin so."""
     chance, net = random.Random(12), Net()

@@ -177,6 +177,11 @@ static bool ends_here(struct lanes *l, const struct lane *lane, const struct flo
     return node != SHAPES_NONE && (shapes_at(l->shapes, node)->flags & (SHAPE_KNOWN | SHAPE_PYTHON)) == SHAPE_KNOWN;
 }
 
+/* Whether a call's signalling may still name a flow that has begun: media's ports are none of the well-known ones. */
+static bool may_be_announced(const struct key *key) {
+    return key->protocol == PROTOCOL_UDP && key->low_port >= 1024 && key->high_port >= 1024;
+}
+
 /* Go on to a node that Python has told the meaning of; false where there is no room to do so. */
 static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
                        const struct classified *what) {
@@ -196,7 +201,10 @@ static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const stru
     if (flags & SHAPE_DONE) {
         struct flow *flow = &t->flows[slot];
         lane->flags |= LANE_DONE;
-        if (flags & SHAPE_TOLD && ends_here(l, lane, flow)) forget_payloads(l, lane); /* nobody will ask for them */
+        if (flags & SHAPE_TOLD && !may_be_announced(&flow->key) && ends_here(l, lane, flow)) {
+            forget_payloads(l, lane); /* nobody will ask for them */
+            lane->flags |= LANE_SETTLED;
+        }
         flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
     }
     return true;
@@ -312,7 +320,6 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
         row->hello = store_at(l->store, lane->hello)->data;
         row->hello_size = store_at(l->store, lane->hello)->size;
     }
-    l->counts.flows++;
 }
 
 /* Whether only Python can say what the end of a flow means. */
@@ -329,6 +336,10 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
     uint32_t node = SHAPES_NONE;
     l->closes++;
     if (lane->flags & LANE_FOREIGN) return;
+    if (reason == CLOSE_ACTIVE && lane->flags & LANE_SETTLED) { /* its end would tell no more, and it goes on */
+        take_row(t, slot, reason, end_of(l, lane, flow));
+        return;
+    }
     if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && needs_python(t, slot))) {
         if (lane->flags & LANE_FAST) leave(t, slot, false);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
@@ -338,6 +349,7 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
         uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
         if (flags & SHAPE_KNOWN && !(flags & SHAPE_PYTHON)) {
             take_row(t, slot, reason, node);
+            l->counts.flows++;
             forget_payloads(l, lane);
             forget_texts(l, lane);
             lane->flags = 0;
@@ -366,7 +378,7 @@ static bool leave_recent(struct table *t, const struct list *list, const uint8_t
     for (uint32_t slot = list->newest; slot != NONE; slot = t->flows[slot].older) {
         const struct flow *flow = &t->flows[slot];
         if (t->clock - flow->since > ANNOUNCED_EARLY_NS) return true;
-        if (!(t->lanes->flows[slot].flags & LANE_FAST)) continue;
+        if ((t->lanes->flows[slot].flags & (LANE_FAST | LANE_SETTLED)) != LANE_FAST) continue;
         if (memcmp(flow->key.low, address, 16) != 0 && memcmp(flow->key.high, address, 16) != 0) continue;
         if (t->event_count + LANE_STORED_MAX + 1 >= EVENTS) return false;
         leave(t, slot, false);

@@ -18,6 +18,7 @@ enum {
     LANE_SWAPPED = 1 << 5,   /* its first packet came from the responder */
     LANE_ENTANGLED = 1 << 6, /* what Python makes of it changes what it makes of others: it looks at once */
     LANE_FOREIGN = 1 << 7,   /* another share's, and nothing was reported of it; excludes all others but the next two */
+    LANE_SETTLED = 1 << 9,   /* told by its own bytes, of which nothing is kept: it stays in the fast lane */
     LANE_LENT = 1 << 8,      /* another share's, reported because it may change what is made of others */
 };
 
