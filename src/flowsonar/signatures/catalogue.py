@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowsonar.model import TrafficClass, Transport
-from flowsonar.signatures import strength
 
 if TYPE_CHECKING:
     from flowsonar.signatures.language import ProbeSpec, Signature
@@ -53,6 +52,8 @@ class SignatureSet:
 
     def is_slight(self, pattern: str) -> bool:
         """Whether a payload pattern fixes so little that the middle of any connection may meet it now and then."""
+        from flowsonar.signatures import strength  # noqa: PLC0415 - what a start must not wait for
+
         known = self._fixed_bits
         if pattern not in known:
             held = self.services[pattern.partition("/")[0]].payloads
