@@ -77,6 +77,14 @@ def test_any_order(make: Make, version: int, order: Sequence[int]) -> None:
     assert said(table.finish()) == []
 
 
+def test_an_empty_one_long_before_the_others(make: Make) -> None:
+    table, whole = make(), udp(MESSAGE)
+    parts = [(b"", 24, 0), (whole[512:], 512, 20 * SECOND), (whole[:512], 0, LATE)]
+    frames = [fragment(data, at, last=at == 512, time_ns=START + late) for data, at, late in parts]
+    assert payloads(table, frames) == [(MESSAGE, len(MESSAGE))]
+    assert table.counters()["fragments_joined"] == 1
+
+
 def test_only_the_header_is_in_the_first_one(make: Make) -> None:
     assert payloads(make(), pieces(udp(b"GET"), 8)) == [(b"GET", 3)]
 

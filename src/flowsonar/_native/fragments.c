@@ -90,8 +90,7 @@ bool fragments_assign(struct fragments *f, uint64_t clock, struct packet *packet
         known = &f->entries[at];
         *known = (struct fragmented){.key = key, .clock = clock, .next = f->heads[head], .whole = DATAGRAM_NONE};
         f->heads[head] = (uint16_t)(at + 1);
-    } else if (clock - known->clock > TIMEOUT_NS) {
-        assert(known->whole == DATAGRAM_NONE);
+    } else if (known->whole == DATAGRAM_NONE && clock - known->clock > TIMEOUT_NS) {
         known->clock = clock;
         known->known = known->over = false;
     }

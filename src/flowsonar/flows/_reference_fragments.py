@@ -151,8 +151,7 @@ class Fragments:
                 if oldest.whole is not None:
                     self._end(oldest.whole, "fragments_incomplete")
             entry = self._entries[key] = Entry(clock)
-        elif clock - entry.clock > FRAGMENT_TIMEOUT_NS:
-            assert entry.whole is None
+        elif entry.whole is None and clock - entry.clock > FRAGMENT_TIMEOUT_NS:
             entry.clock, entry.ports, entry.over = clock, None, False
         if packet.fragment is Fragment.FIRST:
             entry.clock = clock
