@@ -7,7 +7,7 @@ from typing import Any, cast
 from flowsonar.app import Reading
 from flowsonar.app.lanes import LaneTable
 from flowsonar.app.parts import Parts
-from flowsonar.config import FlowSettings, Settings
+from flowsonar.config import FlowSettings
 from flowsonar.flows.table import make_table
 from flowsonar.signatures import cachefile
 from tests.app.lanes import Net, same, written
@@ -130,13 +130,14 @@ def test_flows_that_are_told_keep_their_label(tmp_path: Path, parts: Parts) -> N
     invite = b"INVITE sip:b@a.example SIP/2.0\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 10.0.0.9\r\n"
     for number in range(2000, 2060):
         net.conversation(("10.0.0.1", number), ("10.0.0.9", 8000), web)
+        net.conversation(("10.0.0.1", number), ("10.0.0.8", 8000), web)  # whose end tells what such a flow is
     net.udp(("10.0.0.9", 5060), ("10.0.0.3", 5060), invite + b"m=audio 5004 RTP/AVP 0\r\n")
-    for _ in range(5):
-        net.now_us += 500_000_000
+    for _ in range(30):
+        net.now_us += 70_000_000
         for number in range(2000, 2060):
             net.tcp(("10.0.0.1", number), ("10.0.0.9", 8000), 0x10, 1037, 5019, b"")
-    counters = same([net.write(tmp_path / "any.pcap")], Parts.load(Settings(flows=FlowSettings(idle_timeout_s=900))))
-    assert counters["taught_flows"] == 60
+    counters = same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["taught_flows"] == 120
 
 
 @needs_native()
