@@ -183,7 +183,9 @@ class Batch:
             settings = folder / "probe.toml"
             settings.write_text("[budget]\nparallel = 1\nper_host_parallel = 1\n")
             more = ("--config", str(settings), *more)
-        command = ours.probe_command(endpoints, folder / "probe.db", more)
+        # the same program over both families is not asked twice in a row: some serve one after the other
+        ordered = sorted(endpoints, key=lambda key: ":" in key[1])
+        command = ours.probe_command(ordered, folder / "probe.db", more)
         self.say(f"  flowsonar probe of {len(endpoints)} endpoints")
         program = self.programs.start(self.pair.client, command, name="flowsonar-probe", output=file)
         if _ended(program, _PROBE_S):
