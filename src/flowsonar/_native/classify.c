@@ -27,11 +27,15 @@ enum {
     ECHO_BYTES = 8,     /* passive/echo.py: fewer equal bytes are a coincidence */
     TRIES = 3,          /* passive/flow.py: payloads per direction that are matched */
     MEDIA_WITHIN = 64,  /* and datagrams until media is no more waited for */
-    NAT_TRAVERSAL = 4500,
     STUN_BELOW = 4,     /* RFC 7983 section 7, by the first byte */
     CHANNELS = 0x40,
     NOT_CALLS = 0x50,
-    MAY_BE_MEDIA = 0x80,
+    ALERT = 21,         /* of DTLS (RFC 6347 sections 4.1 and 4.2.2): first bytes of records, and what is where in them */
+    HANDSHAKE = 22,
+    ENCIPHERED = 23,
+    EPOCH_AT = 3,
+    MESSAGE_AT = 13,
+    HELLO_LAST = 3,
     LINES_MAX = 160,    /* of a key: longer lines are not learned by heart */
 };
 
@@ -227,12 +231,22 @@ static bool like_stun(const struct seen *seen) {
     return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
 }
 
+static bool is_record(uint8_t first) { return first == ALERT || first == HANDSHAKE || first == ENCIPHERED; }
+
+/* What tells messages of a call apart; 0 for what has no type. See `message_type` in passive/datagrams.py. */
+static uint16_t type_of(const uint8_t *data, uint32_t size) {
+    uint8_t message = data[0] == HANDSHAKE && size > MESSAGE_AT ? data[MESSAGE_AT] : 0;
+    if (is_record(data[0])) return (uint16_t)(data[0] << 8 | message);
+    bool typed = size >= 2 && (data[0] < STUN_BELOW || (data[0] >= CHANNELS && data[0] < NOT_CALLS));
+    return typed ? be16(data) : 0;
+}
+
 /* Whether a message of this type, or of this channel, was read in this direction. */
-static bool is_known_message(struct lanes *l, const struct lane *lane, const struct seen *seen) {
+static bool is_known_message(struct lanes *l, const struct lane *lane, const struct seen *seen, uint16_t type) {
     for (uint32_t piece = lane->first; piece != STORE_NONE;) {
         const struct stored *stored = store_at(l->store, piece);
         uint32_t node = (uint32_t)stored->offset;
-        if (stored->direction == seen->direction && stored->size >= 2 && memcmp(stored->data, seen->data, 2) == 0 &&
+        if (stored->direction == seen->direction && stored->size && type_of(stored->data, stored->size) == type &&
             node != SHAPES_NONE && shapes_at(l->shapes, node)->flags & SHAPE_MESSAGE)
             return true;
         piece = stored->next;
@@ -242,18 +256,23 @@ static bool is_known_message(struct lanes *l, const struct lane *lane, const str
 
 /* A message's type, or a channel's number, is part of what the reader goes by. */
 static bool add_type(struct classified *what, const struct seen *seen) {
-    bool typed = seen->size >= 2 && (seen->data[0] < STUN_BELOW || (seen->data[0] >= CHANNELS && seen->data[0] < NOT_CALLS));
-    return !typed || classify_add(what, seen->data, 2);
+    uint16_t type = type_of(seen->data, seen->size);
+    return !type || classify_add(what, &type, sizeof type);
 }
 
 /* Whether a call's datagram is one of those that go on and on, and that the reader does not look at: `_adds_nothing` in
-   passive/datagrams.py, as far as no codec before it looks at such. Datagrams of 0x80 and more may be media. */
-static bool adds_nothing(struct lanes *l, const struct lane *lane, const struct flow *flow, const struct seen *seen) {
-    uint8_t first = seen->data[0];
+   passive/datagrams.py. */
+static bool adds_nothing(struct lanes *l, const struct lane *lane, const struct seen *seen) {
+    const uint8_t *data = seen->data;
+    uint8_t first = data[0];
     if (lane->counts[seen->direction] < TRIES || seen->index >= MEDIA_WITHIN) return false;
-    if (seen->size < 12 || !seen->data[4] || has_port(flow, NAT_TRAVERSAL)) return false;
-    if (first >= MAY_BE_MEDIA || (first >= STUN_BELOW && first < CHANNELS)) return false;
-    return first >= NOT_CALLS || is_known_message(l, lane, seen);
+    if (first >= NOT_CALLS || (first >= STUN_BELOW && first < CHANNELS && !is_record(first))) return true;
+    if (first == HANDSHAKE) {
+        if (seen->size <= MESSAGE_AT || data[EPOCH_AT] || data[EPOCH_AT + 1]) return true;
+        if (!data[MESSAGE_AT] || data[MESSAGE_AT] > HELLO_LAST) return true;
+    }
+    uint16_t type = type_of(data, seen->size);
+    return type && is_known_message(l, lane, seen, type);
 }
 
 static bool is_alphanumeric(uint8_t byte) {
@@ -303,7 +322,6 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     if (like_openvpn(seen) || like_srt(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
     if (!call && !followed && like_stun(seen)) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
-    if (call && !what->in_sequence && adds_nothing(l, lane, flow, seen)) return CLASSIFY_NOTHING;
     if ((call || followed) && !add_type(what, seen)) return CLASSIFY_PYTHON;
     if (call && seen->index >= MEDIA_WITHIN) what->key[0] |= KEY_LATE;
     enum classify_result result = classify_quic(t, slot, seen, what, &is_quic);
@@ -312,6 +330,7 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
         !classify_names_port(flow->key.high_port))
         what->key[0] |= (uint8_t)(KEY_DNS * dns_kind_of(l, lane, seen));
     if (what->key[0] & (3 * KEY_DNS | KEY_QUIET)) return CLASSIFIED; /* the codec has judged it, or nobody looks */
+    if (call && !(what->key[0] & CLASSIFY_KEY_SEQUENCE) && adds_nothing(l, lane, seen)) return CLASSIFY_NOTHING;
     if ((first && is_echo(seen, other)) || !take_host(seen->data, seen->size, what)) return CLASSIFY_PYTHON;
     if (!add_rules(l, flow, seen->data, seen->size, true, what, &none)) return CLASSIFY_PYTHON;
     if (first && !other && like_skype(flow, seen)) {

@@ -18,6 +18,7 @@ from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
 from flowsonar.model import Announcement, Evidence, EvidenceKind, FlowRecord, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveReader
+from flowsonar.passive.datagrams import message_type
 from flowsonar.passive.flow import PassiveFlow
 from flowsonar.passive.held import FULL
 from flowsonar.verdicts.followed import Followed
@@ -142,7 +143,7 @@ class Teacher:
             known |= Shape.LABELS
         if passive.name is not name:
             known |= Shape.NAMED
-        if passive.messages is not messages or (event.direction, event.data[:2]) in messages:
+        if passive.messages is not messages or (event.direction, message_type(event.data)) in messages:
             known |= Shape.MESSAGE
         self._table.learn(node, known | self._state(flow), 0)
 

@@ -20,7 +20,7 @@ from flowsonar.protocols import rtp, srt, utp
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Match, Matcher
 
-__all__ = ["Datagrams"]
+__all__ = ["Datagrams", "message_type"]
 
 _OVER_UDP: Final = Transport.UDP
 _CONFIRMED: Final = Confidence.CONFIRMED
@@ -37,6 +37,14 @@ _CHANNELS: Final = 0x40
 """First bytes of what comes over TURN's channels (RFC 8656 section 12)."""
 _STUN_TYPE: Final = 2
 """Bytes of a STUN message's type (RFC 8489 section 5), and of a channel's number."""
+_HANDSHAKE: Final = 22
+"""First byte of a DTLS record of the handshake; its epoch and its message's type (RFC 6347 sections 4.1 and 4.2.2)."""
+_EPOCH: Final = slice(3, 5)
+_MESSAGE: Final = slice(13, 14)
+_HELLOS: Final = (b"\x01", b"\x02", b"\x03")
+"""Types of DTLS's hellos: a client's, a server's, HelloVerifyRequest. No pattern looks for other messages of these."""
+_RECORDS: Final = frozenset({21, _HANDSHAKE, 23})
+"""First bytes of the records of DTLS that patterns look for: alerts, the handshake, what is enciphered."""
 _MEDIA_WITHIN: Final = 64
 """Datagrams of a direction until media is no more waited for: agents test each way several times, then DTLS comes."""
 _NO_MEDIA: Final = frozenset({4500, 4569, 5353, 5355, 9600, 30303})
@@ -119,7 +127,7 @@ class Datagrams:
         judged = (dtls.told(flow, judged[0], data), *judged[1:])
         follows, flow.media = flow.media, flow.media or bool(_PRELUDES & flow.services.keys())
         if flow.media:
-            flow.messages |= {(direction, data[:_STUN_TYPE])}
+            flow.messages |= {(direction, message_type(data))}
         done = flow.both_spoke and flow.likely and not flow.media
         if done:
             flow.finish()
@@ -166,9 +174,22 @@ class Datagrams:
         return NOTHING if found is None else flow.take(found)
 
 
+def message_type(data: bytes) -> bytes:
+    """What tells messages of a call apart: STUN's type, the channel's number, of DTLS the records' and the message's."""
+    first = data[0]
+    if first not in _RECORDS:
+        return data[:_STUN_TYPE]
+    return data[:1] + data[_MESSAGE] if first == _HANDSHAKE else data[:1]
+
+
 def _adds_nothing(flow: PassiveFlow, direction: int, data: bytes) -> bool:
-    """Whether a datagram of a call is media's, or of a type or channel that was read before: agents test on and on."""
-    if data[0] >= _NOT_CALLS:
+    """Whether a datagram of a call is media's, or of a type or channel that was read before: agents test on and on.
+
+    So are the records of DTLS that nothing looks for.
+    """
+    first = data[0]
+    if first >= _NOT_CALLS or (_STUN_BELOW <= first < _CHANNELS and first not in _RECORDS):
         return True
-    known = data[0] < _STUN_BELOW or data[0] >= _CHANNELS
-    return known and (direction, data[:_STUN_TYPE]) in flow.messages
+    if first == _HANDSHAKE and (any(data[_EPOCH]) or data[_MESSAGE] not in _HELLOS):
+        return True
+    return (direction, message_type(data)) in flow.messages
