@@ -18,7 +18,7 @@ struct table;
 enum {
     ROWS = 512,            /* flows that ended, kept before feed returns to have them taken */
     ROWS_PER_FRAME = 5,
-    LANE_STORED_MAX = 16,  /* payloads of one flow that are kept: the budgets of both directions and a text or two */
+    LANE_STORED_MAX = 40,  /* payloads of one flow that are kept: the budgets of both directions and a text or two */
     LANE_SHARES = 1024,    /* more workers than any machine here has cores */
     LANE_HOSTS = 4096,     /* watched hosts; beyond that every new flow takes the slow lane */
 };

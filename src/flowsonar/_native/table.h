@@ -9,7 +9,7 @@
 enum {
     FRAME_SIZE = 24,          /* bytes per entry of Block.frames */
     EVENTS = 1024,            /* events kept before feed returns to have them taken */
-    EVENTS_PER_FRAME = 96,    /* of one frame: a flow closed, opened, its interim record, established, two payloads; and
+    EVENTS_PER_FRAME = 192,   /* of one frame: a flow closed, opened, its interim record, established, two payloads; and
                                  four flows that leave the fast lane, with the payloads kept of them */
     FOLLOW_PREFIXES = 32,     /* compared one after the other with each flow's first payload */
     FOLLOW_PREFIX_BYTES = 64,
