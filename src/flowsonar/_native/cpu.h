@@ -10,7 +10,7 @@
 
 enum cpu_feature {
     CPU_AES = 1 << 0, /* AES rounds and carry-less products */
-    CPU_SHA = 1 << 1, /* SHA-256 rounds */
+    CPU_SHA = 1 << 1, /* SHA-1 and SHA-256 rounds */
 };
 
 bool cpu_has(enum cpu_feature feature);
