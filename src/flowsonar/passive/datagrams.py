@@ -175,7 +175,7 @@ class Datagrams:
 
 
 def message_type(data: bytes) -> bytes:
-    """What tells messages of a call apart: STUN's type, the channel's number, of DTLS the records' and the message's."""
+    """What tells messages of a call apart: STUN's type, a channel's number, DTLS's kinds of record and message."""
     first = data[0]
     if first not in _RECORDS:
         return data[:_STUN_TYPE]
