@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 
 from flowsonar.config import Settings
-from flowsonar.model import Confidence, Evidence, Outcome
+from flowsonar.model import Confidence, Evidence
 from flowsonar.probes import contrast
-from flowsonar.probes.dialogue import (
-    Attend,
-    Attended,
-    Begun,
-    Beside,
-    Close,
-    Closed,
-    Command,
-    Connect,
-    Connected,
-    Ended,
-    Event,
-    Part,
-    Received,
-    Send,
-    Sent,
-    Talk,
-    TimedOut,
-)
 from flowsonar.probes.session import Session
 from flowsonar.probes.special.mse import KEY_BYTES, Mse
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.loader import load_signatures
 from flowsonar.signatures.matcher import Matcher
+from tests.probes.simulation import Said, Server, Simulation
 from tests.probes.world import question
 
 WORD = b"\x13BitTorrent protocol"
 PICK = random.Random(5)
-Said = tuple[float, bytes | None]
-"""After how many seconds: bytes, or None for the end of the connection."""
-
-
-class Server:
-    """What one connection does; `others` of the same address stand already."""
-
-    def __init__(self, others: int = 0) -> None:
-        self.heard, self.others = b"", others
-
-    def takes(self, data: bytes) -> list[Said]:
-        self.heard += data
-        return self.does(data)
-
-    def does(self, data: bytes) -> list[Said]:
-        return []
 
 
 class Peer(Server):
@@ -123,113 +87,6 @@ class Closing(Server):
 
 class Deaf(Server):
     """It waits for more."""
-
-
-class Channel:
-    """One conversation of the simulation."""
-
-    def __init__(self, talk: Talk[object], parent: Channel | None) -> None:
-        self.talk, self.parent = talk, parent
-        self.children: list[Channel] = []
-        self.server: Server | None = None
-        self.coming: list[tuple[float, int, bytes | None]] = []
-        self.ended = self.over = self.news = False
-        self.wake: tuple[float, type] | None = None
-
-
-class Simulation:
-    """Runs conversations side by side against servers that `make` makes, one a connection."""
-
-    def __init__(self, make: Callable[[int], Server]) -> None:
-        self._make, self._now_s, self._serial = make, 0.0, count()
-        self._channels: list[Channel] = []
-        self.connections = 0
-
-    def run(self, talk: Talk[object]) -> None:
-        main = self._begin(talk, None)
-        for _ in range(100_000):
-            if main.over:
-                return
-            channel, when_s = min(
-                ((one, self._due(one)) for one in self._channels if not one.over and one.wake), key=lambda item: item[1]
-            )
-            self._now_s = max(self._now_s, when_s)
-            self._go_on(channel, self._event(channel))
-        raise AssertionError("a conversation without end")
-
-    def _begin(self, talk: Talk[object], parent: Channel | None) -> Channel:
-        channel = Channel(talk, parent)
-        self._channels.append(channel)
-        self._go_on(channel, None)
-        return channel
-
-    def _due(self, channel: Channel) -> float:
-        assert channel.wake is not None
-        due_s, _ = channel.wake
-        if channel.news and channel.wake[1] is Attend:
-            return self._now_s
-        if channel.coming or channel.ended:
-            due_s = min(due_s, channel.coming[0][0] if channel.coming else self._now_s)
-        return due_s
-
-    def _event(self, channel: Channel) -> Event:
-        assert channel.wake is not None
-        waits, channel.wake = channel.wake[1], None
-        readable = channel.ended or bool(channel.coming and channel.coming[0][0] <= self._now_s)
-        if waits is Attend:
-            channel.news = False
-            return Attended(self._now_s, readable)
-        if channel.coming and readable and not channel.ended:
-            data = heapq.heappop(channel.coming)[2]
-            if data is not None:
-                return Received(self._now_s, data)
-            channel.ended = True
-        return Ended(self._now_s, Outcome.CLOSED) if channel.ended else TimedOut(self._now_s)
-
-    def _go_on(self, channel: Channel, event: Event | None) -> None:
-        try:
-            command = next(channel.talk) if event is None else channel.talk.send(event)
-            while (answer := self._do(channel, command)) is not None:
-                command = channel.talk.send(answer)
-        except StopIteration:
-            self._end(channel)
-
-    def _end(self, channel: Channel) -> None:
-        for child in channel.children:
-            if not child.over:
-                child.talk.close()
-                self._end(child)
-        channel.over, channel.server = True, None
-        if channel.parent is not None:
-            channel.parent.news = True
-
-    def _do(self, channel: Channel, command: Command) -> Event | None:
-        self._now_s += 1e-5
-        match command:
-            case Connect():
-                others = sum(one.server is not None for one in self._channels if one is not channel)
-                channel.server, channel.coming, channel.ended = self._make(others), [], False
-                self.connections += 1
-                return Connected(self._now_s, 0.0001, "10.0.0.1", 40000)
-            case Send(data=data):
-                assert channel.server is not None
-                for after_s, said in channel.server.takes(data):
-                    heapq.heappush(channel.coming, (self._now_s + after_s, next(self._serial), said))
-                return Sent(self._now_s)
-            case Close():
-                channel.server, channel.coming, channel.ended = None, [], False
-                return Closed(self._now_s)
-            case Beside(talk=talk):
-                channel.children.append(self._begin(talk, channel))
-                return Begun(self._now_s)
-            case Part():
-                for child in channel.children:
-                    if not child.over:
-                        child.talk.close()
-                        self._end(child)
-                return Closed(self._now_s)
-        channel.wake = (self._now_s + command.seconds, type(command))
-        return None
 
 
 @pytest.fixture(scope="module")

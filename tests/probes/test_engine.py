@@ -10,7 +10,7 @@ import pytest
 from flowsonar.config import Settings
 from flowsonar.model import Endpoint, Outcome, Transport
 from flowsonar.probes import engine
-from flowsonar.probes.dialogue import Attend, Attended, Beside, Close, Closed, Connect, Ended, Part, Send, Wait
+from flowsonar.probes.dialogue import Attend, Attended, Beside, Close, Closed, Connect, Ended, Nudge, Part, Send, Wait
 from flowsonar.probes.engine import Channel
 from flowsonar.probes.gate import Gate
 from flowsonar.probes.reactor import Reactor
@@ -134,17 +134,23 @@ def held_beside(first, second):
         heard.append((yield Attend(30.0)))
         heard.append((yield Part()))
 
+    return heard, held(talk())
+
+
+def held(talk):
+    """Hold a conversation; the problem that broke it, if any."""
+
     async def go():
         over = asyncio.get_running_loop().create_future()
         server = socket.create_server(("127.0.0.1", 0))
         with server, channel(Endpoint(Transport.TCP, *server.getsockname())) as one:
-            one.start(talk(), lambda _answer, problem: over.set_result(problem))
+            one.start(talk, lambda _answer, problem: over.set_result(problem))
             problem = await over
             return problem, len(one._reactor)
 
     problem, left = asyncio.run(go())
     assert left == 0
-    return heard, problem
+    return problem
 
 
 def test_conversations_beside_are_attended_to_and_parted_from():
@@ -166,6 +172,27 @@ def test_conversations_beside_are_attended_to_and_parted_from():
     assert problem is None
     assert [type(event) for event in heard] == [Attended, Closed]
     assert ended == ["short", "long"]
+
+
+def test_who_is_nudged_looks_up_and_speaks_before_the_other_goes_on():
+    said = []
+
+    def quiet():
+        yield Attend(60.0)
+        said.append("quiet")
+        yield Nudge()
+        yield Attend(60.0)
+
+    def main():
+        yield Beside(quiet())
+        yield Nudge()
+        said.append("main")
+        yield Attend(60.0)  # was nudged meanwhile
+        yield Part()
+        said.append("parted")
+
+    assert held(main()) is None
+    assert said == ["quiet", "main", "parted"]
 
 
 def test_what_breaks_a_conversation_beside_breaks_the_whole():

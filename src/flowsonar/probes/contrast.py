@@ -72,7 +72,9 @@ class Contrast:
         try:
             line = self._slow.line
             yield Attend(HEADSTART_S + 2 * (self._slow.seen.rtt_s or 0.0))
-            if line is not None and not line.heard and self._judge.best is Confidence.UNKNOWN:
+            if line is None or line.heard or self._slow.seen.one_at_a_time:
+                return
+            if self._judge.best is Confidence.UNKNOWN:
                 yield from self._words(refused=line.end is not None)
         finally:
             self.over = True
@@ -88,6 +90,7 @@ class Contrast:
             if refused:
                 yield Close()
             if not isinstance(event, Ended if refused else TimedOut):
+                exchange.seen.one_at_a_time = isinstance(event, Ended)
                 return
             if not refused and not (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
                 return

@@ -27,6 +27,7 @@ __all__ = [
     "Ended",
     "Event",
     "Line",
+    "Nudge",
     "Part",
     "Received",
     "Send",
@@ -85,7 +86,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Attend:
-    """Wait until something can be read here, or a conversation beside this one has ended. -> Attended."""
+    """Wait until something can be read here, or one beside this has ended or nudged. -> Attended."""
 
     seconds: float
 
@@ -95,7 +96,15 @@ class Part:
     """End the conversations beside this one. -> Closed."""
 
 
-Command = Connect | Send | Wait | Close | Beside | Attend | Part
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Let the conversation that began this one, and those that this one began, look up where they attend. -> Begun.
+
+    They do so at once: what they say then is said before this one goes on.
+    """
+
+
+Command = Connect | Send | Wait | Close | Beside | Attend | Part | Nudge
 
 
 # -- events -----------------------------------------------------------------------------------------------------

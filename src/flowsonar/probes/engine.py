@@ -29,6 +29,7 @@ from flowsonar.probes.dialogue import (
     Connected,
     Ended,
     Event,
+    Nudge,
     Part,
     Received,
     Send,
@@ -70,12 +71,20 @@ class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
     __slots__ = ("_asked", "_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
-                 "_local", "_loose", "_news", "_others", "_over", "_own", "_paid", "_prepaid", "_problem", "_reactor",
-                 "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
+                 "_local", "_loose", "_news", "_others", "_over", "_own", "_paid", "_parent", "_prepaid", "_problem",
+                 "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
                  "due_s", "stood")  # fmt: skip
 
     def __init__(
-        self, gate: Gate, reactor: Reactor, routes: Routes, endpoint: Endpoint, host: str, *, prepaid: bool = True
+        self,
+        gate: Gate,
+        reactor: Reactor,
+        routes: Routes,
+        endpoint: Endpoint,
+        host: str,
+        *,
+        prepaid: bool = True,
+        parent: Channel | None = None,
     ) -> None:
         self._gate = gate
         self._reactor = reactor
@@ -101,8 +110,9 @@ class Channel:
         self._resumes: Command | None = None  # the command that waits for its token
         self._talk: Talk[Any] | None = None
         self._done: Callable[[Any, Exception | None], None] | None = None
+        self._parent = parent  # the conversation that began this one
         self._beside: list[Channel] = []  # conversations with the same endpoint that this one began
-        self._news = False  # one of them has ended
+        self._news = False  # one of them has ended, or nudged
         self._problem: Exception | None = None  # what broke one of them
         self.due_s = IDLE
         self.stood: Callable[[], object] | None = None
@@ -231,6 +241,9 @@ class Channel:
         if kind is Beside:
             self._begin(command.talk)  # type: ignore[union-attr]
             return Begun(time.monotonic())
+        if kind is Nudge:
+            self._nudge()
+            return Begun(time.monotonic())
         if self._problem is not None:  # what is broken beside is broken here
             raise self._problem
         if kind is Part:
@@ -244,16 +257,26 @@ class Channel:
 
     def _begin(self, talk: Talk[object]) -> None:
         """Hold another conversation with the endpoint, on a connection of its own."""
-        channel = Channel(self._gate, self._reactor, self._routes, self._endpoint, self._host, prepaid=False)
+        channel = Channel(
+            self._gate, self._reactor, self._routes, self._endpoint, self._host, prepaid=False, parent=self
+        )
         self._beside.append(channel)
         channel.start(talk, partial(self._ended_beside, channel))
 
     def _ended_beside(self, channel: Channel, _result: object, problem: Exception | None) -> None:
         self._beside.remove(channel)
-        self._news = True
         self._problem = self._problem or problem
-        if self._state == _ATTENDING:
-            self._news = False
+        self._look_up()
+
+    def _nudge(self) -> None:
+        for channel in (*self._beside, self._parent):
+            if channel is not None:
+                channel._look_up()
+
+    def _look_up(self) -> None:
+        """Something happened beside this conversation."""
+        self._news = self._state != _ATTENDING
+        if not self._news:
             self._go_on(Attended(time.monotonic(), self._readable))
 
     def _part(self) -> None:

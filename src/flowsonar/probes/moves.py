@@ -107,6 +107,8 @@ class Seen:
     """Layers in which a connection was listened to for long."""
     spread: set[Layer | None] = field(default_factory=set)
     """Layers in which questions were put side by side."""
+    one_at_a_time: bool = False
+    """A second connection was closed at once while the first stood."""
     amplifying: bool = True
     """Datagrams with large answers may be sent there."""
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from flowsonar.model import Layer, Transport
+from flowsonar.probes.special.computed import arithmetic
 from flowsonar.probes.traits import begins, is_http2, is_line, is_random, is_text
 from flowsonar.signatures.language import ProbeSpec, Reaction, Signature, Speaker
 
@@ -141,7 +142,7 @@ class Order:
         for place, probe in enumerate(self._probes):
             covers = self._covers[probe.id]
             plain = covers & ~greets.get(probe.transport, 0)
-            shuns = is_random(probe) and (probe.transport is Transport.UDP or probe.special == "mse")
+            shuns = is_random(probe) and (probe.transport is Transport.UDP or arithmetic(probe.special) is not None)
             entries.append(
                 _Entry(
                     place,

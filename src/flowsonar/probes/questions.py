@@ -6,7 +6,7 @@ Without sockets: every method that talks is a part of a conversation (see `dialo
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -14,8 +14,10 @@ from flowsonar.model import Confidence, Hints, Layer, Transport
 from flowsonar.probes.dialogue import Line, Talk
 from flowsonar.probes.exchange import Exchange
 from flowsonar.probes.moves import Ask, Seen, TlsState
+from flowsonar.probes.proof import PROOF, TURN_S, TURNS_S, Proof
 from flowsonar.probes.quicquestion import look_inside
 from flowsonar.probes.replies import Asked, Judge
+from flowsonar.probes.special.computed import arithmetic
 from flowsonar.probes.special.tls import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, looks_like_tls
 from flowsonar.probes.steps import Steps
 from flowsonar.signatures.language import Connection, ProbeSpec, Signature, Speaker, Step
@@ -30,10 +32,6 @@ _NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
 """Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
 UPGRADE_S: Final = 1.0
 """Longest wait for each answer on the way to STARTTLS."""
-TURNS_S: Final = 2.2
-"""Wait for the first words of a dialogue that the flow itself points to: two turns of a second, as aria2 makes them."""
-TURN_S: Final = 0.2
-"""Who takes so long for the first answer works in turns."""
 _HELLOS: Final = 3
 """ClientHellos put one after the other: without what the server did not like."""
 _SAME_REQUEST: Final = 12
@@ -41,7 +39,7 @@ _SAME_REQUEST: Final = 12
 
 
 class Questions:
-    """Puts them on one exchange."""
+    """Puts them on one exchange; `beside` makes others, with an exchange of their own."""
 
     def __init__(
         self,
@@ -54,8 +52,10 @@ class Questions:
         matcher: Matcher,
         pick: random.Random,
         max_probes: int,
+        beside: Callable[[], Questions],
     ) -> None:
         self.exchange = exchange
+        self._beside = beside
         self._judge = judge
         self._seen = seen
         self._hints = hints
@@ -118,7 +118,7 @@ class Questions:
         if self.exchange.standing(None) is not None:  # go on where the conversation is
             steps = Steps(probe, self._services, self._pick)
             for step in signature.starttls[:-1]:
-                before = next((reply for reply in self._judge.replies if self._holds(step, reply)), None)
+                before = next((reply for reply in self._judge.replies if self.holds(step, reply)), None)
                 if before is None:
                     break
                 steps.skip(before)
@@ -143,25 +143,31 @@ class Questions:
     def put(self, move: Ask) -> Talk[None]:
         """The same where it is known already that it is asked."""
         steps = Steps(move.probe, self._services, self._pick)
-        if not self._refuted(steps) and not self._is_unanswered(move.probe):
+        if self._refuted(steps) or self._is_unanswered(move.probe):
+            return
+        if move.probe.special == PROOF:
+            suspect = move.probe.service in self._hints.candidates
+            yield from Proof(move, self, self._beside, steps, self._judge, suspect=suspect).talk()
+        else:
             yield from self._go_through(move, steps)
 
     def _is_unanswered(self, probe: ProbeSpec) -> bool:
         """Whether another dialogue with the same arithmetic was tried and its first message not answered."""
-        if probe.special is None:
+        if arithmetic(probe.special) is None:
             return False
-        others = {one.id for one, _ in self._seen.tried if one.special == probe.special and one.id != probe.id}
+        same = [one for one, _ in self._seen.tried if arithmetic(one.special) is arithmetic(probe.special)]
+        others = {one.id for one in same if one.id != probe.id}
         return bool(others) and not any(reply.data for reply in self._judge.replies if reply.probe in others)
 
     def _go_through(self, move: Ask, steps: Steps, *, whole: bool = False) -> Talk[None]:
         """Make the steps; `whole`: to the end, though the service is known."""
         probe, exchange = move.probe, self.exchange
         while (step := steps.step) is not None:
-            line = yield from self._line_for(move, steps, step)
+            line = yield from self.line_for(move, steps, step)
             if line is None:
                 self._stopped(steps)
                 return
-            asked = self._message(steps, step, line)
+            asked = self.message(steps, step, line)
             if asked.message.data:
                 yield from exchange.say(line, asked.message.data, probe)
                 steps.said_s = line.now_s
@@ -216,12 +222,12 @@ class Questions:
         if steps.probe.starttls or any(step.expect or step.connection is Connection.NEW for step in left):
             return
         while (step := steps.step) is not None and line.end is None:
-            asked = self._message(steps, step, line)
+            asked = self.message(steps, step, line)
             if asked.message.data:
                 yield from self.exchange.say(line, asked.message.data, steps.probe)
             steps.number += 1
 
-    def _line_for(self, move: Ask, steps: Steps, step: Step) -> Talk[Line | None]:
+    def line_for(self, move: Ask, steps: Steps, step: Step) -> Talk[Line | None]:
         """The connection a step is to be made on: the standing one, or a new one where it must be or none stands."""
         exchange = self.exchange
         fresh = move.fresh if steps.first else step.connection is Connection.NEW
@@ -249,7 +255,8 @@ class Questions:
             and not self.exchange.udp
         )
 
-    def _message(self, steps: Steps, step: Step, line: Line) -> Asked:
+    def message(self, steps: Steps, step: Step, line: Line) -> Asked:
+        """What a step says on a connection."""
         facts = self.exchange.facts(line)
         if step.send is not None and step.again is None:
             steps.compute()
@@ -279,12 +286,13 @@ class Questions:
         step = steps.steps[0]
         before = self._same_request(step) if len(steps.steps) > 1 else []
         for reply in before:
-            if self._holds(step, reply):
+            if self.holds(step, reply):
                 steps.skip(reply)
                 return False
-        return bool(before) and not any(self._holds(step, replace(reply, closed=True)) for reply in before)
+        return bool(before) and not any(self.holds(step, replace(reply, closed=True)) for reply in before)
 
-    def _holds(self, step: Step, reply: Reply) -> bool:
+    def holds(self, step: Step, reply: Reply) -> bool:
+        """Whether a reply is what a step expects."""
         return step.expect is not None and self._matcher.holds(step.expect, reply) is not None
 
     def _same_request(self, step: Step) -> list[Reply]:

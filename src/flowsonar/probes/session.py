@@ -88,6 +88,7 @@ class Session:
         return Questions(
             exchange, self._judge, self.seen, self._question.hints, services=self._signatures.services,
             matcher=self._matcher, pick=self._pick, max_probes=self._max_probes,
+            beside=lambda: self._on_its_own(self._exchange.now_s),
         )  # fmt: skip
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from copy import copy
 
 from flowsonar.probes.special.computed import computed
 from flowsonar.signatures.language import ProbeSpec, Signature, Step
@@ -12,6 +13,8 @@ from flowsonar.signatures.matcher import Reply
 __all__ = ["Steps"]
 
 _RTT_UNKNOWN_S = 0.05
+STAYS_S = 1.6
+"""The longest wait to see that a connection goes on."""
 
 
 class Steps:
@@ -21,6 +24,17 @@ class Steps:
         before = services[probe.service].starttls if probe.starttls else ()
         self.probe = probe
         self.steps: tuple[Step, ...] = (*before, *probe.steps)
+        self._computed = computed(probe.special, pick)
+        self._before = len(before)
+        self._begin()
+
+    def anew(self) -> Steps:
+        """The same steps from the beginning, with the same keys: for a connection that is compared to this one's."""
+        other = copy(self)
+        other._begin()
+        return other
+
+    def _begin(self) -> None:
         self.number = 0
         self.first = True  # no step was made on a connection yet
         self.known: dict[str, bytes] = {}
@@ -31,8 +45,6 @@ class Steps:
         self.said_s = 0.0  # when the last message was sent
         self.first_s = 0.0  # how long the first reply took
         self.reached = False  # something was proved half-way
-        self._before = len(before)
-        self._computed = computed(probe.special, pick)
 
     def compute(self) -> None:
         """Values that take arithmetic, for the next message."""
@@ -57,6 +69,14 @@ class Steps:
             closes=expect.closed, slowest_s=max(self.slowest_s, trip_s), rtt_s=trip_s, seconds=seconds,
             since_s=0.0 if step.send is not None else now_s - self.said_s,
         )  # fmt: skip
+
+    def stays_s(self, *, rtt_s: float | None, closes_s: float, now_s: float) -> float:
+        """How long from now a connection has to stand to show that it goes on; `closes_s`: one was closed in."""
+        assert self._computed is not None
+        trip_s = _RTT_UNKNOWN_S if rtt_s is None else rtt_s
+        return self._computed.patience_s(
+            closes=False, slowest_s=max(closes_s, trip_s), rtt_s=trip_s, seconds=STAYS_S, since_s=now_s - self.said_s
+        )
 
     @property
     def step(self) -> Step | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from flowsonar.model import Confidence, Layer, Side, TrafficClass, Transport
@@ -289,6 +289,13 @@ def _step(reader: _Reader, table: Table) -> Step:
     return step
 
 
+def _is_proof(steps: Sequence[Step]) -> bool:
+    """Whether the steps are those of `probes/proof.py`."""
+    if len(steps) != 4 or any(step.send is None for step in steps):
+        return False
+    return steps[0].expect is not None and steps[0].expect.length is not None
+
+
 def _probe(reader: _Reader, table: Table, has_starttls: bool) -> ProbeSpec:
     steps = tuple(_step(reader, step) for step in table.tables("steps"))
     reply = _inner_condition(reader, table.table("reply"))
@@ -300,6 +307,8 @@ def _probe(reader: _Reader, table: Table, has_starttls: bool) -> ProbeSpec:
         if send is None and reply is None:
             table.fail("a probe needs send = '...', steps = [...] or special = '...'")
         steps = (Step(send=send, expect=reply),)
+    if special == "proof" and not _is_proof(steps):
+        table.fail("a proof has four steps: key (expect its length), random bytes, hash, more random bytes", "steps")
     for index, step in enumerate(steps):
         if step.again is not None and (step.send is not None or step.again >= index):
             table.fail("again names an earlier step (counted from 0), and takes the place of send", "steps")

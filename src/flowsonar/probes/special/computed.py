@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from flowsonar.probes.special.mse import Mse
 
-__all__ = ["Computed", "computed"]
+__all__ = ["Computed", "arithmetic", "computed"]
 
 
 class Computed(Protocol):
@@ -25,6 +25,15 @@ class Computed(Protocol):
         ...
 
 
+_ARITHMETIC: Final[Mapping[str, Callable[[random.Random], Computed]]] = {"mse": Mse, "proof": Mse}
+
+
+def arithmetic(special: str | None) -> Callable[[random.Random], Computed] | None:
+    """What makes the one that a probe's `special` names; None where nothing is to be computed."""
+    return _ARITHMETIC.get(special or "")
+
+
 def computed(special: str | None, pick: random.Random) -> Computed | None:
-    """The one that a probe's `special` names; None where nothing is to be computed."""
-    return Mse(pick) if special == "mse" else None
+    """The same, made."""
+    make = arithmetic(special)
+    return None if make is None else make(pick)
