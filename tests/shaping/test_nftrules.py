@@ -44,12 +44,16 @@ def test_without_queues_the_priority_is_the_systems() -> None:
     assert "meta priority set 0:6" in text
 
 
-def test_acknowledgements_do_not_wait_among_bulk_data() -> None:
-    hasten = "meta l4proto tcp meta length < 100 meta priority set 1:50"
+def test_acknowledgements_do_not_wait_among_data_that_is_served_last() -> None:
+    hasten = "meta l4proto tcp meta length < 100 meta priority set 1:30"
     text = render(Rules(treatments=ALL))
-    assert text.count(hasten) == 1
-    bulk = text.split("chain serve_bulk_le {")[1].split("}")[0]
-    assert bulk.index("meta priority set 1:60") < bulk.index(hasten)
+    chains = {name: text.split(f"chain {name} {{")[1].split("}")[0] for name in ("serve_bulk_le", "serve_default_df")}
+    for chain in chains.values():
+        assert chain.index("meta priority set 1:") < chain.index(hasten)
+    for name in ("serve_realtime_ef", "serve_interactive_af21"):
+        assert hasten not in text.split(f"chain {name} {{")[1].split("}")[0]
+    served = text.split("chain served {")[1]
+    assert served.index(hasten) < served.index("jump serve_")  # connections without a mark
     assert hasten not in render(Rules(treatments=ALL, mark_only=True))
 
 

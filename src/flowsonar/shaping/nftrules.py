@@ -79,8 +79,12 @@ MAPS: Final = ("flows", "endpoints", "peers")
 
 _FAMILIES: Final = (("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr"))
 _ACKNOWLEDGEMENT: Final = 100
-"""Bytes below which a TCP packet is taken for a bare acknowledgement (72 with IPv6 and time stamps): among bulk data of
-its own direction it would wait, or be lost, and hold up the other direction."""
+"""Bytes below which a TCP packet is taken for a bare acknowledgement (72 with IPv6 and time stamps): among data of its
+own direction it would wait, or be lost, and hold up the other direction; then many come at once, and the burst that
+they ask for waits beyond the line."""
+
+_HASTENED: Final = by_name(DEFAULT_CLASSES, TrafficClass.INTERACTIVE)
+"""Whose queue acknowledgements of the classes behind it take."""
 
 _KEEP: Final = MARK_MASK ^ 0xFFFFFFFF
 
@@ -197,16 +201,18 @@ def _name(what: str, treatment: Treatment) -> str:
 def _serving(treatment: Treatment, *, mark_only: bool) -> list[str]:
     shaped = treatment.shaped
     priority = _SYSTEM_PRIORITIES[shaped.name] if mark_only else shaped.classid
-    usual = by_name(DEFAULT_CLASSES, TrafficClass.DEFAULT)
-    hastened = [f"meta l4proto tcp meta length < {_ACKNOWLEDGEMENT} meta priority set {usual.classid}"]
     return [
         f"counter name {treatment.shaped.name}",
         f"meta mark set meta mark & {_KEEP:#010x} ^ {treatment.mark:#010x}",
         f"ip dscp set {treatment.dscp:#04x}",
         f"ip6 dscp set {treatment.dscp:#04x}",
         f"meta priority set {priority}",
-        *(hastened if shaped.number > usual.number and not mark_only else ()),
+        *([_hastened()] if shaped.number > _HASTENED.number and not mark_only else ()),
     ]
+
+
+def _hastened() -> str:
+    return f"meta l4proto tcp meta length < {_ACKNOWLEDGEMENT} meta priority set {_HASTENED.classid}"
 
 
 def _exempting(rules: Rules) -> Iterable[str]:
@@ -236,6 +242,8 @@ def _served(rules: Rules, treatments: list[Treatment]) -> Iterable[str]:
     """Rules from connection mark to packet."""
     yield from _exempting(rules)
     yield "ct status snat,dnat jump seek"
+    if not rules.mark_only:
+        yield _hastened()  # of connections without a mark; a mark's class follows
     if treatments:
         targets = ", ".join(f"{one.mark:#010x} : jump {_name('serve', one)}" for one in treatments)
         yield f"ct mark & {MARK_MASK:#010x} vmap {{ {targets} }}"

@@ -4,8 +4,9 @@ A TCP sender has no more under way than the window that its receiver announces. 
 together are what the line holds and a little more, that little waits in the gateway's own queue, behind the calls, and
 nothing waits on the far side; senders keep time with what leaves the gateway, and no packet need be lost to slow them
 (Karandikar, Kalyanaraman, Bagal, Packer: TCP rate control, 2000). How much the line holds is not known, since each
-connection has a round trip of its own. But the gateway's queue shows it: a class with an empty queue gets wider
-windows, one with a long queue narrower ones.
+connection has a round trip of its own. But the gateway's queue shows it: a class with a short queue gets wider
+windows, one with a long queue narrower ones. The queue of bulk may be longer: who waits there minds little, and where
+windows are as small as they can be, acknowledgements come late and in heaps, and so does what they ask for.
 
 Connections that begin together are the hardest: each doubles what it sends with every round trip. So those of which
 nobody knows yet what they are get little while the line is busy, until they have a label or have brought enough.
@@ -48,7 +49,7 @@ _STEPS: Final = 2.0
 _NARROWER: Final = 0.75
 _HOLD_S: Final = 0.06
 """So long after one, the next narrowing waits."""
-_EMPTY_S, _LONG_S = 0.003, 0.016
+_WAITS: Final = {TrafficClass.DEFAULT: (0.003, 0.016), TrafficClass.BULK: (0.02, 0.045)}
 """What waits of a class, as time at the line's rate, between which its windows stay."""
 _MOVES: Final = 0.03
 """Of the line's rate: a class that moves less shows nothing."""
@@ -56,9 +57,8 @@ _IDLE_S: Final = 0.5
 """What has moved nothing for so long begins anew."""
 _BUSY: Final = 0.4
 """Of the line's rate, above which those that begin get little."""
-_OVER_S: Final = 0.03
-_OVER: Final = 1.045
-"""Over the rate of the gateway's queue for so long: it waits beyond the line."""
+_RATE_S: Final = 0.03
+"""That the line's rate is measured over."""
 _SMOOTH: Final = 0.3
 
 
@@ -79,6 +79,8 @@ class _Class:
     """... and while others make it busy."""
     window: float
     wider: float
+    short_s: float
+    long_s: float
     octets: int = 0
     waiting: float = 0.0
     held_until_s: float = 0.0
@@ -94,10 +96,10 @@ class Windows:
         self._rate = kbit * 1000 / 8
         first = max(_BEGIN, _BEGIN_S * self._rate)
         self._classes = {
-            TrafficClass.DEFAULT: _Class(first, _BEGIN, first, _SOONER),
-            TrafficClass.BULK: _Class(_BEGIN, LEAST, _BEGIN, _WIDER),
+            TrafficClass.DEFAULT: _Class(first, _BEGIN, first, _SOONER, *_WAITS[TrafficClass.DEFAULT]),
+            TrafficClass.BULK: _Class(_BEGIN, LEAST, _BEGIN, _WIDER, *_WAITS[TrafficClass.BULK]),
         }
-        # (when, counter of the line): oldest first, _OVER_S and one more
+        # (when, counter of the line): oldest first, _RATE_S and one more
         self._read: deque[tuple[float, int]] = deque()
         self._busy = False
 
@@ -126,18 +128,16 @@ class Windows:
             self._read.clear()  # the interface is another one now
         past_s = now_s - self._read[-1][0] if self._read else 0.0
         self._read.append((now_s, octets))
-        while len(self._read) > 2 and now_s - self._read[1][0] >= _OVER_S:
+        while len(self._read) > 2 and now_s - self._read[1][0] >= _RATE_S:
             self._read.popleft()
         over_s = now_s - self._read[0][0]
-        rate = (octets - self._read[0][1]) / over_s if over_s else 0.0
-        full = over_s >= _OVER_S and rate >= _OVER * self._rate
-        self._busy = rate >= _BUSY * self._rate
+        self._busy = over_s > 0 and octets - self._read[0][1] >= _BUSY * self._rate * over_s
         for name, one in self._classes.items():
             found = served.get(name)
             if found is not None:
-                self._one(one, found, now_s, past_s, full=full)
+                self._one(one, found, now_s, past_s)
 
-    def _one(self, one: _Class, found: Served, now_s: float, past_s: float, *, full: bool) -> None:
+    def _one(self, one: _Class, found: Served, now_s: float, past_s: float) -> None:
         moved = max(0, found.octets - one.octets) if one.octets else 0
         one.octets = found.octets
         one.waiting += (found.waiting - one.waiting) * _SMOOTH
@@ -145,12 +145,10 @@ class Windows:
         if moves or found.waiting:
             one.moved_s = now_s
         steps = min(past_s / _EACH_S, _STEPS)
-        long = found.waiting > _LONG_S * self._rate
-        if long or (full and moves):
+        if found.waiting > one.long_s * self._rate:
             if now_s >= one.held_until_s:
                 one.held_until_s = now_s + _HOLD_S
-                least = LEAST if long else min(one.window, one.busy)
-                one.window = max(least, min(one.window, _MOST_S * self._rate) * _NARROWER)
+                one.window = max(LEAST, min(one.window, _MOST_S * self._rate) * _NARROWER)
         elif now_s - one.moved_s > _IDLE_S:
             # Nothing is known of the connections that will come.
             if self._busy:
@@ -159,5 +157,5 @@ class Windows:
                 one.window = max(one.idle, one.window / _WIDER**steps)
             else:
                 one.window = min(one.idle, one.window * _WIDER**steps)
-        elif moves and max(one.waiting, found.waiting) < _EMPTY_S * self._rate and now_s >= one.held_until_s:
+        elif moves and max(one.waiting, found.waiting) < one.short_s * self._rate and now_s >= one.held_until_s:
             one.window = min(_MOST_S * self._rate, one.window * one.wider**steps)
