@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import heapq
 import json
-import os
 import random
 import select
 import signal
@@ -22,6 +22,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from lab.instrument import first
 
 __all__ = ["Lateness", "Line", "parse_pair"]
 
@@ -184,8 +186,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # without it the wire still works, and its report says how late it was
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    first()  # without it the wire still works, and its report says how late it was
+    gc.disable()  # nothing here refers to itself in a circle
     rng = random.Random(chosen.seed)
     late = Lateness()
     ways = []

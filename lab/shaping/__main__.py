@@ -50,15 +50,20 @@ def _work(chosen: argparse.Namespace, folder: Path, seed: int) -> int:
                 min(10.0, chosen.seconds / 2 if chosen.quick else chosen.seconds) if way == "idle" else chosen.seconds
             )
             results.append(bench.measure(way, seconds, again=min(10.0, seconds) if way == "flowsonar" else 0.0))
-        wire = bench.finish()
+        wire = bench.finish(results)
     found = report.figures({result.way: result for result in results})
     print("99th percentile of the call's one-way delay (all ways but the first: what the load added), losses, and bulk")
     print("as a share of what the call leaves of the line; settled: from 10 s after the load's begin on", "", sep="\n")
     print("\n".join(report.table(results)), "", sep="\n")
+    print("left out, because the machine itself stood still (each processor is watched); the delays with them:")
+    print("\n".join(report.left_out(results)), "", sep="\n")
     counts = [one for one in found if one.steady or not chosen.quick]
     for one in found:
         state = "reached    " if one.reached else "NOT reached" if one in counts else "(not here) "
         print(f"{state}  {one.what}: {one.found} (wanted: {one.wanted})")
+    for result in results:
+        for whose, dscp in report.others(result):
+            print(f"another class's mark, {WAYS[result.way]}: {whose}: DSCP {dscp}")
     late = wire.get("late_us", {})
     print(f"the wire's own lateness: median {late.get('p50')} us, 99th percentile {late.get('p99')} us; seed {seed}")
     _OUT.mkdir(exist_ok=True)

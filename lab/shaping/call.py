@@ -21,6 +21,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.instrument import first
+
 __all__ = ["Voice", "answer", "invite", "media_port", "sdp"]
 
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -219,6 +221,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--log", type=Path, required=True)
     chosen = parser.parse_args(arguments)
+    first()
     signal.signal(signal.SIGTERM, _end)
     try:
         if chosen.call:

@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 _NANO = 0xA1B23C4D
+_LATER_NS = 500_000_000
+_BEFORE_S, _AFTER_S = 0.02, 0.25
+"""A packet is under way for so long; and so long a line that is nearly full takes to carry what came late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,21 @@ class Delays:
     lost: int = 0
     points: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since `start`, milliseconds under way)."""
+    left_out: list[tuple[float, float]] = field(default_factory=list)
+    """The same of packets that were under way when the machine had stood still."""
 
     @property
     def ms(self) -> list[float]:
         """Times under way."""
         return [value for _, value in self.points]
+
+    def leave_out(self, start_ns: int, still: Sequence[tuple[int, int]]) -> None:
+        """What was sent shortly before a standstill, in it, or while what it heaped up was still there."""
+        times = [((begin - start_ns) / 1e9 - _BEFORE_S, (end - start_ns) / 1e9 + _AFTER_S) for begin, end in still]
+        kept = []
+        for point in self.points:
+            (self.left_out if any(begin <= point[0] <= end for begin, end in times) else kept).append(point)
+        self.points = kept
 
 
 def delays(log: Path, start_ns: int, end_ns: int) -> Delays:
@@ -180,6 +193,8 @@ class Marks:
     """Flows none of whose packets had it, of those that lasted over a second."""
     wrong: int = 0
     """Packets with another class's mark."""
+    others: list[tuple[str, int]] = field(default_factory=list)
+    """Whose, and which code point it was."""
 
 
 def marks(
@@ -189,9 +204,14 @@ def marks(
     start_ns: int,
     end_ns: int,
 ) -> dict[str, Marks]:
-    """How the flows that began in this time were marked: uploads outside, downloads inside."""
+    """How the flows that began in this time were marked: uploads outside, downloads inside.
+
+    What the gateway asks itself is only seen outside; where it takes a port that a flow of the inside had before, the
+    times tell them apart.
+    """
     leaving: dict[tuple[tuple[str, int], int, str], tuple[Kind, list[tuple[int, int, int]]]] = {}
     firsts: dict[tuple[tuple[str, int], int, str], int] = {}
+    lasts: dict[tuple[tuple[str, int], int, str], int] = {}
     for file, out in ((outside, True), (inside, False)):
         for packet in packets(file):
             remote = _remote(packet, truth)
@@ -199,14 +219,19 @@ def marks(
                 continue
             kind, endpoint, port, to_server = remote
             key = (endpoint, port, packet.transport)
-            if not out:  # flows of the inside; what the gateway asks itself is only seen outside
+            if not out:
                 firsts[key] = min(firsts.get(key, packet.time_ns), packet.time_ns)
+                lasts[key] = max(lasts.get(key, packet.time_ns), packet.time_ns)
             if to_server is out:
                 leaving.setdefault(key, (kind, []))[1].append((packet.time_ns, packet.octets, packet.dscp))
     found: dict[str, Marks] = {}
     for key, (kind, seen) in leaving.items():
         if start_ns <= firsts.get(key, -1) < end_ns:
-            _add(found.setdefault(kind.name, Marks()), kind, firsts[key], sorted(seen))
+            own = sorted(one for one in seen if one[0] <= lasts[key] + _LATER_NS)
+            total = found.setdefault(kind.name, Marks())
+            _add(total, kind, firsts[key], own)
+            for dscp in {one[2] for one in own} - {0} - kind.dscp if kind.dscp else ():
+                total.others.append((f"{key[0][0]}:{key[0][1]}/{key[2]} and port {key[1]}", dscp))
     return found
 
 

@@ -10,7 +10,7 @@ from lab.shaping.measure import Delays, Marks, percentile
 from lab.shaping.network import DOWN_KBIT, RTT_MS, UP_KBIT
 from lab.shaping.run import WAYS, Result
 
-__all__ = ["SETTLED_S", "Figure", "added_ms", "as_json", "figures", "share_of_rest", "table"]
+__all__ = ["SETTLED_S", "Figure", "added_ms", "as_json", "figures", "left_out", "others", "share_of_rest", "table"]
 
 SETTLED_S = 10.0
 """After so long all connections of the load have begun (ten a second), are labelled, and have found their speed."""
@@ -32,15 +32,35 @@ class Figure:
     """Does not depend on how fast and how busy the machine is."""
 
 
-def _delays(result: Result, direction: str, since_s: float) -> list[float]:
+def _delays(result: Result, direction: str, since_s: float, *, every: bool = False) -> list[float]:
     delays: Delays = getattr(result, direction)
-    return [ms for at_s, ms in delays.points if at_s >= since_s]
+    points = delays.points + (delays.left_out if every else [])
+    return [ms for at_s, ms in points if at_s >= since_s]
 
 
-def added_ms(result: Result, idle: Result, direction: str, since_s: float = 0.0, percent: float = 99) -> float:
-    """How much longer the call was under way than on the idle line."""
+def added_ms(
+    result: Result, idle: Result, direction: str, since_s: float = 0.0, percent: float = 99, *, every: bool = False
+) -> float:
+    """How much longer the call was under way than on the idle line; `every`: with what is left out otherwise."""
     base = percentile(_delays(idle, direction, 0.0), percent)
-    return percentile(_delays(result, direction, since_s), percent) - base
+    return percentile(_delays(result, direction, since_s, every=every), percent) - base
+
+
+def left_out(results: Sequence[Result]) -> list[str]:
+    """A line each: how many packets are not in the table, and what it would say with them."""
+    lines = []
+    for result in results:
+        count = sum(len(delays.left_out) for delays in (result.up, result.down))
+        sent = sum(delays.sent for delays in (result.up, result.down))
+        both = (
+            f"{way} {max(0.0, added_ms(result, results[0], way, every=True)):+.1f} ms"
+            f" (settled {max(0.0, added_ms(result, results[0], way, SETTLED_S, every=True)):+.1f} ms)"
+            for way in ("up", "down")
+        )
+        lines.append(
+            f"{WAYS[result.way]}: {count} of {sent}" + (f"; {', '.join(both)}" if result.way != "idle" else "")
+        )
+    return lines
 
 
 def share_of_rest(result: Result, direction: str) -> float:
@@ -111,6 +131,12 @@ def figures(results: Mapping[str, Result]) -> list[Figure]:
     return found
 
 
+def others(result: Result) -> list[tuple[str, int]]:
+    """Flows with another class's mark, and its code point; of the way with flowsonar."""
+    every = (*result.new.values(), *result.known.values()) if result.way == "flowsonar" else ()
+    return [one for marks in every for one in marks.others]
+
+
 def as_json(results: Sequence[Result], chosen: Sequence[Figure], **more: object) -> dict[str, Any]:
     """Everything that was measured."""
     return {
@@ -130,6 +156,7 @@ def _way(result: Result) -> dict[str, Any]:
         found[direction] = {
             "sent": delays.sent,
             "lost": delays.lost,
+            "left_out": len(delays.left_out),
             "delay_ms": {f"p{percent}": _rounded(percentile(delays.ms, percent)) for percent in (50, 90, 99, 100)},
             "settled_delay_ms": {
                 f"p{percent}": _rounded(percentile(_delays(result, direction, SETTLED_S), percent))

@@ -6,10 +6,11 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.instrument import standstills
 from lab.packages import VENV
 from lab.programs import LabError, Program, Programs, in_namespace
 from lab.services.base import Site
@@ -66,6 +67,8 @@ class Result:
     carried: dict[str, dict[str, int]]
     seconds: float
     """That `carried` is over."""
+    start_ns: int = 0
+    """When the load began."""
     new: dict[str, measure.Marks] = field(default_factory=dict)
     """How flows to endpoints that nobody knew were marked."""
     known: dict[str, measure.Marks] = field(default_factory=dict)
@@ -88,6 +91,8 @@ class Bench:
         self._peers = [(server_address(10 + number), port) for number, port in enumerate(ports)]
         self._wire_report = folder / "wire.json"
         self._wire: Program | None = None
+        self._still = folder / "still"
+        self._watch: Program | None = None
 
     def start(self) -> None:
         """Start what runs all the time."""
@@ -95,6 +100,7 @@ class Bench:
         folder.chmod(0o755)
         report = ["--report", str(self._wire_report), f"wa,wb,{RTT_MS / 2},0"]
         self._wire = programs.start(WIRE, [sys.executable, "-m", "lab.wire", *report], name="wire")
+        self._watch = programs.start(WIRE, [sys.executable, "-m", "lab.instrument", str(self._still)], name="watch")
         bittorrent.prepare(folder)
         (folder / "peers.json").write_text(json.dumps(self._peers))
         python = str(VENV / "bin" / "python")
@@ -236,6 +242,7 @@ class Bench:
             down=measure.delays(log, start_ns, end_ns),
             carried=measure.carried(sent, inside, truth, steady_ns, end_ns),
             seconds=(end_ns - steady_ns) / 1e9,
+            start_ns=start_ns,
         )
         result.new = measure.marks(outside, inside, truth, 0, end_ns)
         if way == "flowsonar":
@@ -245,11 +252,15 @@ class Bench:
             result.known = measure.marks(outside, inside, {key: truth[key] for key in known}, *again_ns)
         return result
 
-    def finish(self) -> dict[str, object]:
-        """End the wire and give what it measured of itself."""
-        if self._wire is None:
+    def finish(self, results: Sequence[Result]) -> dict[str, object]:
+        """End the wire and give what it measured of itself; what was sent while the machine stood still is left out."""
+        if self._wire is None or self._watch is None:
             return {}
-        self._programs.stop([self._wire])
+        self._programs.stop([self._wire, self._watch])
+        still = standstills(self._still)
+        for result in results:
+            for delays in (result.up, result.down):
+                delays.leave_out(result.start_ns, still)
         try:
             found = json.loads(self._wire_report.read_text())
         except (OSError, ValueError):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from lab.shaping.measure import Kind, carried, delays, marks, packets, percentile, waits
 
+from lab.shaping import measure
+
 SERVER, CLIENT = ("198.18.50.10", 4000), ("192.168.41.3", 5000)
 TRUTH = {(*SERVER, "tcp"): Kind("bulk", frozenset({1}))}
 
@@ -80,3 +82,18 @@ def test_waits_are_those_of_marks(tmp_path: Path) -> None:
         '{"event_type": "verdict"}\n{"event_type": "mark", "shaping": {"waited_ms": 0.5}}\n{"event_type": "classes"}\n'
     )
     assert waits(log) == [0.5]
+
+
+def test_what_was_under_way_when_the_machine_stood_still_is_left_out() -> None:
+    delays = measure.Delays(sent=5, points=[(0.97, 1.0), (0.99, 2.0), (1.1, 3.0), (1.3, 4.0), (1.4, 5.0)])
+    delays.leave_out(10**9, [(2_000_000_000, 2_100_000_000)])
+    assert delays.ms == [1.0, 5.0]
+    assert delays.left_out == [(0.99, 2.0), (1.1, 3.0), (1.3, 4.0)]
+
+
+def test_what_the_gateway_asks_from_a_port_that_a_flow_had_is_not_the_flows(tmp_path: Path) -> None:
+    inside = capture(tmp_path / "lan", (1.0, frame(CLIENT, SERVER, 0)), (2.0, frame(SERVER, CLIENT, 1)))
+    outside = capture(tmp_path / "wan", (1.0, frame(CLIENT, SERVER, 8)), (9.0, frame(CLIENT, SERVER, 16)))
+    found = marks(outside, inside, TRUTH, 0, 20_000_000_000)["bulk"]
+    assert found.wrong == 1
+    assert found.others == [("198.18.50.10:4000/tcp and port 5000", 8)]
