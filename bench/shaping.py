@@ -1,8 +1,9 @@
 """What marking costs: each packet with and without the firewall's rules, each verdict, a hundred thousand elements.
 
 `sudo .venv/bin/python -m bench.shaping`: three network namespaces in a row, packets of 100 bytes that the middle one
-forwards. Sending over veth carries a packet through the whole path within the call, so the sender's time is the path's.
-The settings take turns, and of each the fastest of many short windows counts: other work disturbs that least.
+forwards, and bare acknowledgements of TCP, whose window is lowered. Sending over veth carries a packet through the
+whole path within the call, so the sender's time is the path's. The settings take turns, and of each the fastest of many
+short windows counts: other work disturbs that least.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -21,10 +23,12 @@ from typing import Final
 from flowsonar.model import Confidence, FlowKey, TrafficClass, Transport, Verdict
 from flowsonar.shaping.firewall import Firewall
 from flowsonar.shaping.marking import Marker
-from flowsonar.shaping.nftmessages import Operation, Put, flow_places
+from flowsonar.shaping.nftmessages import Operation, Place, Put, flow_places
 from flowsonar.shaping.nftrules import Rules, Treatment
 from flowsonar.shaping.nftsocket import ElementSocket
 from flowsonar.shaping.policy import Policy
+from flowsonar.shaping.windowrules import YOUNG, target_of, units
+from flowsonar.shaping.windows import LEAST
 
 NAME: Final = f"fsb{os.getpid()}"
 CLIENT, GATEWAY, SERVER = (f"{NAME}-{part}" for part in ("c", "g", "s"))
@@ -33,6 +37,8 @@ WINDOWS: Final = 60
 ROUNDS: Final = 5
 ELEMENTS: Final = 100_000
 FLOWS: Final = 10_000
+NOBODY: Final = "10.83.2.9"
+"""An address behind the gateway that takes packets and says nothing."""
 TRACKING: Final = "table inet other {\nchain f { type filter hook forward priority 0; ct state invalid drop; }\n}\n"
 
 
@@ -57,6 +63,8 @@ def _network() -> Iterator[None]:
                 _ip("-n", namespace, "address", "add", f"10.83.{number}.{host}/24", "dev", interface)
                 _ip("-n", namespace, "link", "set", interface, "up")
             _ip("-n", end, "route", "add", "default", "via", f"10.83.{number}.1")
+        shown = subprocess.run(["ip", "-n", SERVER, "-br", "link", "show", "eth"], check=True, capture_output=True)
+        _ip("-n", GATEWAY, "neigh", "add", NOBODY, "lladdr", shown.stdout.split()[2].decode(), "dev", "wan")
         _ip("netns", "exec", GATEWAY, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         yield
     finally:
@@ -68,9 +76,19 @@ def _nft(text: str) -> None:
     subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
 
 
-def _send(sender: socket.socket) -> float:
+def _acknowledgement() -> bytes:
+    """A TCP header with ACK alone and a window of 60,000, its checksum right: tracking takes it for a connection's."""
+    header = struct.pack("!HHIIBBHHH", 4000, 4000, 1, 1, 5 << 4, 0x10, 60_000, 0, 0)
+    ends = socket.inet_aton("10.83.1.2") + socket.inet_aton(NOBODY)
+    words = struct.unpack("!16H", ends + struct.pack("!HH", 6, len(header)) + header)
+    total = sum(words)
+    total = (total & 0xFFFF) + (total >> 16)
+    return header[:16] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + header[18:]
+
+
+def _send(sender: socket.socket, data: bytes) -> float:
     """Nanoseconds a packet, in the fastest window."""
-    data, send = bytes(72), sender.send
+    send = sender.send
     best = float("inf")
     for _ in range(WINDOWS):
         begun = time.perf_counter()
@@ -98,6 +116,8 @@ def packets() -> list[str]:
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.bind(("10.83.1.2", 4000))
     sender.connect(("10.83.2.2", 4000))
+    acknowledging = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    acknowledging.connect((NOBODY, 0))
     _enter(SERVER)
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("10.83.2.2", 4000))
@@ -119,6 +139,13 @@ def packets() -> list[str]:
         others()
         ours(marked=marked, full=full)
 
+    def windows() -> None:
+        """No label and no shift known: class 0, and 0 for a shift that was not announced."""
+        others()
+        firewall.install(lowering)
+        assert elements.apply([Put(Place(YOUNG, bytes(4)), target_of(units(LEAST, 0)), 600_000)]) == 0
+
+    lowering = Rules(treatments=policy.treatments(), outside=("wan",), inside=("lan",), windows=True)
     settings: dict[str, Callable[[], None]] = {
         "no rules, no connection tracking": lambda: None,
         "somebody else's rule that tracks connections": others,
@@ -126,16 +153,26 @@ def packets() -> list[str]:
         "the same and ours: a flow that nobody knows, 100,000 elements": lambda: both(marked=False, full=True),
         "the same and ours: a marked flow, 100,000 elements": lambda: both(marked=True, full=True),
     }
-    best = dict.fromkeys(settings, float("inf"))
-    for _ in range(ROUNDS):
-        for name, prepare in settings.items():
-            _nft("flush ruleset\n")
-            prepare()
-            best[name] = min(best[name], _send(sender))
-    _nft("flush ruleset\n")
-    base = best["somebody else's rule that tracks connections"]
+    tcp: dict[str, Callable[[], None]] = {
+        "TCP: somebody else's rule that tracks connections": others,
+        "TCP: the same and ours, empty maps": lambda: both(marked=False, full=False),
+        "TCP: the same, and the window is lowered": windows,
+    }
     lines = ["| rules | ns a packet | over tracking alone |", "|---|---|---|"]
-    return lines + [f"| {name} | {value:.0f} | {value - base:+.0f} |" for name, value in best.items()]
+    data = _acknowledgement()
+    for some, base, send in (
+        (settings, "somebody else's rule that tracks connections", lambda: _send(sender, bytes(72))),
+        (tcp, "TCP: somebody else's rule that tracks connections", lambda: _send(acknowledging, data)),
+    ):
+        best = dict.fromkeys(some, float("inf"))
+        for _ in range(ROUNDS):
+            for name, prepare in some.items():
+                _nft("flush ruleset\n")
+                prepare()
+                best[name] = min(best[name], send())
+        lines += [f"| {name} | {value:.0f} | {value - best[base]:+.0f} |" for name, value in best.items()]
+    _nft("flush ruleset\n")
+    return lines
 
 
 def verdicts() -> list[str]:

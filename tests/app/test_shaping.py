@@ -2,16 +2,17 @@
 
 import socket
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from flowsonar.app import shapequeues
 from flowsonar.app import shaping as module
 from flowsonar.app.shapeplan import plan_shaping
 from flowsonar.app.shaping import Shaping
 from flowsonar.errors import ShapingError
 from flowsonar.model import Confidence, FlowKey, TrafficClass, Transport, Verdict
+from flowsonar.shaping import tracking
 from flowsonar.shaping.kernel import Kernel
 from flowsonar.shaping.nftmessages import Operation
 from flowsonar.shaping.policy import Policy
@@ -91,16 +92,19 @@ class Stage:
         self.table, self.queues = Table(), Queues()
         self.brakes = Brakes()
         self.windows = Brakes()
-        monkeypatch.setattr(module, "Braking", self.brakes)
-        monkeypatch.setattr(module, "Windowing", self.windows)
+        monkeypatch.setattr(shapequeues, "Braking", self.brakes)
+        monkeypatch.setattr(shapequeues, "Windowing", self.windows)
         self.full: float | None = None
         self.indexes: dict[str, int | None] = {"wan": 3, "lan": 4}
         self.now_s = 100.0
         monkeypatch.setattr(module, "Firewall", lambda: self.table)
         monkeypatch.setattr(module, "ElementSocket", lambda: Elements(self.table))
-        monkeypatch.setattr(module, "Applier", lambda: self.queues)
-        monkeypatch.setattr(module, "_tracked", lambda: self.full)
-        monkeypatch.setattr(module, "_index", self.indexes.get)
+        monkeypatch.setattr(shapequeues, "Applier", lambda: self.queues)
+        monkeypatch.setattr(tracking, "used", lambda: self.full)
+        self.counting: list[str] = []
+        monkeypatch.setattr(tracking, "remember", lambda: self.counting.append("remembered"))
+        monkeypatch.setattr(tracking, "restore", lambda: self.counting.append("restored"))
+        monkeypatch.setattr(shapequeues, "_index", self.indexes.get)
         monkeypatch.setattr(module, "alone", socket.socket)
         monkeypatch.setattr(module, "clear_marks", int)
         kernel = Kernel(qdiscs=frozenset({"htb", "pfifo"})) if queues else None
@@ -225,7 +229,7 @@ def test_what_fails_at_the_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
     table = Table()
     monkeypatch.setattr(module, "Firewall", lambda: table)
     monkeypatch.setattr(module, "ElementSocket", lambda: Elements(table))
-    monkeypatch.setattr(module, "Applier", Refusing)
+    monkeypatch.setattr(shapequeues, "Applier", Refusing)
     monkeypatch.setattr(module, "alone", socket.socket)
     kernel = Kernel(qdiscs=frozenset({"htb", "pfifo"}))
     made = Shaping(plan_shaping(Policy(), [Line(wan="wan", up_kbit=5000)], kernel=kernel))
@@ -244,18 +248,11 @@ def test_downloads_have_a_brake_and_windows_as_long_as_their_queue(monkeypatch: 
     marking.shaping.close()
 
 
-def test_the_counting_of_connections_is_set_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "_TRACKING", tmp_path)
-    accounting = tmp_path / "nf_conntrack_acct"
-    for before in ("0\n", "1\n"):
-        accounting.write_text(before)
-        stage = Stage(monkeypatch)
-        accounting.write_text("1\n")  # as the kernel does
-        stage.shaping.close()
-        assert accounting.read_text() == before
-    accounting.unlink()
-    Stage(monkeypatch).shaping.close()
-    assert not accounting.exists()
+def test_the_counting_of_connections_is_set_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    assert stage.counting == ["remembered"]
+    stage.shaping.close()
+    assert stage.counting == ["remembered", "restored"]
 
 
 def test_another_policy_switches_brake_and_windows_and_leaves_the_queues(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowsonar.errors import ShapingError
+from flowsonar.shaping import tracking
 from flowsonar.shaping.applier import Applier
 from flowsonar.shaping.aspeer import clear as clear_peers
 from flowsonar.shaping.braking import braked
@@ -79,6 +80,8 @@ def clear() -> list[str]:
             failure = error
         if failure is None and (cleared := clear_marks()):
             done.append(f"the marks of {cleared} connections are cleared")
+        if failure is None:
+            tracking.restore()
         if clear_peers():
             done.append("the table for asking as the peer is removed")
         Applier.clear()

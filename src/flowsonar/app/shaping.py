@@ -9,11 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.listening import ListeningCache
 from flowsonar.app.shapeplan import ShapePlan, alone
+from flowsonar.app.shapequeues import Queues
 from flowsonar.errors import FlowsonarError, ShapingError
 from flowsonar.model import (
     Announcement,
@@ -25,8 +25,7 @@ from flowsonar.model import (
     TrafficClass,
     Verdict,
 )
-from flowsonar.shaping.applier import Applier
-from flowsonar.shaping.braking import Braking, braked
+from flowsonar.shaping import tracking
 from flowsonar.shaping.classes import by_name
 from flowsonar.shaping.connmarks import clear_marks
 from flowsonar.shaping.firewall import Firewall
@@ -34,8 +33,6 @@ from flowsonar.shaping.journal import Journal
 from flowsonar.shaping.marking import Marker
 from flowsonar.shaping.nftrules import ALIVE_S
 from flowsonar.shaping.nftsocket import ElementSocket
-from flowsonar.shaping.queues import QueuePlan
-from flowsonar.shaping.windowing import Windowing
 from flowsonar.verdicts.store import LIVES_S
 
 if TYPE_CHECKING:
@@ -59,9 +56,6 @@ _KNOWN_AT_ONCE: Final = 512
 """... so many in one turn."""
 _FULL, _ROOM = 0.95, 0.8
 """Connection tracking is taken for full from here on, and for usable again below that."""
-_TRACKING: Final = Path("/proc/sys/net/netfilter")
-_ACCOUNTING: Final = "nf_conntrack_acct"
-_INTERFACES: Final = Path("/sys/class/net")
 
 
 class Shaping:
@@ -76,9 +70,7 @@ class Shaping:
         self._held: socket.socket | None = None
         self._firewall: Firewall | None = None
         self._elements: ElementSocket | None = None
-        self._applier = Applier()
-        self._helpers: list[Braking | Windowing] = []
-        self._queued = False
+        self._queues = Queues()
         self._marker: Marker | None = None
         self._tracker: Tracker | None = None
         self._store: Store | None = None
@@ -88,16 +80,14 @@ class Shaping:
         self._flushed_s = self._look_s = self._beat_s = self._again_s = self._single_s = 0.0
         self._singles = 0
         self._renewal: Callable[[], ShapePlan] | None = None
-        self._counting = ""
         self._present = False
         self._withdrawn = False
-        self._indexes: dict[str, int | None] = {}
 
     @property
     def preferred(self) -> tuple[int, int] | None:
         """Packet priority and code point of our own questions, where queues of ours are."""
         control = by_name(self.planned.policy.classes, TrafficClass.CONTROL)
-        return (control.priority, control.dscp) if self._queued else None
+        return (control.priority, control.dscp) if self._queues.there else None
 
     # -- beginning and end --------------------------------------------------------------------------------------
 
@@ -108,15 +98,11 @@ class Shaping:
             raise ShapingError("another shape run is going on here: end it first")
         try:
             self._firewall = Firewall()
-            self._counting = _counting()
+            tracking.remember()
             self._firewall.install(self.planned.rules)
             self._present = True
             self._elements = ElementSocket()
-            if self.planned.queues is not None:
-                self._set_up(self.planned.queues)
-                self._queued = True
-            else:
-                self._applier.undo()
+            self._queues.set_up(self.planned)
         except BaseException:
             with suppress(ShapingError):
                 self.close()
@@ -126,7 +112,6 @@ class Shaping:
             self._elements.apply,
             peers=lambda service: service in signatures.services and signatures.services[service].peers,
         )
-        self._indexes = {name: _index(name) for name in self._devices()}
         self._signatures = signatures
         self._store = store
         if store is not None:
@@ -152,14 +137,11 @@ class Shaping:
                 self._present = False
                 self._firewall.remove()
                 clear_marks()
-                _count(self._counting)
+                tracking.restore()
         except ShapingError as error:
             failures.append(error)
-        self._release()
         try:
-            if self._queued:
-                self._queued = False
-                self._applier.undo()
+            self._queues.close()
         except ShapingError as error:
             failures.append(error)
         if self._journal is not None:
@@ -169,28 +151,6 @@ class Shaping:
             self._held = None
         if failures:
             raise failures[0]
-
-    def _set_up(self, queues: QueuePlan) -> None:
-        """The queues, in place of those that are there."""
-        self._release()
-        self._applier.apply(queues)
-        self._help(queues)
-
-    def _help(self, queues: QueuePlan) -> None:
-        """A brake and windows for each queue that takes downloads."""
-        policy = self.planned.policy
-        for place in braked(queues.places):
-            if policy.brake:
-                self._helpers.append(Braking(place))
-            if policy.windows:
-                self._helpers.append(Windowing(place, policy.classes))
-        for helper in self._helpers:
-            helper.start()
-
-    def _release(self) -> None:
-        for helper in self._helpers:
-            helper.stop()
-        self._helpers.clear()
 
     # -- what the tracker tells ---------------------------------------------------------------------------------
 
@@ -264,14 +224,10 @@ class Shaping:
         for number, key, verdict in self._tracker.labelled():
             self.decided(number, key, verdict)
         self._flush(now_ns)
-        if planned.queues is not None and planned.queues != before.queues:
-            try:
-                self._set_up(planned.queues)
-            except ShapingError as error:
-                self._problem(f"the queues could not be changed: {error}")
-        elif planned.queues is not None and _helped(planned) != _helped(before):
-            self._release()
-            self._help(planned.queues)
+        try:
+            self._queues.change(planned, before)
+        except ShapingError as error:
+            self._problem(f"the queues could not be changed: {error}")
         self._problem(f"following {planned.policy.source or 'the built-in policy'} as it is now")
 
     # -- each turn ----------------------------------------------------------------------------------------------
@@ -365,13 +321,14 @@ class Shaping:
                 self._marker.beat()
             except ShapingError as error:
                 self._lost(error, now_ns)
-        self._interfaces()
+        for text in self._queues.look(self.planned):
+            self._problem(text)
 
     def _tracking(self) -> None:
         """A full table of connections drops packets: where only our rules need it, they go until there is room."""
         assert self._firewall is not None
         assert self._marker is not None
-        used = _tracked()
+        used = tracking.used()
         if used is None:
             return
         if used < _ROOM and self._withdrawn:
@@ -390,60 +347,6 @@ class Shaping:
         self._present, self._withdrawn = False, True
         self._problem(f"connection tracking is nearly full: nothing is marked until there is room again; {advice}")
 
-    def _interfaces(self) -> None:
-        """An interface that comes back has lost its queue."""
-        came = False
-        for name, before in self._indexes.items():
-            now = self._indexes[name] = _index(name)
-            if now is None and before is not None:
-                self._problem(f"interface {name} has gone, its queue with it: set up again when it comes back")
-            came = came or (now is not None and now != before)
-        if came and self.planned.queues is not None and None not in self._indexes.values():
-            try:
-                self._set_up(self.planned.queues)
-                self._problem("the queues were set up again: an interface has come back")
-            except ShapingError as error:
-                self._problem(str(error))
-
-    def _devices(self) -> Iterator[str]:
-        if self.planned.queues is not None:
-            yield from self.planned.rules.outside
-            yield from self.planned.rules.inside
-
     def _problem(self, text: str) -> None:
         if text not in self.problems[-16:]:
             self.problems.append(text)
-
-
-def _helped(planned: ShapePlan) -> tuple[bool, bool]:
-    return planned.policy.brake, planned.policy.windows
-
-
-def _index(name: str) -> int | None:
-    try:
-        return int((_INTERFACES / name / "ifindex").read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _counting() -> str:
-    """Whether connections count their bytes: rules that look at these switch it on."""
-    try:
-        return (_TRACKING / _ACCOUNTING).read_text()
-    except OSError:
-        return ""
-
-
-def _count(before: str) -> None:
-    with suppress(OSError):
-        if before and before != _counting():
-            (_TRACKING / _ACCOUNTING).write_text(before)
-
-
-def _tracked() -> float | None:
-    """How full the table of connections is, 0 to 1; None where there is none."""
-    try:
-        count, most = (int((_TRACKING / f"nf_conntrack_{what}").read_text()) for what in ("count", "max"))
-    except (OSError, ValueError):
-        return None
-    return count / most if most else None
