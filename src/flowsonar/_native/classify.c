@@ -361,6 +361,13 @@ static bool like_call(const struct seen *seen, bool first) {
     return has_text(seen->data, seen->size < 256 ? seen->size : 256, " SIP/2.0");
 }
 
+bool classify_entangles(const struct table *t, uint32_t slot, const struct seen *seen) {
+    const struct lane *lane = &t->lanes->flows[slot];
+    if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return true;
+    bool begins = t->flows[slot].key.protocol == PROTOCOL_TCP && !lane->counts[seen->direction];
+    return begins && (is_login(seen->data, seen->size) || like_ssl2(seen->data, seen->size));
+}
+
 enum classify_result classify(struct table *t, uint32_t slot, const struct seen *seen, struct classified *what) {
     struct lanes *l = t->lanes;
     const struct lane *lane = &l->flows[slot];
@@ -371,9 +378,7 @@ enum classify_result classify(struct table *t, uint32_t slot, const struct seen 
     what->name = what->hello = NULL;
     what->name_size = what->hello_size = 0;
     what->quiet = what->in_sequence = what->offers_media = false;
-    if (like_call(seen, !lane->counts[0] && !lane->counts[1])) return CLASSIFY_ENTANGLED;
-    bool begins = protocol == PROTOCOL_TCP && !lane->counts[seen->direction];
-    if (begins && (is_login(seen->data, seen->size) || like_ssl2(seen->data, seen->size))) return CLASSIFY_ENTANGLED;
+    if (classify_entangles(t, slot, seen)) return CLASSIFY_ENTANGLED;
     if (shapes_at(l->shapes, lane->node)->flags >> (seen->direction ? 7 : 6) & 1) {
         what->key[0] |= KEY_QUIET;
         what->quiet = protocol == PROTOCOL_TCP;

@@ -25,6 +25,9 @@ struct classified {
 
 enum classify_result classify(struct table *table, uint32_t slot, const struct seen *seen, struct classified *what);
 
+/* Whether what Python finds in a payload may change how it judges other flows. */
+bool classify_entangles(const struct table *table, uint32_t slot, const struct seen *seen);
+
 /* Whether a payload may change what is made of other flows, by its looks alone: what passive/ and verdicts/ keep for
    several flows is announcements (SIP, RTSP, FTP), FTP inside TLS, and hosts that run Skype. `first`: of its flow. */
 bool classify_influences(const struct table *table, uint32_t slot, const struct seen *seen, bool first);

@@ -13,7 +13,7 @@
 #define SECOND_NS UINT64_C(1000000000)
 #define ANNOUNCED_EARLY_NS (2 * SECOND_NS) /* limits.ANNOUNCED_EARLY_S */
 
-enum { QUIET_BYTES = 16, HOST_PLACES = 2 * LANE_HOSTS, GUESS_INITIATOR = 1 << 16, GUESS_RESPONDER = 2 << 16 };
+enum { HOST_PLACES = 2 * LANE_HOSTS, GUESS_INITIATOR = 1 << 16, GUESS_RESPONDER = 2 << 16 };
 
 /* -- hosts --------------------------------------------------------------------------------------------------------- */
 
@@ -28,54 +28,6 @@ static uint32_t host_place(const struct lanes *l, const uint8_t address[16]) {
 static bool is_watched(const struct lanes *l, const struct key *key) {
     if (!l->host_count) return false;
     return l->host_count > LANE_HOSTS || l->host_used[host_place(l, key->low)] || l->host_used[host_place(l, key->high)];
-}
-
-/* -- leaving ------------------------------------------------------------------------------------------------------- */
-
-static void forget_payloads(struct lanes *l, struct lane *lane) {
-    store_give(l->store, lane->first);
-    lane->first = lane->last = STORE_NONE;
-}
-
-static void forget_texts(struct lanes *l, struct lane *lane) {
-    store_give(l->store, lane->name);
-    store_give(l->store, lane->hello);
-    lane->name = lane->hello = STORE_NONE;
-}
-
-static void emit(struct table *t, uint32_t slot, const struct seen *seen, uint64_t time_ns, uint64_t handshake,
-                 uint32_t node) {
-    struct event *event = report_payload(t, slot, seen);
-    event->node = node;
-    event->time_ns = time_ns;
-    event->payload.handshake_ns = handshake;
-    const struct flow *flow = &t->flows[slot];
-    bool control = flow->status & STATUS_FOLLOWING && flow->key.protocol == PROTOCOL_TCP; /* calls only say what they are */
-    if (control || t->lanes->flows[slot].flags & LANE_ENTANGLED) t->barrier = true;
-}
-
-/* Report what was seen of a flow as if it had always been in the slow lane. What is kept of it stays until the end of
-   the call; `tracked` flows keep it longer. */
-static void leave(struct table *t, uint32_t slot, bool tracked) {
-    struct lanes *l = t->lanes;
-    struct lane *lane = &l->flows[slot];
-    const struct flow *flow = &t->flows[slot];
-    l->counts.left++;
-    report_opened(t, slot, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
-    for (uint32_t piece = lane->first; piece != STORE_NONE;) {
-        const struct stored *stored = store_at(l->store, piece);
-        uint64_t offset = flow->key.protocol == PROTOCOL_UDP ? 0 : stored->offset;
-        struct seen seen = {stored->data, offset, stored->size, stored->wire_length, stored->index,
-                            stored->acknowledges, stored->direction};
-        emit(t, slot, &seen, stored->time_ns, stored->handshake_ns, SHAPES_NONE);
-        piece = stored->next;
-    }
-    lane->flags = (uint16_t)(lane->flags & ~(LANE_FAST | LANE_TRACKED));
-    forget_texts(l, lane);
-    if (tracked)
-        lane->flags |= LANE_TRACKED;
-    else
-        forget_payloads(l, lane);
 }
 
 /* -- what the table tells ------------------------------------------------------------------------------------------- */
@@ -109,43 +61,6 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
     }
     lane->node = root_of(&flow->key, midstream);
     lane->flags = (uint16_t)(LANE_FAST | told);
-}
-
-/* Keep a payload for those after it, and for the slow lane; of one that nobody looks at, enough to be counted. */
-static bool keep(struct table *t, uint32_t slot, const struct seen *seen, uint32_t node, bool quiet) {
-    struct lanes *l = t->lanes;
-    struct lane *lane = &l->flows[slot];
-    size_t size = quiet && seen->size > QUIET_BYTES ? QUIET_BYTES : seen->size;
-    if (lane->stored == LANE_STORED_MAX) return false;
-    uint32_t piece = store_take(l->store, size);
-    if (piece == STORE_NONE) {
-        l->counts.no_room++;
-        return false;
-    }
-    struct stored *stored = store_at(l->store, piece);
-    stored->time_ns = t->now_ns;
-    stored->offset = t->flows[slot].key.protocol == PROTOCOL_UDP ? node : seen->offset;
-    stored->handshake_ns = handshake_ns(&t->flows[slot]);
-    stored->wire_length = seen->wire_length;
-    stored->index = seen->index;
-    stored->acknowledges = seen->acknowledges;
-    stored->direction = (uint8_t)seen->direction;
-    memcpy(stored->data, seen->data, size);
-    if (lane->last == STORE_NONE)
-        lane->first = piece;
-    else
-        store_at(l->store, lane->last)->next = piece;
-    lane->last = piece;
-    lane->stored++;
-    return true;
-}
-
-static bool keep_text(struct lanes *l, uint32_t *place, const uint8_t *text, size_t size) {
-    store_give(l->store, *place);
-    *place = size <= STORE_DATA_MAX ? store_take(l->store, size) : STORE_NONE;
-    if (*place == STORE_NONE) return false;
-    memcpy(store_at(l->store, *place)->data, text, size);
-    return true;
 }
 
 static bool is_served(const struct lanes *l, bool tcp, uint16_t port) {
@@ -182,16 +97,10 @@ static bool may_be_announced(const struct key *key) {
     return key->protocol == PROTOCOL_UDP && key->low_port >= 1024 && key->high_port >= 1024;
 }
 
-/* Go on to a node that Python has told the meaning of; false where there is no room to do so. */
-static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
-                       const struct classified *what) {
+void lane_advance(struct table *t, uint32_t slot, uint32_t node) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     uint16_t flags = shapes_at(l->shapes, node)->flags;
-    if (flags & SHAPE_NAMED && !what->name_size) return false;
-    if (flags & SHAPE_NAMED && !keep_text(l, &lane->name, what->name, what->name_size)) return false;
-    if (what->hello && !keep_text(l, &lane->hello, what->hello, what->hello_size)) return false;
-    if (!keep(t, slot, seen, node, what->quiet)) return false;
     lane->node = node;
     if (flags & SHAPE_LABELS) {
         uint64_t first_ns = t->flows[slot].first_ns;
@@ -202,11 +111,20 @@ static bool advance_to(struct table *t, uint32_t slot, uint32_t node, const stru
         struct flow *flow = &t->flows[slot];
         lane->flags |= LANE_DONE;
         if (flags & SHAPE_TOLD && !may_be_announced(&flow->key) && ends_here(l, lane, flow)) {
-            forget_payloads(l, lane); /* nobody will ask for them */
+            lane_forget_payloads(l, lane); /* nobody will ask for them */
             lane->flags |= LANE_SETTLED;
         }
         flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
     }
+}
+
+/* The same with a payload that is to be kept; false where there is no room to do so. */
+static bool advance_with(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
+                         const struct classified *what) {
+    struct lanes *l = t->lanes;
+    if (!lane_keep_texts(l, &l->flows[slot], shapes_at(l->shapes, node)->flags, what)) return false;
+    if (!lane_keep(t, slot, seen, node, what->quiet)) return false;
+    lane_advance(t, slot, node);
     return true;
 }
 
@@ -229,7 +147,7 @@ static void lend(struct table *t, uint32_t slot, const struct seen *seen) {
     report_opened(t, slot, t->flows[slot].interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
     lane->flags = LANE_LENT | LANE_ENTANGLED;
     l->counts.lent++;
-    emit(t, slot, seen, t->now_ns, handshake_ns(&t->flows[slot]), SHAPES_NONE);
+    lane_emit(t, slot, seen, t->now_ns, handshake_ns(&t->flows[slot]), SHAPES_NONE);
 }
 
 /* Whether Python says now that the table is to follow a flow, for a call begins that was not known by its first bytes. */
@@ -248,19 +166,20 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
         return;
     }
     if (!(lane->flags & (LANE_FAST | LANE_TRACKED))) {
-        emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
     if (lane->flags & LANE_DONE || is_padding(&t->flows[slot], seen)) {
-        if (lane->flags & LANE_TRACKED) emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        if (lane->flags & LANE_TRACKED) lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
     struct classified what;
     bool fast = lane->flags & LANE_FAST;
+    if (fast && lane_late(t, slot, seen)) return;
     enum classify_result result = classify(t, slot, seen, &what);
     if (result == CLASSIFY_NOTHING) {
         if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
-        if (!fast) emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        if (!fast) lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
     uint32_t node = result == CLASSIFIED ? shapes_next(l->shapes, lane->node, what.key, what.key_size) : SHAPES_NONE;
@@ -268,23 +187,28 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     if (flags & SHAPE_MEDIA && asks_to_be_followed(t, slot, &what)) flags = SHAPE_PYTHON;
     if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
     if (flags & SHAPE_PYTHON) {
-        if (fast) leave(t, slot, false);
-        forget_payloads(l, lane);
+        if (fast) lane_leave(t, slot, false);
+        lane_forget_payloads(l, lane);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
         if (result == CLASSIFY_ENTANGLED) lane->flags |= LANE_ENTANGLED;
-        emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
-    if (fast && flags & SHAPE_KNOWN && advance_to(t, slot, node, seen, &what)) return;
-    if (fast) leave(t, slot, true);
+    if (fast && flags & SHAPE_KNOWN && advance_with(t, slot, node, seen, &what)) return;
+    bool late = lane->flags & LANE_LATE; /* Python judges several segments of such a flow at a time: nothing is learned */
+    if (fast) lane_leave(t, slot, !late);
+    if (late) {
+        lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        return;
+    }
     lane->node = node;
     if (flags & SHAPE_DONE) lane->flags |= LANE_DONE;
-    if (!keep(t, slot, seen, node, what.quiet)) {
+    if (!lane_keep(t, slot, seen, node, what.quiet)) {
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
-        forget_payloads(l, lane);
+        lane_forget_payloads(l, lane);
         node = SHAPES_NONE;
     }
-    emit(t, slot, seen, t->now_ns, handshake, node);
+    lane_emit(t, slot, seen, t->now_ns, handshake, node);
     if (node != SHAPES_NONE && !(flags & SHAPE_KNOWN)) t->barrier = true; /* what it means is told before it is met again */
 }
 
@@ -326,6 +250,7 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
 static bool needs_python(const struct table *t, uint32_t slot) {
     const struct lane *lane = &t->lanes->flows[slot];
     if (lane->flags & LANE_DONE) return false;
+    if (lane_holds(t->lanes, lane, 0) || lane_holds(t->lanes, lane, 1)) return true;
     return classify_doubtful(t, slot) || classify_tls_waits(t, slot, shapes_at(t->lanes->shapes, lane->node)->flags);
 }
 
@@ -341,7 +266,7 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
         return;
     }
     if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && needs_python(t, slot))) {
-        if (lane->flags & LANE_FAST) leave(t, slot, false);
+        if (lane->flags & LANE_FAST) lane_leave(t, slot, false);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
     }
     if (lane->flags & (LANE_FAST | LANE_TRACKED)) node = end_of(l, lane, flow);
@@ -350,17 +275,17 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
         if (flags & SHAPE_KNOWN && !(flags & SHAPE_PYTHON)) {
             take_row(t, slot, reason, node);
             l->counts.flows++;
-            forget_payloads(l, lane);
-            forget_texts(l, lane);
+            lane_forget_payloads(l, lane);
+            lane_forget_texts(l, lane);
             lane->flags = 0;
             return;
         }
-        leave(t, slot, false);
-        if (flags & SHAPE_PYTHON) node = SHAPES_NONE;
+        if (flags & SHAPE_PYTHON || lane->flags & LANE_LATE) node = SHAPES_NONE;
+        lane_leave(t, slot, false);
     }
     if (reason != CLOSE_ACTIVE) {
-        forget_payloads(l, lane);
-        forget_texts(l, lane);
+        lane_forget_payloads(l, lane);
+        lane_forget_texts(l, lane);
     }
     report_closed(t, slot, (enum close_reason)reason);
     struct event *event = &t->events[t->event_count - 1];
@@ -381,7 +306,7 @@ static bool leave_recent(struct table *t, const struct list *list, const uint8_t
         if ((t->lanes->flows[slot].flags & (LANE_FAST | LANE_SETTLED)) != LANE_FAST) continue;
         if (memcmp(flow->key.low, address, 16) != 0 && memcmp(flow->key.high, address, 16) != 0) continue;
         if (t->event_count + LANE_STORED_MAX + 1 >= EVENTS) return false;
-        leave(t, slot, false);
+        lane_leave(t, slot, false);
     }
     return true;
 }

@@ -20,6 +20,7 @@ enum {
     LANE_FOREIGN = 1 << 7,   /* another share's, and nothing was reported of it; excludes all others but the next two */
     LANE_SETTLED = 1 << 9,   /* told by its own bytes, of which nothing is kept: it stays in the fast lane */
     LANE_LENT = 1 << 8,      /* another share's, reported because it may change what is made of others */
+    LANE_LATE = 1 << 10,     /* of TCP: the beginning of a direction came after what follows it */
 };
 
 /* Beside each flow of the table. */
@@ -61,5 +62,34 @@ struct lanes {
     size_t row_count;
     struct row rows[ROWS];
 };
+
+struct classified;
+
+/* -- lane.c -- */
+
+/* Go on to a node that Python has told the meaning of. */
+void lane_advance(struct table *table, uint32_t slot, uint32_t node);
+
+/* -- lane_kept.c -- */
+
+/* Keep a payload for those after it, and for the slow lane; of one that nobody looks at, enough to be counted. False
+   where there is no room. */
+bool lane_keep(struct table *table, uint32_t slot, const struct seen *seen, uint32_t node, bool quiet);
+/* Keep the texts that go with the flow from a payload on which leads to a node with these flags. */
+bool lane_keep_texts(struct lanes *lanes, struct lane *lane, uint16_t flags, const struct classified *what);
+void lane_forget_payloads(struct lanes *lanes, struct lane *lane);
+void lane_forget_texts(struct lanes *lanes, struct lane *lane);
+void lane_emit(struct table *table, uint32_t slot, const struct seen *seen, uint64_t time_ns, uint64_t handshake,
+               uint32_t node);
+/* Report what was seen of a flow as if it had always been in the slow lane. What is kept of it stays until the end of
+   the call; `tracked` flows keep it longer. */
+void lane_leave(struct table *table, uint32_t slot, bool tracked);
+
+/* -- lane_late.c -- */
+
+/* Whether a payload of a flow in the fast lane was dealt with, because the beginning of its direction is missing. */
+bool lane_late(struct table *table, uint32_t slot, const struct seen *seen);
+/* Whether something of a direction waits for its beginning. */
+bool lane_holds(const struct lanes *lanes, const struct lane *lane, int direction);
 
 #endif

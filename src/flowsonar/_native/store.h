@@ -8,6 +8,7 @@
 enum {
     STORE_DATA_MAX = 2048,
     STORE_NONE = UINT32_MAX,
+    STORE_HELD = 2,
 };
 
 /* One payload as its event tells it, or a text. `data` follows. */
@@ -20,8 +21,9 @@ struct stored {
     uint32_t index;
     uint32_t acknowledges;
     uint16_t size;
-    uint8_t direction;
+    uint8_t direction; /* with STORE_HELD while it waits for the beginning of its direction */
     uint8_t pool;
+    uint8_t number; /* of those kept of its flow, as they came */
     uint8_t data[];
 };
 
