@@ -226,11 +226,6 @@ static enum dns_kind dns_kind_of(const struct lanes *l, const struct lane *lane,
     return seen->data[2] & 0x80 ? DNS_RESPONSE : DNS_QUERY;
 }
 
-/* Whether it may be STUN, by its length: calls begin with it, and are followed until their media comes. */
-static bool like_stun(const struct seen *seen) {
-    return seen->size >= 20 && seen->data[0] < 4 && (uint32_t)be16(seen->data + 2) + 20 == seen->wire_length;
-}
-
 static bool is_record(uint8_t first) { return first == ALERT || first == HANDSHAKE || first == ENCIPHERED; }
 
 /* What tells messages of a call apart; 0 for what has no type. See `message_type` in passive/datagrams.py. */
@@ -320,7 +315,6 @@ static enum classify_result classify_datagram(struct table *t, uint32_t slot, co
     bool first = !lane->counts[seen->direction], none, is_quic;
     bool call = shapes_at(l->shapes, lane->node)->flags & SHAPE_MEDIA, followed = flow->status & STATUS_FOLLOWING;
     if (like_openvpn(seen) || like_srt(seen) || like_utp(seen)) return CLASSIFY_PYTHON;
-    if (!call && !followed && like_stun(seen)) return CLASSIFY_PYTHON; /* who said when it was to be followed? */
     if (!classify_sequence(t, slot, seen, what)) return CLASSIFY_PYTHON;
     if ((call || followed) && !add_type(what, seen)) return CLASSIFY_PYTHON;
     if (call && seen->index >= MEDIA_WITHIN) what->key[0] |= KEY_LATE;
