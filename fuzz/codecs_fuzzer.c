@@ -1,6 +1,7 @@
 /* libFuzzer harness of the codecs: any bytes are read by each of them, from a buffer of exactly their length, and what
    is given back must lie inside it. The first byte chooses what is read; fuzz/run.sh builds and runs it. */
 #include "dns.h"
+#include "dtls.h"
 #include "fuzzer.h"
 #include "gquic.h"
 #include "http.h"
@@ -30,6 +31,19 @@ static void fuzz_tls(const uint8_t *data, size_t size, bool final) {
     check_hello(found, &hello);
     if (tls_is_record_chain(data, size)) REQUIRE(tls_is_record(data, size));
     tls_is_sslv2_hello(data, size);
+}
+
+static void fuzz_dtls(const uint8_t *data, size_t size) {
+    static struct tls_hello hello;
+    char name[DTLS_NAME_SIZE];
+    memset(&hello, 0xa5, sizeof hello);
+    enum tls_first found = dtls_read_hello(data, size, &hello);
+    REQUIRE(found == TLS_CLIENT_HELLO || found == TLS_SERVER_HELLO || found == TLS_MALFORMED);
+    if (found == TLS_MALFORMED) return;
+    REQUIRE(dtls_is_like_hello(data, size));
+    check_hello(found, &hello);
+    dtls_version_name(hello.version, name);
+    REQUIRE(memchr(name, 0, sizeof name));
 }
 
 static void fuzz_dns(const uint8_t *data, size_t size) {
@@ -131,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 2: fuzz_http(exact, size - 1); break;
     case 3: fuzz_gquic(exact, size - 1); break;
     case 4: fuzz_quic(exact, size - 1); break;
+    case 5: fuzz_dtls(exact, size - 1); break;
     default: fuzz_tls(exact, size - 1, data[0] & 1); break;
     }
     free(exact);

@@ -12,7 +12,7 @@ harnesses="flowtable codecs lanes"
 # All of the core but its Python side.
 flowtable=$(cd "$native" && for file in *.c; do case $file in binding*) ;; *) printf '%s ' "${file%.c}" ;; esac; done)
 lanes=$flowtable
-codecs="tls ja4 sha256 cpu dns http aes quic_keys quic gquic"
+codecs="tls dtls ja4 sha256 cpu dns http aes quic_keys quic gquic"
 export FLOWSONAR_LANES_FILE=fuzz/out/lanes.bin
 
 if [ "$seconds" = keep ]; then

@@ -10,6 +10,7 @@ from tests.flows.test_reference_decode import LINKS, MALFORMED, OTHER
 from tests.flows.test_reference_fragments import MESSAGE, pieces
 from tests.flows.tunnels import TUNNELS
 from tests.native.test_codecs_dns import SAMPLES as DNS
+from tests.native.test_codecs_dtls import SAMPLES as DTLS
 from tests.native.test_codecs_http import SAMPLES as HTTP
 from tests.native.test_codecs_quic import SAMPLES as QUIC
 from tests.native.test_codecs_tls import SAMPLES as TLS
@@ -38,6 +39,7 @@ def codec_seeds() -> dict[str, bytes]:
     found |= {f"http-{number}": b"\x04" + data for number, data in enumerate(HTTP)}
     for number, data in enumerate(QUIC):
         found |= {f"gquic-{number}": b"\x06" + data, f"quic-{number}": b"\x08" + data}
+    found |= {f"dtls-{number}": b"\x0a" + data for number, data in enumerate(DTLS)}
     return found
 
 

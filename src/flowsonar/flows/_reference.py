@@ -12,11 +12,11 @@ from collections import OrderedDict
 
 from flowsonar import limits
 from flowsonar.config import FlowSettings
-from flowsonar.flows._reference_decode import ACK, FIN, RST, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
+from flowsonar.flows._reference_decode import ACK, SYN, TCP, UDP, Drop, DroppedFrame, Fragment, Packet, decode
+from flowsonar.flows._reference_flow import Flow, Key, Side
 from flowsonar.flows._reference_fragments import FRAGMENT_TIMEOUT_NS, FRAGMENTS, Entry, Fragments, Whole
 from flowsonar.flows._reference_paths import Paths
-from flowsonar.flows._reference_stream import Stream
-from flowsonar.flows.events import Closed, CloseReason, Established, FlowEvent, Opened, Payload
+from flowsonar.flows.events import CloseReason, Established, FlowEvent, Opened, Payload
 from flowsonar.flows.hops import pack_hop
 from flowsonar.model import FRAME_SIZE, Block
 
@@ -89,76 +89,8 @@ _TIME_MAX = 1 << 62
 _ENTRY = struct.Struct("<QIIIHH")
 _BUDGET = {TCP: limits.PAYLOAD_PACKETS_TCP, UDP: limits.PAYLOAD_PACKETS_UDP}
 
-_Side = tuple[bytes, int]
-_Key = tuple[int, int, _Side, _Side]
 
-
-class _Flow:
-    """State of one flow; lists of two are indexed by direction."""
-
-    __slots__ = (
-        "active_since",
-        "byte_count",
-        "fin_acked",
-        "fin_end",
-        "first_ns",
-        "followed",
-        "following",
-        "half_open",
-        "handshake_ns",
-        "identifier",
-        "initiator",
-        "interface",
-        "key",
-        "last_ns",
-        "packet_count",
-        "payload_count",
-        "reason",
-        "released",
-        "since",
-        "streams",
-        "syn_at",
-        "tcp_flags",
-    )
-
-    def __init__(self, identifier: int, key: _Key, initiator: _Side, clock: int, time_ns: int) -> None:
-        self.identifier = identifier
-        self.key = key
-        # Equal to one of the two sides of `key`; never changes.
-        self.initiator = initiator
-        # Clock at the last packet, or at the close for a flow that lingers: the lists are in this order.
-        self.since = clock
-        # Clock at the opening or the last interim record.
-        self.active_since = clock
-        # Event times; first_ns <= last_ns.
-        self.first_ns = self.last_ns = time_ns
-        self.packet_count = [0, 0]
-        self.byte_count = [0, 0]
-        # Where the direction was seen first; means nothing while packet_count is 0.
-        self.interface = [0, 0]
-        self.tcp_flags = [0, 0]
-        self.streams = (Stream(), Stream())
-        # Payload packets so far, retransmissions left out.
-        self.payload_count = [0, 0]
-        # Sequence number after a direction's FIN; None until it was seen.
-        self.fin_end: list[int | None] = [None, None]
-        self.fin_acked = [False, False]
-        # Time of the initiator's last SYN; None before it and after the SYN-ACK.
-        self.syn_at: int | None = None
-        # 0 until the SYN-ACK.
-        self.handshake_ns = 0
-        # TCP without a sign that the responder accepted; excludes a `reason`.
-        self.half_open = key[0] == TCP
-        # Set once the flow is closed and lingers.
-        self.reason: CloseReason | None = None
-        # All short payloads are reported; and how many were because of it, < FOLLOWED_PACKETS.
-        self.following = False
-        self.followed = 0
-        # No payload is reported any more; excludes `following`.
-        self.released = False
-
-
-def _oldest(flows: OrderedDict[int, _Flow]) -> _Flow:
+def _oldest(flows: OrderedDict[int, Flow]) -> Flow:
     return next(iter(flows.values()))
 
 
@@ -172,10 +104,10 @@ class ReferenceTable:
         self._capacity = settings.capacity
         self._follow = follow
         # Every flow is in `_flows` and in exactly one of the three lists, which are ordered by `since`.
-        self._flows: dict[_Key, _Flow] = {}
-        self._active: OrderedDict[int, _Flow] = OrderedDict()
-        self._half_open: OrderedDict[int, _Flow] = OrderedDict()
-        self._lingering: OrderedDict[int, _Flow] = OrderedDict()
+        self._flows: dict[Key, Flow] = {}
+        self._active: OrderedDict[int, Flow] = OrderedDict()
+        self._half_open: OrderedDict[int, Flow] = OrderedDict()
+        self._lingering: OrderedDict[int, Flow] = OrderedDict()
         # Slots without a flow, the next one last; generation of each slot's last flow.
         self._free = list(range(settings.capacity - 1, -1, -1))
         self._generations = [0] * settings.capacity
@@ -259,7 +191,7 @@ class ReferenceTable:
         """See `flows.table.FlowTable`."""
         return dict(self._counters)
 
-    def _find(self, flow: int) -> _Flow | None:
+    def _find(self, flow: int) -> Flow | None:
         return self._active.get(flow) or self._half_open.get(flow) or self._lingering.get(flow)
 
     def _take(self) -> list[FlowEvent]:
@@ -294,7 +226,7 @@ class ReferenceTable:
             if flow is not None and packet is not None:
                 self._payload(flow, whole.direction, packet)
 
-    def _waits(self, flow: _Flow, direction: int, packet: Packet, entry: Entry) -> bool:
+    def _waits(self, flow: Flow, direction: int, packet: Packet, entry: Entry) -> bool:
         """Whether a first fragment's payload waits for the others; else it is read by itself."""
         if packet.protocol in _BUDGET and Whole.begins_with(packet) and self._wants(flow, direction, packet.protocol):
             self._give_up(self._fragments.first(entry, packet, flow.identifier, direction, self._clock))
@@ -303,7 +235,7 @@ class ReferenceTable:
         return False
 
     @staticmethod
-    def _wants(flow: _Flow, direction: int, protocol: int) -> bool:
+    def _wants(flow: Flow, direction: int, protocol: int) -> bool:
         return not flow.released and (flow.following or flow.payload_count[direction] < _BUDGET[protocol])
 
     def _packet(self, packet: Packet, interface: int, entry: Entry | None) -> None:
@@ -311,7 +243,7 @@ class ReferenceTable:
         key = (packet.protocol, packet.path, min(source, destination), max(source, destination))
         flow = self._flows.get(key)
         syn = bool(packet.flags & SYN)
-        if flow is not None and flow.reason is not None and syn and not self._same_start(flow, source, packet):
+        if flow is not None and flow.reason is not None and syn and not flow.same_start(source, packet):
             self._close(flow, CloseReason.END)
             flow = None
         if flow is not None:
@@ -323,7 +255,7 @@ class ReferenceTable:
                 flow.reason is None
                 and packet.flags & (SYN | ACK) == SYN
                 and self._clock - flow.since >= REOPEN_NS
-                and not self._same_start(flow, source, packet)
+                and not flow.same_start(source, packet)
             ):
                 self._close(flow, CloseReason.IDLE)
                 flow = None
@@ -335,7 +267,7 @@ class ReferenceTable:
             self._give_up(self._fragments.later(entry, packet, self._clock))
             return
         if packet.protocol == TCP:
-            self._tcp_open(flow, direction, packet)
+            flow.begins(direction, packet, self._now_ns)
             self._tcp_establish(flow, direction, packet)
         waits = entry is not None and self._waits(flow, direction, packet, entry)
         if packet.payload_wire and packet.protocol in _BUDGET and not waits:
@@ -343,19 +275,14 @@ class ReferenceTable:
         if packet.protocol == TCP:
             self._tcp_close(flow, direction, packet)
 
-    @staticmethod
-    def _same_start(flow: _Flow, source: _Side, packet: Packet) -> bool:
-        """Whether a SYN is the one that its direction of the flow began with."""
-        return flow.streams[source != flow.initiator].starts_at((packet.sequence + 1) & 0xFFFFFFFF)
-
-    def _open(self, packet: Packet, key: _Key, source: _Side, destination: _Side, interface: int) -> _Flow:
+    def _open(self, packet: Packet, key: Key, source: Side, destination: Side, interface: int) -> Flow:
         if not self._free:
             self._evict()
         if packet.flags & (SYN | ACK) == SYN | ACK:  # the SYN was missed: who it answers is the initiator
             source, destination = destination, source
         slot = self._free.pop()
         self._generations[slot] = self._generations[slot] + 1 & 0xFFFFFFFF
-        flow = _Flow(self._generations[slot] << 32 | slot, key, source, self._clock, self._now_ns)
+        flow = Flow(self._generations[slot] << 32 | slot, key, source, self._clock, self._now_ns)
         self._flows[key] = flow
         self._list_of(flow)[flow.identifier] = flow
         self._counters["flows"] += 1
@@ -395,12 +322,12 @@ class ReferenceTable:
         self._counters["flows_evicted_halfopen" if unanswered else "flows_evicted"] += 1
         self._close(_oldest(self._half_open if unanswered else self._active), CloseReason.EVICTED)
 
-    def _list_of(self, flow: _Flow) -> OrderedDict[int, _Flow]:
+    def _list_of(self, flow: Flow) -> OrderedDict[int, Flow]:
         if flow.half_open:
             return self._half_open
         return self._active if flow.reason is None else self._lingering
 
-    def _count(self, flow: _Flow, direction: int, packet: Packet, interface: int) -> None:
+    def _count(self, flow: Flow, direction: int, packet: Packet, interface: int) -> None:
         if flow.reason is None:
             if self._clock - flow.active_since >= self._active_ns:
                 self._report(flow, CloseReason.ACTIVE)
@@ -414,48 +341,20 @@ class ReferenceTable:
         flow.tcp_flags[direction] |= packet.flags
         flow.last_ns = max(flow.last_ns, self._now_ns)
 
-    def _tcp_open(self, flow: _Flow, direction: int, packet: Packet) -> None:
-        if not packet.flags & SYN:
-            return
-        stream = flow.streams[direction]
-        if not stream.started:
-            stream.start((packet.sequence + 1) & 0xFFFFFFFF)
-            stream.syn_seen = True
-        if direction == 0 and not packet.flags & ACK and not flow.handshake_ns:
-            flow.syn_at = self._now_ns
-        elif direction == 1 and packet.flags & ACK and flow.syn_at is not None:
-            flow.handshake_ns = max(self._now_ns - flow.syn_at, 0)
-            flow.syn_at = None
-
-    def _tcp_establish(self, flow: _Flow, direction: int, packet: Packet) -> None:
-        """Look for a sign that the responder accepted, its SYN-ACK, or that the connection stands.
-
-        That is a segment of a synchronized connection, which has an ACK (RFC 9293 section 3.10.7.4) and no SYN.
-        """
-        if not flow.half_open or packet.flags & (ACK | RST) != ACK:
-            return
-        if packet.flags & SYN and direction == 0:
+    def _tcp_establish(self, flow: Flow, direction: int, packet: Packet) -> None:
+        if not flow.half_open or not flow.accepts(direction, packet):
             return
         del self._half_open[flow.identifier]
         flow.half_open = False
         self._active[flow.identifier] = flow
         self._events.append(Established(flow.identifier, self._now_ns, flow.handshake_ns))
 
-    def _tcp_close(self, flow: _Flow, direction: int, packet: Packet) -> None:
-        back = 1 - direction
-        if packet.flags & FIN and flow.fin_end[direction] is None:
-            length = packet.payload_wire + 1 + bool(packet.flags & SYN)
-            flow.fin_end[direction] = (packet.sequence + length) & 0xFFFFFFFF
-        fin_end = flow.fin_end[back]
-        if packet.flags & ACK and fin_end is not None and (packet.ack - fin_end) & 0xFFFFFFFF < 0x80000000:
-            flow.fin_acked[back] = True
-        if flow.reason is None:
-            if packet.flags & RST:
-                self._linger(flow, CloseReason.RST)
-            elif all(flow.fin_acked):
-                self._linger(flow, CloseReason.FIN)
+    def _tcp_close(self, flow: Flow, direction: int, packet: Packet) -> None:
+        reason = flow.ends(direction, packet)
+        if reason is not None and flow.reason is None:
+            self._linger(flow, reason)
 
-    def _payload(self, flow: _Flow, direction: int, packet: Packet) -> None:
+    def _payload(self, flow: Flow, direction: int, packet: Packet) -> None:
         data, offset = packet.payload, 0
         if packet.protocol == TCP:
             sequence = (packet.sequence + bool(packet.flags & SYN)) & 0xFFFFFFFF
@@ -500,12 +399,12 @@ class ReferenceTable:
             return False
         return data[4:8] == _STUN_COOKIE and int.from_bytes(data[2:4]) + _STUN_BYTES == packet.payload_wire
 
-    def _linger(self, flow: _Flow, reason: CloseReason) -> None:
+    def _linger(self, flow: Flow, reason: CloseReason) -> None:
         del self._list_of(flow)[flow.identifier]
         flow.reason, flow.since, flow.half_open = reason, self._clock, False
         self._lingering[flow.identifier] = flow
 
-    def _close(self, flow: _Flow, reason: CloseReason) -> None:
+    def _close(self, flow: Flow, reason: CloseReason) -> None:
         """A flow that lingers has its own reason."""
         self._report(flow, reason if flow.reason is None else flow.reason)
         del self._flows[flow.key]
@@ -513,20 +412,5 @@ class ReferenceTable:
         self._free.append(flow.identifier & 0xFFFFFFFF)
         self._paths.drop(flow.key[1])
 
-    def _report(self, flow: _Flow, reason: CloseReason) -> None:
-        self._events.append(
-            Closed(
-                flow=flow.identifier,
-                time_ns=self._now_ns,
-                reason=int(reason),
-                first_ns=flow.first_ns,
-                last_ns=flow.last_ns,
-                packets_toserver=flow.packet_count[0],
-                packets_toclient=flow.packet_count[1],
-                bytes_toserver=flow.byte_count[0],
-                bytes_toclient=flow.byte_count[1],
-                tcp_flags_toserver=flow.tcp_flags[0],
-                tcp_flags_toclient=flow.tcp_flags[1],
-                handshake_ns=flow.handshake_ns,
-            )
-        )
+    def _report(self, flow: Flow, reason: CloseReason) -> None:
+        self._events.append(flow.closed(reason, self._now_ns))
