@@ -30,6 +30,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=40, help="how long each load lasts (default 40)")
     parser.add_argument("--quick", action="store_true", help="a short load, and only what no busy machine changes")
     parser.add_argument("--way", action="append", choices=list(WAYS), help="only these (idle is always measured)")
+    parser.add_argument("--shape", default="", metavar="WORDS", help="more options for `flowsonar shape`")
     parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
     parser.add_argument("--keep", action="store_true", help="leave logs and captures behind")
     chosen = parser.parse_args(words)
@@ -42,7 +43,7 @@ def _work(chosen: argparse.Namespace, folder: Path, seed: int) -> int:
     ways = [way for way in WAYS if way in (chosen.way or WAYS) or way == "idle"]
     results = []
     with Network(), Programs(folder) as programs:
-        bench = Bench(programs, folder, seed, say)
+        bench = Bench(programs, folder, seed, say, chosen.shape.split())
         bench.start()
         for way in ways:
             say(f"{WAYS[way]} ...")

@@ -80,7 +80,11 @@ class Result:
 class Bench:
     """Servers, telephone and load in the namespaces that are there."""
 
-    def __init__(self, programs: Programs, folder: Path, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, programs: Programs, folder: Path, seed: int, say: Callable[[str], None], more: Sequence[str] = ()
+    ) -> None:
+        """`more` are options for `flowsonar shape`."""
+        self._more = more
         self._programs = programs
         self._folder = folder
         self._say = say
@@ -147,7 +151,7 @@ class Bench:
         words = [sys.executable, "-m", "flowsonar", "shape", "-i", "wan", "--lan", "lan"]
         words += ["--up", f"{UP_SHAPED_KBIT}kbit", "--down", f"{DOWN_SHAPED_KBIT}kbit", "--scope", SERVER_NET]
         words += ["--store", str(self._folder / "verdicts.db"), "--json", "--output", str(self._folder / "shape.jsonl")]
-        shaper = self._programs.start(GATEWAY, words, name="flowsonar")
+        shaper = self._programs.start(GATEWAY, [*words, *self._more], name="flowsonar")
         deadline_s = time.monotonic() + _START_S
         while "table inet flowsonar" not in run(in_namespace(GATEWAY, ["nft", "list", "tables"])):
             if time.monotonic() > deadline_s or not shaper.running:
