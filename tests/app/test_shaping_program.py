@@ -168,6 +168,26 @@ def test_what_is_known_is_marked_from_the_first_packet_after_a_kill_too(lab: Wor
     assert lab.nft("list", "ruleset") == before
 
 
+@needs_root()
+@needs_program("nft")
+@needs_program("tc")
+def test_after_a_kill_queues_and_counting_are_set_as_they_were(lab: World, tmp_path: Path) -> None:
+    def settings() -> tuple[str, str]:
+        counting = lab.run(lab.gateway, "sysctl", "-n", "net.netfilter.nf_conntrack_acct")
+        return counting, lab.run(lab.gateway, "tc", "qdisc", "show")
+
+    lab.nft("-f", "-", given=NAT)
+    before = settings()
+    for _ in range(2):
+        with shaping(lab, tmp_path, "--up", "5mbit", "--down", "20mbit") as program:
+            assert settings()[0] == "1\n"
+            program.kill()
+            program.wait()
+    lab.within(lab.gateway, clear)
+    assert settings() == before
+    assert before[0] == "0\n"
+
+
 SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0\r\n"
 SIP = (
     "{0}\r\nVia: SIP/2.0/UDP 10.81.1.2;branch=z9hG4bK1\r\nFrom: <sip:a@a.test>;tag=1\r\nTo: <sip:b@b.test>\r\n"
@@ -278,7 +298,7 @@ def test_a_flow_whose_label_changes_is_marked_anew(lab: World, tmp_path: Path) -
 def test_an_interface_that_vanishes_ends_nothing(lab: World, tmp_path: Path) -> None:
     with (
         closing(Talk(lab, 4)) as talk,
-        shaping(lab, tmp_path, "--up", "5mbit", "--down", "20mbit", "--queue", "htb") as program,
+        shaping(lab, tmp_path, "--up", "5mbit", "--down", "20mbit") as program,
     ):
         talk.once()
         next_mark(program, talk.port)

@@ -31,7 +31,7 @@ Step = dict[str, str]
 
 def default_state() -> Path:
     """Where the steps back of this network namespace are kept: gone at the next start of the machine, as queues are."""
-    number = Path("/proc/self/ns/net").stat().st_ino
+    number = Path("/proc/thread-self/ns/net").stat().st_ino
     return Path("/run/flowsonar") / f"queues-{number}.json"
 
 
