@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from lab.hidden import others
-from lab.hidden.run import Flow, Outcome
+from lab.hidden.run import WITHIN_MS, Flow, Outcome
 
 __all__ = ["MOST_CONNECTIONS", "MOST_DATAGRAMS", "WITHIN_MS", "as_json", "by_pair", "by_phase", "problems", "readme"]
 
-WITHIN_MS = 1000.0
 MOST_DATAGRAMS, MOST_CONNECTIONS = 4, 3
-"""The figures to reach: time from the flow first seen to its label, and what one endpoint may be asked."""
+"""The figures to reach: what one endpoint may be asked."""
+_TURN_MS = 950.0
+"""A peer that gives its first byte later leaves no room for a label within 1 s that rests on its answer."""
 _OURS = "bittorrent"
 
 
@@ -81,6 +82,10 @@ def by_phase(outcomes: Sequence[Outcome]) -> list[str]:
     titles = {outcome.phase.name: outcome.phase.title for outcome in outcomes}
     rows = _grouped(flows, lambda flow: titles[flow.phase])
     lines = _table("seen", {**rows, "all": _cells(flows)})
+    late = [flow for flow in flows if not _in_time(flow)]
+    slow = sum(any(ms is None or ms >= _TURN_MS for ms in flow.bare_ms) for flow in late)
+    if late:
+        lines.append(f"late: {len(late)}; of these with a peer that gives a bare client nothing within 0.95 s: {slow}")
     for outcome in outcomes:
         sent = [
             (outcome.datagrams, "datagrams", MOST_DATAGRAMS),
@@ -127,6 +132,7 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
                 ends = " ".join(flow.ends)
                 found.append(
                     f"{name}: {flow.pair}: {flow.transport} {ends}: {flow.label} {flow.confidence} {ms} {flow.how}"
+                    f"{_bare(flow)}"
                 )
         for counts, what, most in (
             (outcome.datagrams, "datagrams", MOST_DATAGRAMS),
@@ -136,6 +142,14 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
             if over:
                 found.append(f"{name}: {over} endpoints of {len(counts)} were sent more than {most} {what}")
     return found
+
+
+def _bare(flow: Flow) -> str:
+    """When the flow's peer gave its first byte to a client that asked at a packet of its transfer."""
+    if not flow.bare_ms:
+        return ""
+    tries = ", ".join("none" if ms is None else f"{ms:.0f}" for ms in flow.bare_ms)
+    return f"; its peer's first byte to a bare client after {tries} ms"
 
 
 def as_json(outcomes: Sequence[Outcome], **more: object) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.hidden.cases import PAIRS, PHASES
 from lab.hidden.run import Flow, Outcome
 
@@ -36,6 +38,15 @@ def test_what_is_late_wrong_or_missing_is_told() -> None:
     assert report.readme([outcome])[-1].split("|")[3].strip() == "1"
     assert report.by_pair([outcome])[1].startswith(PAIRS[0].name)
     assert report.as_json([outcome], seed=1)["seed"] == 1
+
+
+def test_the_least_that_a_late_peer_takes_is_told() -> None:
+    late = replace(flow("bittorrent", "likely", 1020.0), bare_ms=[503.0, 1004.4, None])
+    outcome = Outcome(phase=PHASES[0], flows=[late, flow("bittorrent", "confirmed", 10.0)])
+    assert "to a bare client after 503, 1004, none ms" in report.problems([outcome])[0]
+    assert "late: 1; of these with a peer that gives a bare client nothing within 0.95 s: 1" in report.by_phase(
+        [outcome]
+    )
 
 
 def test_pairs_have_names_of_their_own_and_the_quick_ones_are_some() -> None:
