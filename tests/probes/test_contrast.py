@@ -133,6 +133,27 @@ def test_peers(
     assert connections <= 3
 
 
+@pytest.mark.parametrize("turn_s", [0.02 + 0.005 * place for place in range(24)])
+@pytest.mark.parametrize("closes_s", [0.001, 0.05, 5.0])
+def test_three_connections_are_enough_whenever_the_key_comes(
+    known: tuple[SignatureSet, Matcher], turn_s: float, closes_s: float
+) -> None:
+    class Busy(Required):
+        """It closes late what it does not take."""
+
+        def does(self, data: bytes) -> list[Said]:
+            said = super().does(data)
+            return [(closes_s, None)] if self.heard.startswith(WORD) and said else said
+
+    Busy.turn_s = turn_s
+    found, connections = _asked(known, Busy)
+    best = _best(found, "bittorrent/mse")
+    assert best is not None
+    assert best.rank >= Confidence.LIKELY.rank
+    assert best is Confidence.CONFIRMED or closes_s > contrast.CLOSES_S
+    assert connections <= 3
+
+
 @pytest.mark.parametrize("make", [Turning, Counting, OneByOne, Closing, Deaf])
 def test_who_does_not_know_the_word(known: tuple[SignatureSet, Matcher], make: Callable[[int], Server]) -> None:
     found, _ = _asked(known, make)

@@ -64,6 +64,10 @@ class Contrast:
         self._pick = pick
         self.over = False
         """It has come to its end."""
+        self.both = False
+        """The right word's connection was opened as well: with the dialogue's own there are three."""
+        self.stood = False
+        """The wrong word and its rest were let stand to the end."""
         self._ended = False  # the right word's connection was closed without a byte, when it should be
         self._done = False  # and its part is over
 
@@ -75,11 +79,11 @@ class Contrast:
             if line is None or line.heard or self._slow.seen.one_at_a_time:
                 return
             if self._judge.best is Confidence.UNKNOWN:
-                yield from self._words(refused=line.end is not None)
+                yield from self._words(line, refused=line.end is not None)
         finally:
             self.over = True
 
-    def _words(self, *, refused: bool) -> Talk[None]:
+    def _words(self, slow: Line, *, refused: bool) -> Talk[None]:
         exchange = self._make()
         try:
             wrong = yield from exchange.open(None, self._probe.id)
@@ -92,8 +96,9 @@ class Contrast:
             if not isinstance(event, Ended if refused else TimedOut):
                 exchange.seen.one_at_a_time = isinstance(event, Ended)
                 return
-            if not refused and not (yield from self._goes_on(exchange, wrong, 2 * BYTES)):
-                return
+            if not refused and (slow.heard or not (yield from self._goes_on(exchange, wrong, 2 * BYTES)) or slow.heard):
+                return  # the dialogue goes on, with a second connection of its own
+            self.both, self.stood = True, not refused
             begun = yield Beside(self._right(refused=refused))
             assert isinstance(begun, Begun)
             yield from self._await(wrong, begun.at_s, refused=refused)
@@ -107,10 +112,11 @@ class Contrast:
             event = yield Attend(until_s - now_s)
             now_s = wrong.now_s = event.at_s
             if isinstance(event, Attended) and event.readable and not refused:
+                self.stood = False
                 return  # the wrong word was answered, or closed
         if self._ended and not refused:
             later = yield from wrong.hear(AFTER_S)
-            self._ended = isinstance(later, TimedOut)
+            self.stood = self._ended = isinstance(later, TimedOut)
         if self._ended:
             self._judge.went_through(self._probe, {}, b"", None, reached=self._probe.confidence)
 

@@ -13,7 +13,8 @@ four steps.
 
 Who closes at a number of bytes or messages, or at what it does not understand, closes the second connection before its
 hash; who closes neither, or both, knows nothing. Where only one connection of an address is taken, the second comes
-after the first. Where another dialogue of the service (`contrast`) has come to something, there is none.
+after the first. Where another dialogue of the service (`contrast`) has come to something, or has opened two connections
+when the first key comes, there is none: three are enough.
 Without sockets: `talk` is a part of a conversation (see `dialogue`).
 """
 
@@ -30,6 +31,7 @@ from flowsonar.probes.replies import Judge
 from flowsonar.probes.steps import Steps
 
 if TYPE_CHECKING:
+    from flowsonar.probes.contrast import Contrast
     from flowsonar.probes.questions import Questions
 
 __all__ = ["PROOF", "STEPS", "TURNS_S", "TURN_S", "Proof"]
@@ -61,6 +63,7 @@ class Proof:
     ) -> None:
         self._probe = move.probe
         self._exchange = questions.exchange
+        self._questions = questions
         self._judge = judge
         self._suspect = suspect
         self._make: Callable[[], _Side] = lambda: _Side(move, beside(), steps.anew(), suspect=suspect)
@@ -86,7 +89,7 @@ class Proof:
     def _hash(self) -> Talk[bool]:
         """Say the hash on the first connection; whether it was that what ended it."""
         first, second, exchange = self._first, self._second, self._exchange
-        if not exchange.seen.one_at_a_time and not self._judge.has_other_proof(self._probe):
+        if not exchange.seen.one_at_a_time and not self._judge.has_other_proof(self._probe) and not self._words:
             yield from first.beside(self._beside(second))
         if not (yield from first.stays_silent()):
             return False
@@ -105,9 +108,29 @@ class Proof:
             self._judge.went_through(self._probe, {}, first.key, None, reached=reached)
         return self._judge.best is not Confidence.CONFIRMED
 
+    @property
+    def _words(self) -> Contrast | None:
+        """What was put beside and has opened two connections: then it stands for the second one of this."""
+        contrast = self._questions.contrast
+        return contrast if contrast is not None and contrast.both else None
+
+    def _weigh_words(self, words: Contrast) -> Talk[None]:
+        """Await what was put beside: where it comes to nothing, that a random word was let stand is to do."""
+        exchange = self._exchange
+        while not words.over and exchange.left_s > 0:
+            event = yield Attend(exchange.left_s)
+            exchange.now_s = event.at_s
+        if self._judge.has_other_proof(self._probe):
+            self._judge.went_through(self._probe, {}, self._first.key, None)
+        elif not words.stood and exchange.failed is None:
+            self._judge.take_back(self._probe)
+
     def _conclude(self) -> Talk[None]:
         """Let the second connection go through the same, and say what it came to."""
         exchange, second = self._exchange, self._second
+        if self._words is not None and not second.begun:
+            yield from self._weigh_words(self._words)
+            return
         if second.refused:
             second = self._second = self._make()
         yield Nudge() if second.begun else Beside(self._beside(second))

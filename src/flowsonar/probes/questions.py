@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flowsonar.model import Confidence, Hints, Layer, Transport
 from flowsonar.probes.dialogue import Line, Talk
@@ -23,6 +23,9 @@ from flowsonar.probes.steps import Steps
 from flowsonar.signatures.language import Connection, ProbeSpec, Signature, Speaker, Step
 from flowsonar.signatures.matcher import Matcher, Reply
 from flowsonar.signatures.templates import Message, render
+
+if TYPE_CHECKING:
+    from flowsonar.probes.contrast import Contrast
 
 __all__ = ["Questions"]
 
@@ -63,6 +66,8 @@ class Questions:
         self._matcher = matcher
         self._pick = pick
         self._max_probes = max_probes
+        self.contrast: Contrast | None = None
+        """What is put beside the question that is asked."""
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
@@ -143,7 +148,7 @@ class Questions:
     def put(self, move: Ask) -> Talk[None]:
         """The same where it is known already that it is asked."""
         steps = Steps(move.probe, self._services, self._pick)
-        if self._refuted(steps) or self._is_unanswered(move.probe):
+        if self._refuted(steps) or self._is_needless(move.probe):
             return
         if move.probe.special == PROOF:
             suspect = move.probe.service in self._hints.candidates
@@ -151,13 +156,16 @@ class Questions:
         else:
             yield from self._go_through(move, steps)
 
-    def _is_unanswered(self, probe: ProbeSpec) -> bool:
-        """Whether another dialogue with the same arithmetic was tried and its first message not answered."""
+    def _is_needless(self, probe: ProbeSpec) -> bool:
+        """Whether another dialogue with the same arithmetic was not answered, or came to something already."""
         if arithmetic(probe.special) is None:
             return False
         same = [one for one, _ in self._seen.tried if arithmetic(one.special) is arithmetic(probe.special)]
         others = {one.id for one in same if one.id != probe.id}
-        return bool(others) and not any(reply.data for reply in self._judge.replies if reply.probe in others)
+        if not others:
+            return False
+        answered = any(reply.data for reply in self._judge.replies if reply.probe in others)
+        return not answered or self._judge.has_other_proof(probe)
 
     def _go_through(self, move: Ask, steps: Steps, *, whole: bool = False) -> Talk[None]:
         """Make the steps; `whole`: to the end, though the service is known."""
