@@ -93,6 +93,10 @@ SILENCE_WAIT_MS: Final = 600
 """How long a connection on which nobody has spoken is left alone: clients that work in turns of half a second
 (libtorrent, aria2) begin within it, and what they say tells what to ask. Nothing flows meanwhile."""
 
+SILENCE_WAIT_PEERS_MS: Final = 1100
+"""The same between two ports that are no service's: a peer with an upload limit may work in turns of a second (aria2,
+990 ms to its first byte), and who is asked before it speaks is asked everything."""
+
 SEQUENCE_WAIT_MS: Final = 100
 """How long a flow may take that began with a datagram which the next ones may prove to be media, a tunnel or uTP: calls
 send one every 20 ms, transfers more often."""

@@ -214,6 +214,27 @@ def test_only_who_works_in_turns_may_leave_the_second_key_unanswered(
     assert any(one.confidence.rank >= Confidence.LIKELY.rank for one in found) is likely
 
 
+def test_what_the_flow_says_meanwhile_ends_questions_that_were_put_blindly() -> None:
+    signatures = load_signatures()
+    asked = question("10.0.0.9:26881")
+    connections = 0
+
+    def make(others: int) -> Server:
+        nonlocal connections
+        connections += 1
+        if connections == 4:
+            asked.hints.candidates = ("bittorrent",)
+        return Required(others)
+
+    session = Session(
+        asked, signatures=signatures, matcher=Matcher(signatures, engine="re2"), settings=Settings(), now_s=0.0,
+        pick=random.Random(7),
+    )  # fmt: skip
+    Simulation(make).run(session.talk())
+    assert _best(list(session.evidence), "bittorrent/mse") is Confidence.CONFIRMED
+    assert connections <= 7
+
+
 def test_nothing_is_put_beside_where_the_flow_shows_nothing(known: tuple[SignatureSet, Matcher]) -> None:
     signatures, matcher = known
     session = Session(

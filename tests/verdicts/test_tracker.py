@@ -70,18 +70,21 @@ def test_unknown_bytes_are_asked_about_at_once_and_the_record_waits_for_the_answ
     assert len(tracker) == 0
 
 
-def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(make: Callable[..., Tracker]) -> None:
+@pytest.mark.parametrize(("port", "wait_ms"), [(7777, limits.SILENCE_WAIT_PEERS_MS), (22, limits.SILENCE_WAIT_MS)])
+def test_a_quiet_flow_is_asked_about_when_its_grace_is_over(
+    make: Callable[..., Tracker], port: int, wait_ms: int
+) -> None:
     tracker = make()
-    tracker.feed([opened()])
+    tracker.feed([opened(ports=(40000, port))])
     assert tracker.next_due_ns is None
     tracker.feed([stands(at=20 * MS, handshake_ns=20 * MS)])
     assert not tracker.questions
     due = tracker.next_due_ns
-    assert due == (20 + limits.SILENCE_WAIT_MS) * MS
+    assert due == (20 + wait_ms) * MS
     tracker.due(due - 1)
     assert not tracker.questions
     tracker.due(due)
-    assert [question.endpoint for question in tracker.questions] == [endpoint()]
+    assert [question.endpoint for question in tracker.questions] == [endpoint(port)]
     assert tracker.questions[0].hints.rtt_ms == 20.0
 
 

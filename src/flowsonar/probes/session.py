@@ -243,13 +243,20 @@ class Session:
         yield from self._on_its_own(self._exchange.now_s).put(move)
 
     def _spread(self, move: Spread) -> Talk[None]:
-        """Put questions side by side until one of them brings something; the standing connection is listened to."""
-        exchange, seen = self._exchange, self.seen
+        """Put questions side by side until one of them brings something; the standing connection is listened to.
+
+        What the flow says only now may point to one question: then that is next, and the others wait.
+        """
+        exchange, seen, hints = self._exchange, self.seen, self._question.hints
+        pointed = hints.candidates
         seen.spread.add(move.over)
         yield from self._drop_ended()
         sides: list[_Side] = []
         next_s, closes = exchange.now_s, seen.closes
         while exchange.failed is None and not self._told and not (sides and all(side.over for side in sides)):
+            if hints.candidates != pointed:
+                seen.spread.discard(move.over)
+                break
             self._learn(exchange.now_s)
             left_s = self._planner.timeout_s - seen.elapsed_s
             if left_s <= 0:

@@ -102,7 +102,9 @@ class Inquiry:
         elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
             wait_ns = self._grace_ns(flow)
             if self._live and not flow.midstream:
-                wait_ns = max(wait_ns, limits.SILENCE_WAIT_MS * _MS)
+                served = self._served(flow.key.responder) or self._served(flow.key.initiator)
+                wait_ms = limits.SILENCE_WAIT_MS if served else limits.SILENCE_WAIT_PEERS_MS
+                wait_ns = max(wait_ns, wait_ms * _MS)
             heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
 
     def heard(self, flow: Followed, now_ns: int) -> None:
