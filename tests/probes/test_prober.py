@@ -10,7 +10,7 @@ import resource
 from flowsonar.config import BudgetSettings
 from flowsonar.model import Confidence, Endpoint, Outcome, Question, Transport
 from flowsonar.probes import AuditAction
-from flowsonar.probes import engine as engine_module
+from flowsonar.probes import ahead as ahead_module
 from flowsonar.probes import prober as prober_module
 from tests.probes.sockets import FAST, asked, hang_up, http, labels, make, tcp_server, until
 
@@ -64,6 +64,42 @@ def test_heavier_questions_go_first_and_few_at_a_time(run, monkeypatch):
     order, most = run(go())
     assert order == [0, 5, 4, 3, 2, 1], "the first one starts at once, then the heaviest"
     assert most == 1
+
+
+def test_a_question_that_was_expected_finds_its_connection(run):
+    async def go():
+        taken = 0
+
+        async def counting(reader, writer):
+            nonlocal taken
+            taken += 1
+            await http(reader, writer)
+
+        prober = make()
+        async with tcp_server(counting) as endpoint:
+            prober.expect(endpoint)
+            answer = await prober.ask(Question(endpoint=endpoint))
+            counters = prober.counters()
+            await prober.close()
+        return answer, taken, counters
+
+    answer, taken, counters = run(go())
+    assert answer.outcome is Outcome.ANSWERED
+    assert taken == answer.connections == counters["connections"]
+    assert (counters["ahead"], counters["ahead_unused"]) == (1, 0)
+
+
+def test_a_connection_that_nobody_asks_on_is_ended_with_the_prober(run):
+    async def go():
+        prober = make()
+        async with tcp_server(http) as endpoint:
+            prober.expect(endpoint)
+            await prober.close()
+            prober.expect(endpoint)
+        return prober.counters()
+
+    counters = run(go())
+    assert (counters["ahead"], counters["ahead_unused"]) == (1, 1)
 
 
 def test_a_silent_port_does_not_hold_up_the_others_of_its_host(run):
@@ -235,8 +271,8 @@ def test_unknown_replies_are_results(run):
 async def everywhere(monkeypatch, handler, ports):
     """As if every port of the host were redirected to one server: the kernel is told of its port instead."""
     async with tcp_server(handler) as endpoint:
-        real = engine_module.socket_address
-        monkeypatch.setattr(engine_module, "socket_address", lambda address, _port: real(address, endpoint.port))
+        real = ahead_module.socket_address
+        monkeypatch.setattr(ahead_module, "socket_address", lambda address, _port: real(address, endpoint.port))
         yield [Endpoint(Transport.TCP, "127.0.0.1", port) for port in ports]
 
 

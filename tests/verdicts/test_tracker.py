@@ -10,7 +10,18 @@ from flowsonar.flows import make_table
 from flowsonar.flows._reference_tunnels import Hop, Tunnel
 from flowsonar.flows.events import Closed, CloseReason, Payload
 from flowsonar.flows.hops import pack_hop
-from flowsonar.model import Answer, Confidence, Evidence, EvidenceKind, Outcome, RecordType, Side, Transport, Verdict
+from flowsonar.model import (
+    Answer,
+    Confidence,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    Outcome,
+    RecordType,
+    Side,
+    Transport,
+    Verdict,
+)
 from flowsonar.signatures import SignatureSet
 from flowsonar.verdicts.tracker import Tracker
 from tests.flows.frames import ACK, RST, SYN, Conversation, Frame, block
@@ -19,6 +30,7 @@ from tests.verdicts.following import (
     MS,
     PUTTY,
     RANDOM,
+    SERVER,
     SSH,
     Memory,
     closed,
@@ -120,6 +132,18 @@ def test_a_flow_from_the_middle_that_shows_nothing_asks_the_number_over_udp_and_
     assert due >= limits.SILENCE_WAIT_MS * MS
     tracker.due(due)
     assert [question.endpoint.transport for question in tracker.questions] == [Transport.TCP]
+
+
+def test_the_next_connection_of_a_host_that_speaks_with_peers_is_expected_to_be_asked(
+    make: Callable[..., Tracker],
+) -> None:
+    tracker = make(live=True)
+    tracker.feed([opened()])
+    assert not tracker.expected
+    tracker.feed([stands(at=MS), payload(b"\x13BitTorrent protocol" + bytes(48), at=2 * MS)])
+    tracker.feed([opened(2, at=3 * MS, ports=(40001, 7778)), opened(3, at=3 * MS, ports=(40002, 443))])
+    tracker.feed([opened(4, at=3 * MS, ports=(40003, 7779), midstream=True)])
+    assert tracker.expected == [Endpoint(Transport.TCP, SERVER, 7778)]
 
 
 def test_what_is_known_by_its_number_is_asked_over_tcp_when_it_speaks(make: Callable[..., Tracker]) -> None:

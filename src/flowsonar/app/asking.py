@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Layer, Outcome, Question
+from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Layer, Outcome, Question, Transport
 from flowsonar.probes import AuditEntry, Prober, Scope
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Asking:
         early: bool = False,
     ) -> None:
         parts.matcher.prepare(replies=True, payloads=False)
+        parts.signatures.by_port(Transport.TCP, 0)  # laid out now, and not while the first flow waits
         self._prober = Prober(parts.signatures, parts.matcher, settings, audit=audit)
         self._as_peer: AskingAsPeer | None = None
         if settings.ask_as_peer and not settings.passive and not settings.dry_run:
@@ -84,6 +85,12 @@ class Asking:
         """What was sent and refused so far."""
         counts = self._prober.counters()
         return counts if self._as_peer is None else counts | self._as_peer.counters()
+
+    def expect(self, endpoints: Iterable[Endpoint]) -> None:
+        """Questions about these are likely: begin their connections."""
+        if not self._dry_run:
+            for endpoint in endpoints:
+                self._prober.expect(endpoint)
 
     def ask(self, questions: Iterable[Question]) -> None:
         """Begin to ask."""

@@ -187,8 +187,12 @@ class Watching:
         if self._asking is not None and self._tracker.withdrawn:
             self._asking.withdraw(self._tracker.withdrawn)
             self._tracker.withdrawn.clear()
+        if self._asking is not None and self._tracker.expected:
+            self._asking.expect(self._tracker.expected)
+            self._tracker.expected.clear()
         if self._asking is not None and self._tracker.questions:
-            questions = list(self._tracker.questions)
+            # what is asked beside something else comes after what it is beside
+            questions = sorted(self._tracker.questions, key=lambda question: question.hints.beside)
             self._tracker.questions.clear()
             self._asking.ask(questions)
 

@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 from flowsonar import limits
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Endpoint, Outcome, Transport
-from flowsonar.probes.audit import CONTROL, AuditAction
+from flowsonar.probes.ahead import Ahead, Started, begin
+from flowsonar.probes.audit import AuditAction
 from flowsonar.probes.dialogue import (
     Attend,
     Attended,
@@ -61,7 +62,7 @@ _OVER: Final = select.EPOLLRDHUP | select.EPOLLERR | select.EPOLLHUP
 
 T = TypeVar("T")
 
-_NONBLOCKING: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_DATAGRAMS: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 _IDLE, _CONNECTING, _READING, _WRITING, _PAUSED, _ATTENDING = range(6)
 """What a channel waits for."""
@@ -70,10 +71,10 @@ _IDLE, _CONNECTING, _READING, _WRITING, _PAUSED, _ATTENDING = range(6)
 class Channel:
     """Runs one dialogue: does its commands on at most one socket at a time."""
 
-    __slots__ = ("_asked", "_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s", "_host",
-                 "_local", "_loose", "_news", "_others", "_over", "_own", "_paid", "_parent", "_prepaid", "_problem",
-                 "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk", "_udp", "_view",
-                 "due_s", "stood")  # fmt: skip
+    __slots__ = ("_ahead", "_asked", "_beside", "_connect_s", "_descriptor", "_done", "_endpoint", "_gate", "_held_s",
+                 "_host", "_local", "_loose", "_news", "_others", "_over", "_own", "_paid", "_parent", "_prepaid",
+                 "_problem", "_reactor", "_readable", "_resumes", "_routes", "_said", "_socket", "_state", "_talk",
+                 "_udp", "_view", "due_s", "stood")  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class Channel:
         *,
         prepaid: bool = True,
         parent: Channel | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._gate = gate
         self._reactor = reactor
@@ -110,6 +112,7 @@ class Channel:
         self._resumes: Command | None = None  # the command that waits for its token
         self._talk: Talk[Any] | None = None
         self._done: Callable[[Any, Exception | None], None] | None = None
+        self._ahead = ahead  # connections that were begun before there was a question
         self._parent = parent  # the conversation that began this one
         self._beside: list[Channel] = []  # conversations with the same endpoint that this one began
         self._news = False  # one of them has ended, or nudged
@@ -303,6 +306,10 @@ class Channel:
         self.close()
         if (why := self._gate.forbids(self._endpoint)) is not None:
             return Ended(time.monotonic(), Outcome.NOT_PERMITTED, why)
+        begun = None if self._ahead is None else self._ahead.take(self._endpoint)
+        if begun is not None:
+            self._adopt(begun, command)
+            return None
         if not self._udp and not self._paid:
             leave = self._token(command)
             if leave is not True:
@@ -322,38 +329,36 @@ class Channel:
         raise AssertionError("the last try returns")
 
     def _connect_once(self, command: Connect) -> Event | None:
-        endpoint, gate, udp = self._endpoint, self._gate, self._udp
+        if not self._udp:
+            self._adopt(begin(self._gate, self._routes, self._endpoint, command.probe), command)
+            return None
+        endpoint = self._endpoint
         family, target = socket_address(endpoint.address, endpoint.port)
-        now_s = time.monotonic()
-        kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
-        opened = self._socket = self._routes.open(family, kind | _NONBLOCKING)
+        opened = self._socket = self._routes.open(family, _DATAGRAMS)
         self._descriptor = opened.fileno()
         self._readable = self._over = False
         self._said = 0
-        if not udp:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        local = self._routes.local_address(family, target, now_s)
+        local = self._routes.local_address(family, target, time.monotonic())
         opened.bind((local, 0, *target[2:]) if family == socket.AF_INET6 else (local, 0))
         self._local = (local, opened.getsockname()[1])
         if self._local == (str(target[0]), endpoint.port):
             raise OSError(errno.EADDRNOTAVAIL, "a socket must not be connected to itself")
-        self._own = gate.own.register(*self._local, endpoint)
-        if udp:
-            self._loose = target if command.any_port else None
-            if self._loose is None:
-                opened.connect(target)
-            self._reactor.add(self._descriptor, self)
-            return Connected(time.monotonic(), None, *self._local)  # nothing has left yet
-        gate.record(endpoint, AuditAction.CONNECT, command.probe)
-        gate.counts["controls" if command.probe == CONTROL else "connections"] += 1
-        self._connect_s = now_s
-        failure = opened.connect_ex(target)
-        if failure and failure != errno.EINPROGRESS:
-            raise OSError(failure, "connect")
+        self._own = self._gate.own.register(*self._local, endpoint)
+        self._loose = target if command.any_port else None
+        if self._loose is None:
+            opened.connect(target)
+        self._reactor.add(self._descriptor, self)
+        return Connected(time.monotonic(), None, *self._local)  # nothing has left yet
+
+    def _adopt(self, begun: Started, command: Connect) -> None:
+        """Wait for a connection whose SYN has left; one that stands already is told at once."""
+        self._socket, self._local, self._own, self._connect_s = begun.socket, begun.local, begun.own, begun.at_s
+        self._descriptor = begun.socket.fileno()
+        self._readable = self._over = False
+        self._said = 0
         self._reactor.add(self._descriptor, self)
         self._state = _CONNECTING
-        self._reactor.at(now_s + command.within_s, self)
-        return None
+        self._reactor.at(time.monotonic() + command.within_s, self)
 
     def _stands(self, *, failed: bool) -> Event:
         """The connection request was answered."""

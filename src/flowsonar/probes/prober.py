@@ -16,6 +16,7 @@ from typing import Final
 from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question, Transport
+from flowsonar.probes.ahead import Ahead
 from flowsonar.probes.audit import CONTROL, AuditAction, AuditEntry
 from flowsonar.probes.brief import Brief, Briefs
 from flowsonar.probes.control import Controls, Host, taken
@@ -118,6 +119,8 @@ class Prober:
         self._controlling: dict[str, Channel] = {}  # by host, while its control connection is under way
         self._held: dict[str, list[tuple[_Talk, Answer]]] = {}  # answers that wait for it
         self._routes = Routes()
+        self._ahead = Ahead(self._gate, self._routes)
+        self._sweep: asyncio.TimerHandle | None = None
         self._planner = planner_for(signatures, settings)
         self._briefs = Briefs(signatures, matcher)
         self._pick = random.Random()  # seeded once: it takes as long as a question
@@ -213,6 +216,20 @@ class Prober:
             if not talk.waiters:
                 self._abandon(talk)
 
+    def expect(self, endpoint: Endpoint) -> None:
+        """A question about the endpoint is likely to be put within a second: its connection may be begun."""
+        if self._closed or endpoint in self._talks:
+            return
+        if self._ahead.begin(endpoint) and self._sweep is None:
+            self._sweep_ahead()
+
+    def _sweep_ahead(self) -> None:
+        next_s = self._ahead.sweep(time.monotonic())
+        loop = asyncio.get_running_loop()
+        self._sweep = None
+        if next_s is not None:
+            self._sweep = loop.call_later(max(0.0, next_s - time.monotonic()), self._sweep_ahead)
+
     def is_own(self, key: FlowKey) -> bool:
         """Whether the flow is one of our own, seen from either side, until a minute after it ended."""
         return self._gate.own.is_own(key, time.monotonic())
@@ -236,6 +253,7 @@ class Prober:
             **self._gate.counts,
             **self._thrift.counts,
             **self._briefs.counts,
+            **self._ahead.counts,
             **{f"outcome_{outcome.value}": count for outcome, count in self._outcomes.items()},
             "waiting": len(self._scheduler),
             "active": self._scheduler.active + self._scheduler.eased,
@@ -264,6 +282,10 @@ class Prober:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._ahead.close()
         for talk in list(self._talks.values()):
             self._abandon(talk)
         for channel in list(self._controlling.values()):
@@ -352,9 +374,10 @@ class Prober:
             )
             brief = self._briefs.brief(talk.question, prior, now_s=talk.began_s, session=session, note=talk.note)
             talk.session = brief or session()
-            talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host)
+            talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host, ahead=self._ahead)
             if self._is_odd(endpoint):
-                talk.channel.stood = partial(self._control, talk.host)
+                later = asyncio.get_running_loop().call_soon  # what is to be said on it is said first
+                talk.channel.stood = partial(later, self._control, talk.host)
             talk.channel.start(talk.session.talk(), partial(self._ended, talk))
         except Exception as problem:  # noqa: BLE001 - one broken conversation must not end the others
             self._ended(talk, None, problem)

@@ -43,7 +43,7 @@ TURNS_S: Final = 2.2
 """Wait for the first words of a dialogue that the flow itself points to: two turns of a second, as aria2 makes them."""
 TURN_S: Final = 0.2
 """Who takes so long for the first answer works in turns."""
-AFTER_S: Final = 0.01
+AFTER_S: Final = 0.005
 """So long after their key the first connection is to stand: who answers and then closes does it in one go."""
 _KEY, _RANDOM, _HASH, _MORE = range(STEPS)
 

@@ -215,6 +215,17 @@ class Inquiry:
                     self._companions.asking(flow, endpoint)
             return
 
+    def expects(self, flow: Followed, now_ns: int) -> bool:
+        """Whether a new flow's responder would be asked as soon as the flow shows that it is worth it."""
+        responder = flow.key.responder
+        if not self.asking or flow.midstream or flow.hops or flow.beside or flow.key.transport is not Transport.TCP:
+            return False
+        if flow.verdict.confidence.rank >= _LIKELY or self._served(responder) or responder in self._waiting:
+            return False
+        if self._permits(responder) is not None:
+            return False
+        return self._cache is None or self._cache.may_ask(responder, now_ns / 1e9)
+
     def _wants(self, flow: Followed) -> bool:
         """Whether anybody is to be asked about a flow at all."""
         if not self.asking or not flow.established or flow.key.transport not in _ASKABLE:

@@ -42,6 +42,7 @@ from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
 from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
 from flowsonar.verdicts.neighbours import Neighbours
+from flowsonar.verdicts.peerhosts import PeerHosts
 from flowsonar.verdicts.sisters import sisters
 
 __all__ = ["Tracker"]
@@ -97,11 +98,13 @@ class Tracker:
         self._announced = Announced()
         self._companions = Companions(self._served)
         self._neighbours = Neighbours(signatures)
+        self._peer_hosts = PeerHosts(signatures)
         self._hidden, self._suspects = self._companions.hidden, self._companions.suspects  # nearly always empty
         self.records: list[FlowRecord] = []
         self.releases: list[int] = []
         self.follows: list[int] = []
         self.withdrawn: list[Endpoint] = []  # endpoints whose questions are taken back
+        self.expected: list[Endpoint] = []  # endpoints about which a question is likely to come
         self.foretold: Callable[[Announcement], None] | None = None  # called before an announcement is taken
         self.counts: dict[str, int] = {
             "flows": 0,
@@ -297,6 +300,12 @@ class Tracker:
             return
         if self._cache is not None and not flow.hops:
             self._from_cache(flow, now_ns)
+        if (
+            self._live
+            and self._peer_hosts.speaks(key.initiator_address, now_ns)
+            and self._inquiry.expects(flow, now_ns)
+        ):
+            self.expected.append(key.responder)
 
     def _established(self, event: Established, now_ns: int) -> None:
         flow = self._flows.get(event.flow)
@@ -416,6 +425,7 @@ class Tracker:
             flow.announces = True
             self._announce(announcement, now_ns)
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
+        self._peer_hosts.told(flow.key.initiator_address, verdict, now_ns)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
             self.records.append(self._record(flow, now_ns))
         if self._cache is not None and self._live and not flow.hops:
