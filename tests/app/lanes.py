@@ -54,7 +54,9 @@ class Net:
     def packet(self, protocol: int, source: str, destination: str, body: bytes) -> None:
         ends = IPv4Address(source).packed + IPv4Address(destination).packed
         head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
-        data = head + ends + body
+        self.raw(head + ends + body)
+
+    def raw(self, data: bytes) -> None:
         seconds, rest = divmod(self.now_us, 1_000_000)
         self._packets.append(struct.pack("<IIII", seconds, rest, len(data), len(data)) + data)
         self.now_us += 777

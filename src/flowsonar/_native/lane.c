@@ -55,11 +55,11 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
         lane->flags = (uint16_t)(LANE_FOREIGN | told);
         return;
     }
-    if (l->slow || is_watched(l, &flow->key) || key_path(&flow->key) >= PATH_FIRST) {
+    if (l->slow || is_watched(l, &flow->key)) {
         report_opened(t, slot, interface, midstream);
         return;
     }
-    lane->node = root_of(&flow->key, midstream);
+    lane->node = root_of(&flow->key, midstream) + (key_path(&flow->key) >= PATH_FIRST ? ROOT_INSIDE : 0u);
     lane->flags = (uint16_t)(LANE_FAST | told);
 }
 
@@ -229,10 +229,11 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
         .labelled_ns = lane->flags & LANE_LABELLED ? lane->labelled_ns : LANE_NO_LABEL,
         .initiator_port = high ? key->high_port : key->low_port,
         .responder_port = high ? key->low_port : key->high_port,
-        .ordinal = l->closes, .vlan = key_path(key), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
+        .ordinal = l->closes, .vlan = paths_vlan(&t->paths, key_path(key)), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
         .verdict = shape->verdict, .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol,
         .reason = (uint8_t)reason, .midstream = lane->flags & LANE_MIDSTREAM,
     };
+    row->outer = report_tunnels(t, key_path(key), &row->hops);
     memcpy(row->initiator, high ? key->high : key->low, 16);
     memcpy(row->responder, high ? key->low : key->high, 16);
     if (shape->flags & SHAPE_LABELS) row->labelled_ns = t->now_ns > flow->first_ns ? t->now_ns - flow->first_ns : 0;
@@ -306,6 +307,7 @@ static bool leave_recent(struct table *t, const struct list *list, const uint8_t
         if ((t->lanes->flows[slot].flags & (LANE_FAST | LANE_SETTLED)) != LANE_FAST) continue;
         if (memcmp(flow->key.low, address, 16) != 0 && memcmp(flow->key.high, address, 16) != 0) continue;
         if (t->event_count + LANE_STORED_MAX + 1 >= EVENTS) return false;
+        if (t->outer_used + HOPS_MAX * HOP_BYTES > OUTER_BYTES) return false;
         lane_leave(t, slot, false);
     }
     return true;
@@ -313,7 +315,7 @@ static bool leave_recent(struct table *t, const struct list *list, const uint8_t
 
 bool lane_watch(struct table *t, const uint8_t address[16]) {
     struct lanes *l = t->lanes;
-    t->event_count = 0;
+    t->event_count = t->outer_used = 0;
     lane_settle(l);
     if (l->host_count <= LANE_HOSTS) {
         uint32_t at = host_place(l, address);

@@ -24,7 +24,8 @@ enum {
 };
 
 /* Where flows start. */
-enum lane_root { ROOT_OTHER = 1, ROOT_TCP, ROOT_TCP_MIDSTREAM, ROOT_UDP, ROOT_UDP_NAMES, ROOTS = ROOT_UDP_NAMES };
+enum lane_root { ROOT_OTHER = 1, ROOT_TCP, ROOT_TCP_MIDSTREAM, ROOT_UDP, ROOT_UDP_NAMES, ROOTS = 2 * ROOT_UDP_NAMES };
+enum { ROOT_INSIDE = ROOT_UDP_NAMES }; /* added: in a tunnel */
 
 /* A flow that ended in the fast lane, as columns. Texts stay until the table is called again. */
 struct row {
@@ -41,6 +42,8 @@ struct row {
     bool midstream;
     const uint8_t *name, *hello;
     uint16_t name_size, hello_size;
+    const uint8_t *outer; /* the tunnels around it, HOP_BYTES each, outermost first */
+    uint8_t hops;
 };
 
 #define LANE_NO_LABEL UINT64_MAX

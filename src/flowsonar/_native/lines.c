@@ -6,11 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "community.h"
+#include "decode.h"
+#include "table.h"
 
 enum {
     FIXED_MAX = 1024,  /* of a line: all but the verdict's text, the interface's and the texts of the flow */
     ESCAPE_MAX = 6,    /* bytes that one byte takes */
+    HOP_MAX = 128,     /* a tunnel's name, two addresses, a number */
     TEXT_LEAST = 1,    /* and no text, `null` */
     DAY_S = 86400,
     HEADS = 1 << 12,
@@ -196,6 +200,41 @@ static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
     return at;
 }
 
+static const char *hop_name(uint8_t kind, uint8_t version) {
+    switch (kind) {
+    case TUNNEL_IPV4: return version == 4 ? "ipip" : "4in6";
+    case TUNNEL_IPV6: return version == 4 ? "6in4" : "6in6";
+    case TUNNEL_GRE: return "gre";
+    case TUNNEL_PPTP: return "pptp";
+    case TUNNEL_VXLAN: return "vxlan";
+    case TUNNEL_GENEVE: return "geneve";
+    case TUNNEL_GTP: return "gtp-u";
+    case TUNNEL_TEREDO: return "teredo";
+    case TUNNEL_L2TP: return "l2tp";
+    case TUNNEL_ETHERIP: return "etherip";
+    default: return "mpls-in-ip";
+    }
+}
+
+/* The tunnels as flows/hops.py names them. */
+static char *put_hops(char *at, const struct row *row) {
+    if (!row->hops) return at;
+    at = PUT(at, ",\"hops\":[");
+    for (uint8_t i = 0; i < row->hops; i++) {
+        const uint8_t *hop = row->outer + (size_t)i * HOP_BYTES;
+        uint8_t version = hop[37], size = version == 4 ? 4 : 16;
+        const char *name = hop_name(hop[36], version);
+        at = i ? PUT(at, ",\"") : PUT(at, "\"");
+        at = put(at, name, strlen(name));
+        *at++ = ' ';
+        at = put_address(at, hop, size);
+        at = put_address(PUT(at, " > "), hop + 16, size);
+        if (le32(hop + 32)) at = put_number(PUT(at, " "), le32(hop + 32));
+        *at++ = '"';
+    }
+    return PUT(at, "]");
+}
+
 static char *put_line(struct lines *lines, char *at, const struct row *row) {
     bool ports = lines->whole || row->protocol == 6 || row->protocol == 17 || row->protocol == 132;
     at = put_time(lines, PUT(at, "{\"timestamp\":\""), row->last_ns);
@@ -230,6 +269,7 @@ static char *put_line(struct lines *lines, char *at, const struct row *row) {
     at = put_verdict(lines, at, row);
     at = PUT(at, ",\"midstream\":");
     at = row->midstream ? PUT(at, "true") : PUT(at, "false");
+    at = put_hops(at, row);
     return PUT(at, "}}\n");
 }
 
@@ -251,7 +291,7 @@ bool lines_write(struct lines *lines, const struct row *rows, size_t count) {
         const struct text *verdict = &lines->verdicts[row->verdict];
         size_t texts = (size_t)verdict->names * (row->name_size + TEXT_LEAST) +
                        (size_t)verdict->hellos * (row->hello_size + TEXT_LEAST);
-        size_t needed = FIXED_MAX + verdict->size + ESCAPE_MAX * texts;
+        size_t needed = FIXED_MAX + verdict->size + ESCAPE_MAX * texts + HOP_MAX * (size_t)row->hops;
         if (row->interface < lines->interface_count) needed += lines->interfaces[row->interface].size;
         if (!make_room(lines, needed)) return false;
         lines->size = (size_t)(put_line(lines, lines->out + lines->size, row) - lines->out);

@@ -36,11 +36,11 @@ void report_closed(struct table *t, uint32_t slot, enum close_reason reason) {
     }
 }
 
-static void tell_tunnels(struct table *t, struct event *event, uint16_t path) {
+const uint8_t *report_tunnels(struct table *t, uint16_t path, uint8_t *count) {
     struct hop hops[HOPS_MAX];
-    event->opened.hops = paths_hops(&t->paths, path, hops);
-    event->opened.outer = t->outer + t->outer_used;
-    for (uint8_t i = 0; i < event->opened.hops; i++) {
+    const uint8_t *outer = t->outer + t->outer_used;
+    *count = paths_hops(&t->paths, path, hops);
+    for (uint8_t i = 0; i < *count; i++) {
         uint8_t *told = t->outer + t->outer_used;
         memcpy(told, hops[i].source, 16);
         memcpy(told + 16, hops[i].destination, 16);
@@ -51,6 +51,7 @@ static void tell_tunnels(struct table *t, struct event *event, uint16_t path) {
         t->outer_used += HOP_BYTES;
         assert(t->outer_used <= OUTER_BYTES);
     }
+    return outer;
 }
 
 void report_opened(struct table *t, uint32_t slot, uint16_t interface, bool midstream) {
@@ -64,7 +65,7 @@ void report_opened(struct table *t, uint32_t slot, uint16_t interface, bool mids
     event->opened.initiator_port = high ? key->high_port : key->low_port;
     event->opened.responder_port = high ? key->low_port : key->high_port;
     event->opened.vlan = paths_vlan(&t->paths, key_path(key));
-    tell_tunnels(t, event, key_path(key));
+    event->opened.outer = report_tunnels(t, key_path(key), &event->opened.hops);
     event->opened.interface = interface;
     event->opened.address_size = key_is_ipv4(key) ? 4 : 16;
     event->opened.protocol = key->protocol;

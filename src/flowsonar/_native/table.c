@@ -18,13 +18,15 @@ static const uint64_t UNANSWERED_NS = SECOND_NS;            /* a SYN older than 
 static const int64_t CLOCK_STEP_NS = 3600 * (int64_t)SECOND_NS; /* further back is a clock that was set */
 static const uint64_t TIME_MAX = UINT64_C(1) << 62;
 
+/* Of one frame: rows, and flows that are opened or leave the fast lane. */
+enum { OUTER_PER_FRAME = (ROWS_PER_FRAME + 6) * HOPS_MAX * HOP_BYTES };
 enum { AHEAD = 2 * BATCH }; /* frames whose headers are asked for ahead of decoding */
 
 static_assert(sizeof(struct flow) + BUCKETS_PER_FLOW_MAX * sizeof(struct bucket) <= FLOW_BYTES_MAX,
               "a flow and its part of the index keep to the bound");
 
 static inline bool events_fit(const struct table *t) {
-    return t->event_count + EVENTS_PER_FRAME < EVENTS && t->outer_used + HOPS_MAX * HOP_BYTES <= OUTER_BYTES &&
+    return t->event_count + EVENTS_PER_FRAME < EVENTS && t->outer_used + OUTER_PER_FRAME <= OUTER_BYTES &&
            datagrams_fit(&t->fragments.datagrams) && (!t->lanes || lane_rows_fit(t->lanes));
 }
 

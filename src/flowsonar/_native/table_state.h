@@ -83,6 +83,8 @@ static inline uint64_t identifier(const struct table *t, uint32_t slot) {
 /* -- report.c ----------------------------------------------------------------------------------------------------- */
 
 void report_opened(struct table *t, uint32_t slot, uint16_t interface, bool midstream);
+/* The tunnels of a path as events tell them, HOP_BYTES each, in the table until the next call. */
+const uint8_t *report_tunnels(struct table *t, uint16_t path, uint8_t *count);
 void report_established(struct table *t, uint32_t slot);
 void report_closed(struct table *t, uint32_t slot, enum close_reason reason);
 struct event *report_payload(struct table *t, uint32_t slot, const struct seen *seen);

@@ -170,7 +170,7 @@ class Teacher:
 
     def _number(self, record: FlowRecord, flow: Followed) -> int:
         """The number of a record's verdict; 0 where it is the flow's alone."""
-        if record.flow_id != flow.flow or record.hops or record.verdict.name != flow.passive.name:
+        if record.flow_id != flow.flow or record.verdict.name != flow.passive.name:
             return 0
         evidence = tuple(one._replace(data=b"") for one in record.verdict.evidence)
         hellos = [at for at, one in enumerate(evidence) if _is_hello(one)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop
 
 from flowsonar.flows._reference_tunnels import Hop, Tunnel
 
@@ -47,5 +47,5 @@ def hop_names(outer: bytes) -> tuple[str, ...]:
 def _name(source: bytes, destination: bytes, identifier: int, kind: int, version: int) -> str:
     tunnel = Tunnel(kind)
     name = _IN_IP.get((version, tunnel)) or _NAMES[tunnel]
-    ends = [IPv4Address(one[:4]) if version == 4 else IPv6Address(one) for one in (source, destination)]
+    ends = [inet_ntop(AF_INET, one[:4]) if version == 4 else inet_ntop(AF_INET6, one) for one in (source, destination)]
     return f"{name} {ends[0]} > {ends[1]}" + (f" {identifier}" if identifier else "")

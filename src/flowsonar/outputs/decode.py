@@ -78,6 +78,7 @@ def _record(line: dict[str, Any]) -> FlowRecord:
         said["midstream"],
         flow["reason"],
         line.get("in_iface", ""),
+        tuple(said.get("hops", ())),
     )
 
 
