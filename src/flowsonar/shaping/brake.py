@@ -31,7 +31,7 @@ _SURPLUS: Final = 1.045
 """Over the queue's own rate; less has no queue at the line's other end."""
 _FIRST_S: Final = 0.01
 """How long it holds first; twice as long each time after that."""
-_REST_S: Final = 0.03
+_REST_S: Final = 0.05
 _LONGEST_S: Final = 0.5
 _IDLE_S: Final = 10.0
 """Where the brake held so long for nothing (a flood, a line that carries other things), it stays free for a while."""

@@ -49,7 +49,7 @@ _STEPS: Final = 2.0
 _NARROWER: Final = 0.75
 _HOLD_S: Final = 0.06
 """So long after one, the next narrowing waits."""
-_WAITS: Final = {TrafficClass.DEFAULT: (0.003, 0.016), TrafficClass.BULK: (0.02, 0.045)}
+_WAITS: Final = {TrafficClass.DEFAULT: (0.006, 0.03), TrafficClass.BULK: (0.02, 0.045)}
 """What waits of a class, as time at the line's rate, between which its windows stay."""
 _MOVES: Final = 0.03
 """Of the line's rate: a class that moves less shows nothing."""
