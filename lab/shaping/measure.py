@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Packet",
     "carried",
     "delays",
+    "in_kernel",
     "marked",
     "marks",
     "packets",
@@ -135,6 +137,17 @@ def waits(log: Path) -> list[float]:
     return [record["shaping"]["waited_ms"] for record in records if record["event_type"] == "mark"]
 
 
+def in_kernel(log: Path) -> dict[tuple[str, int, str], int]:
+    """When the first mark of each endpoint, or of a flow to it, was in the kernel, in nanoseconds since the epoch."""
+    found: dict[tuple[str, int, str], int] = {}
+    for line in log.read_text().splitlines():
+        record = json.loads(line)
+        if record["event_type"] == "mark" and record["shaping"]["action"] == "marked":
+            endpoint = (record["dest_ip"], record["dest_port"], record["proto"].lower())
+            found.setdefault(endpoint, round(datetime.fromisoformat(record["timestamp"]).timestamp() * 1e6) * 1000)
+    return found
+
+
 def _remote(
     packet: Packet, truth: Mapping[tuple[str, int, str], Kind]
 ) -> tuple[Kind, tuple[str, int], int, bool] | None:
@@ -187,6 +200,8 @@ class Marks:
     """Of these, bytes with the right mark."""
     first_ms: list[float] = field(default_factory=list)
     """From a flow's first packet to its first one that left with the right mark."""
+    kernel_ms: list[float] = field(default_factory=list)
+    """The same until the mark was in the kernel: a packet that carries it must be sent first."""
     late: int = 0
     """Packets that left without it before that."""
     never: int = 0
@@ -203,8 +218,11 @@ def marks(
     truth: Mapping[tuple[str, int, str], Kind],
     start_ns: int,
     end_ns: int,
+    kernel: Mapping[tuple[str, int, str], int] | None = None,
 ) -> dict[str, Marks]:
     """How the flows that began in this time were marked: uploads outside, downloads inside.
+
+    `kernel`: see `in_kernel`.
 
     What the gateway asks itself is only seen outside; where it takes a port that a flow of the inside had before, the
     times tell them apart.
@@ -230,6 +248,9 @@ def marks(
             own = sorted(one for one in seen if one[0] <= lasts[key] + _LATER_NS)
             total = found.setdefault(kind.name, Marks())
             _add(total, kind, firsts[key], own)
+            mark_ns = (kernel or {}).get((*key[0], key[2]))
+            if mark_ns is not None:
+                total.kernel_ms.append(max(0.0, (mark_ns - firsts[key]) / 1e6))
             for dscp in {one[2] for one in own} - {0} - kind.dscp if kind.dscp else ():
                 total.others.append((f"{key[0][0]}:{key[0][1]}/{key[2]} and port {key[1]}", dscp))
     return found

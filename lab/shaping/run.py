@@ -248,9 +248,11 @@ class Bench:
             seconds=(end_ns - steady_ns) / 1e9,
             start_ns=start_ns,
         )
-        result.new = measure.marks(outside, inside, truth, 0, end_ns)
+        kernel: dict[tuple[str, int, str], int] = {}
         if way == "flowsonar":
             result.waited_ms = measure.waits(self._folder / "shape.jsonl")
+            kernel = measure.in_kernel(self._folder / "shape.jsonl")
+        result.new = measure.marks(outside, inside, truth, 0, end_ns, kernel)
         if again_ns[1]:
             known = measure.marked(outside, inside, truth, again_ns[0])
             result.known = measure.marks(outside, inside, {key: truth[key] for key in known}, *again_ns)

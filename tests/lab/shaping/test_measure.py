@@ -2,7 +2,8 @@ import math
 import struct
 from pathlib import Path
 
-from lab.shaping.measure import Kind, carried, delays, marks, packets, percentile, waits
+import pytest
+from lab.shaping.measure import Kind, carried, delays, in_kernel, marks, packets, percentile, waits
 
 from lab.shaping import measure
 
@@ -50,6 +51,9 @@ def test_marks_by_time_and_by_bytes(tmp_path: Path) -> None:
     found = marks(outside, inside, TRUTH, 0, 20_000_000_000)["bulk"]
     assert (found.flows, found.packets) == (1, 7)
     assert [round(value) for value in found.first_ms] == [150]
+    assert found.kernel_ms == []
+    kernel = {(*SERVER, "tcp"): 10_120_000_000}
+    assert marks(outside, inside, TRUTH, 0, 20_000_000_000, kernel)["bulk"].kernel_ms == [pytest.approx(70.0)]
     assert found.late == 3
     assert (found.right, found.octets) == (1000, 3000)
     assert found.wrong == 1
@@ -82,6 +86,17 @@ def test_waits_are_those_of_marks(tmp_path: Path) -> None:
         '{"event_type": "verdict"}\n{"event_type": "mark", "shaping": {"waited_ms": 0.5}}\n{"event_type": "classes"}\n'
     )
     assert waits(log) == [0.5]
+
+
+def test_the_first_mark_of_an_endpoint_counts(tmp_path: Path) -> None:
+    log = tmp_path / "shape.jsonl"
+    line = (
+        '{"event_type": "mark", "timestamp": "1970-01-01T00:00:%s+0000", "dest_ip": "10.0.0.1", "dest_port": 7,'
+        ' "proto": "TCP", "shaping": {"action": "%s"}}'
+    )
+    events = [("08.000000", "released"), ("10.000123", "marked"), ("11.000000", "marked")]
+    log.write_text("\n".join(['{"event_type": "verdict"}', *(line % event for event in events)]))
+    assert in_kernel(log) == {("10.0.0.1", 7, "tcp"): 10_000_123_000}
 
 
 def test_what_was_under_way_when_the_machine_stood_still_is_left_out() -> None:

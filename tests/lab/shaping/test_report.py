@@ -20,7 +20,10 @@ def test_what_the_load_added() -> None:
 
 
 def test_the_table_and_the_figures() -> None:
-    OURS.new = {"bulk": Marks(flows=2, octets=100, right=99, first_ms=[50.0, 60.0]), "call": Marks(octets=9, right=9)}
+    OURS.new = {
+        "bulk": Marks(flows=2, octets=100, right=99, first_ms=[50.0, 60.0], kernel_ms=[40.0]),
+        "call": Marks(octets=9, right=9),
+    }
     OURS.known = {"bulk": Marks(flows=2, late=0)}
     OURS.waited_ms = [0.1, 0.2, 4.9]
     lines = table([IDLE, OURS])
@@ -29,7 +32,7 @@ def test_the_table_and_the_figures() -> None:
     found = {one.what: one.reached for one in figures({"idle": IDLE, "flowsonar": OURS})}
     assert found["delay added to the call, 99th percentile, up"]
     assert found["bulk bytes marked right after the first second"]
-    assert found["first packet to mark, new endpoint, median of 2"]
+    assert found["first packet to mark in the kernel, new endpoint, median of 1"]
     assert not found["bulk, of the rest, down"]
     assert found["from verdict to mark, 99th percentile of 3"]
     assert figures({"idle": IDLE}) == []
