@@ -11,7 +11,7 @@
 
 enum {
     EVENT_KINDS = EVENT_CLOSED + 1,
-    CORE_BUILD = 3, /* `BUILD` in _native/__init__.py, which says when it goes up */
+    CORE_BUILD = 4, /* `BUILD` in _native/__init__.py, which says when it goes up */
 };
 
 typedef struct {
@@ -22,6 +22,8 @@ typedef struct {
     struct lines *lines;
     /* The classes Opened, Established, Payload and Closed, by enum event_kind: subclasses of tuple. */
     PyObject *classes[EVENT_KINDS];
+    /* What responders proved to be since Python took it last, a list; NULL for nothing. */
+    PyObject *heard;
     /* Set while a call is inside; it may have released the interpreter lock. */
     int busy;
 } FlowTable;
@@ -38,6 +40,7 @@ PyObject *flow_table_event(const FlowTable *self, const struct event *event);
 /* binding_lane.c */
 PyObject *lane_py_feed(FlowTable *self, PyObject *args);
 PyObject *lane_py_finish(FlowTable *self, PyObject *unused);
+PyObject *lane_py_expire(FlowTable *self, PyObject *now_ns);
 PyObject *lane_py_watch(FlowTable *self, PyObject *address);
 PyObject *lane_py_learn(FlowTable *self, PyObject *args);
 PyObject *lane_py_verdict(FlowTable *self, PyObject *text);
@@ -49,6 +52,15 @@ PyObject *lane_py_counts(FlowTable *self, PyObject *unused);
 PyObject *lane_py_keep(FlowTable *self, PyObject *unused);
 PyObject *lane_py_recall(FlowTable *self, PyObject *kept);
 PyObject *lane_py_holding(FlowTable *self, PyObject *args);
+/* binding_known.c */
+PyObject *known_py_live(FlowTable *self, PyObject *args);
+PyObject *known_py_add(FlowTable *self, PyObject *args);
+PyObject *known_py_know(FlowTable *self, PyObject *args);
+PyObject *known_py_teach(FlowTable *self, PyObject *args);
+PyObject *known_py_heard(FlowTable *self, PyObject *unused);
+int known_hears(FlowTable *self, const struct row *row);
+
+/* binding_lane.c */
 /* What the keyword `lanes` gives, valid as long as the tuple; -1 and an exception where it is not well-formed. */
 int flow_lane_settings(PyObject *lanes, struct lane_settings *settings);
 

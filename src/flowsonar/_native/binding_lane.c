@@ -95,6 +95,8 @@ static bool take_rows(FlowTable *self, const struct lanes *lanes, const struct r
                       struct taken *taken) {
     for (size_t i = 0; lane_shared(lanes) && i < count; i++)
         if (append(taken->ordinals, row[i].ordinal)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (row[i].learned && known_hears(self, &row[i])) return false;
     return lines_write(self->lines, row, count);
 }
 
@@ -175,7 +177,7 @@ PyObject *lane_py_feed(FlowTable *self, PyObject *args) {
 }
 
 /* Call something that says whether it is done, once, and give what came of it. */
-static PyObject *step(FlowTable *self, const uint8_t *address) {
+static PyObject *step(FlowTable *self, const uint8_t *address, uint64_t now_ns) {
     struct lanes *lanes = lanes_of(self);
     if (!lanes || flow_table_enter(self)) return NULL;
     struct taken taken;
@@ -183,7 +185,10 @@ static PyObject *step(FlowTable *self, const uint8_t *address) {
     PyObject *result = NULL;
     if (taken_new(&taken)) {
         Py_BEGIN_ALLOW_THREADS
-        done = address ? lane_watch(self->table, address) : table_finish(self->table);
+        if (address)
+            done = lane_watch(self->table, address);
+        else
+            done = now_ns ? table_expire(self->table, now_ns) : table_finish(self->table);
         Py_END_ALLOW_THREADS
         if (!take(self, lanes, &taken)) result = taken_result(self, &taken, done);
     }
@@ -194,7 +199,13 @@ static PyObject *step(FlowTable *self, const uint8_t *address) {
 
 PyObject *lane_py_finish(FlowTable *self, PyObject *unused) {
     (void)unused;
-    return step(self, NULL);
+    return step(self, NULL, 0);
+}
+
+PyObject *lane_py_expire(FlowTable *self, PyObject *argument) {
+    unsigned long long now_ns = PyLong_AsUnsignedLongLong(argument);
+    if (now_ns == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    return step(self, NULL, now_ns ? now_ns : 1);
 }
 
 PyObject *lane_py_watch(FlowTable *self, PyObject *argument) {
@@ -207,7 +218,7 @@ PyObject *lane_py_watch(FlowTable *self, PyObject *argument) {
         return NULL;
     }
     memcpy(address, given, size);
-    return step(self, address);
+    return step(self, address, 0);
 }
 
 /* -- teaching ------------------------------------------------------------------------------------------------------ */

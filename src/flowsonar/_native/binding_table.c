@@ -276,6 +276,7 @@ static void table_py_free(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     table_free(self->table);
     lines_free(self->lines);
+    Py_XDECREF(self->heard);
     for (int i = 0; i < EVENT_KINDS; i++) Py_XDECREF(self->classes[i]);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
@@ -294,6 +295,12 @@ static PyMethodDef table_methods[] = {
     {"counters", METHOD(table_py_counters), METH_NOARGS, "Sums since the beginning."},
     {"feed_lanes", METHOD(lane_py_feed), METH_VARARGS, "Feed from a frame on: how far, events, nodes, lines."},
     {"finish_lanes", METHOD(lane_py_finish), METH_NOARGS, "Close some or all: whether all, events, nodes, lines."},
+    {"expire_lanes", METHOD(lane_py_expire), METH_O, "Close what is idle, some or all; gives what finish_lanes gives."},
+    {"live", METHOD(known_py_live), METH_VARARGS, "Tell of labels as they change, by this clock (ns); a verdict's life (s)."},
+    {"add_known", METHOD(known_py_add), METH_VARARGS, "A kind of knowledge: mark, three verdicts; its number."},
+    {"know", METHOD(known_py_know), METH_VARARGS, "What is known of an endpoint from now on, and until when."},
+    {"teach", METHOD(known_py_teach), METH_VARARGS, "What flows with a verdict prove their responder to be."},
+    {"heard", METHOD(known_py_heard), METH_NOARGS, "What responders proved to be since the last call."},
     {"watch", METHOD(lane_py_watch), METH_O, "Flows of a host take the slow lane; gives what finish_lanes gives."},
     {"learn", METHOD(lane_py_learn), METH_VARARGS, "What a node means: flags and a verdict's number."},
     {"add_verdict", METHOD(lane_py_verdict), METH_O, "Keep a verdict's text with holes; its number."},

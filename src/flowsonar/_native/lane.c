@@ -7,6 +7,7 @@
 #include "classify.h"
 #include "hash.h"
 #include "lane_state.h"
+#include "live.h"
 #include "memory.h"
 #include "table_state.h"
 
@@ -55,12 +56,17 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
         lane->flags = (uint16_t)(LANE_FOREIGN | told);
         return;
     }
-    if (l->slow || is_watched(l, &flow->key)) {
+    lane->flags = told;
+    bool inside = key_path(&flow->key) >= PATH_FIRST, slow = l->slow || is_watched(l, &flow->key) || (l->known && inside);
+    lane->node = root_of(&flow->key, midstream) + (inside ? ROOT_INSIDE : 0u);
+    if (l->known && !inside && live_opens(t, slot, midstream) && !slow) slow = !live_begins(t, slot, interface);
+    if (slow) {
         report_opened(t, slot, interface, midstream);
+        lane->flags = 0;
+        if (!inside) t->events[t->event_count - 1].node = live_began(t, lane);
         return;
     }
-    lane->node = root_of(&flow->key, midstream) + (key_path(&flow->key) >= PATH_FIRST ? ROOT_INSIDE : 0u);
-    lane->flags = (uint16_t)(LANE_FAST | told);
+    lane->flags |= LANE_FAST;
 }
 
 static bool is_served(const struct lanes *l, bool tcp, uint16_t port) {
@@ -102,11 +108,7 @@ void lane_advance(struct table *t, uint32_t slot, uint32_t node) {
     struct lane *lane = &l->flows[slot];
     uint16_t flags = shapes_at(l->shapes, node)->flags;
     lane->node = node;
-    if (flags & SHAPE_LABELS) {
-        uint64_t first_ns = t->flows[slot].first_ns;
-        lane->labelled_ns = t->now_ns > first_ns ? t->now_ns - first_ns : 0;
-        lane->flags |= LANE_LABELLED;
-    }
+    if (flags & SHAPE_LABELS) live_labelled(t, slot);
     if (flags & SHAPE_DONE) {
         struct flow *flow = &t->flows[slot];
         lane->flags |= LANE_DONE;
@@ -214,29 +216,24 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
 
 /* -- the end -------------------------------------------------------------------------------------------------------- */
 
-static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) {
+struct row *lane_row(struct table *t, uint32_t slot, uint32_t verdict, uint16_t interface) {
     struct lanes *l = t->lanes;
-    struct lane *lane = &l->flows[slot];
+    const struct lane *lane = &l->flows[slot];
     const struct flow *flow = &t->flows[slot];
     const struct key *key = &flow->key;
-    const struct shape *shape = shapes_at(l->shapes, node);
     bool high = flow->status & STATUS_INITIATOR_HIGH;
     assert(l->row_count < ROWS);
     struct row *row = &l->rows[l->row_count++];
     *row = (struct row){
-        .flow = identifier(t, slot), .first_ns = flow->first_ns, .last_ns = flow->last_ns,
-        .packets = {flow->packets[0], flow->packets[1]}, .bytes = {flow->bytes[0], flow->bytes[1]},
-        .labelled_ns = lane->flags & LANE_LABELLED ? lane->labelled_ns : LANE_NO_LABEL,
+        .flow = identifier(t, slot), .first_ns = flow->first_ns, .labelled_ns = LANE_NO_LABEL, .verdict = verdict,
         .initiator_port = high ? key->high_port : key->low_port,
         .responder_port = high ? key->low_port : key->high_port,
-        .ordinal = l->closes, .vlan = paths_vlan(&t->paths, key_path(key)), .interface = flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0],
-        .verdict = shape->verdict, .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol,
-        .reason = (uint8_t)reason, .midstream = lane->flags & LANE_MIDSTREAM,
+        .vlan = paths_vlan(&t->paths, key_path(key)), .interface = interface,
+        .address_size = key_is_ipv4(key) ? 4 : 16, .protocol = key->protocol, .midstream = lane->flags & LANE_MIDSTREAM,
     };
     row->outer = report_tunnels(t, key_path(key), &row->hops);
     memcpy(row->initiator, high ? key->high : key->low, 16);
     memcpy(row->responder, high ? key->low : key->high, 16);
-    if (shape->flags & SHAPE_LABELS) row->labelled_ns = t->now_ns > flow->first_ns ? t->now_ns - flow->first_ns : 0;
     if (lane->name != STORE_NONE) {
         row->name = store_at(l->store, lane->name)->data;
         row->name_size = store_at(l->store, lane->name)->size;
@@ -245,6 +242,24 @@ static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) 
         row->hello = store_at(l->store, lane->hello)->data;
         row->hello_size = store_at(l->store, lane->hello)->size;
     }
+    return row;
+}
+
+static void take_row(struct table *t, uint32_t slot, int reason, uint32_t node) {
+    struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    const struct shape *shape = shapes_at(l->shapes, node);
+    struct row *row = lane_row(t, slot, shape->verdict, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0]);
+    row->last_ns = flow->last_ns;
+    row->ordinal = l->closes;
+    row->reason = (uint8_t)reason;
+    for (int i = 0; i < 2; i++) {
+        row->packets[i] = flow->packets[i];
+        row->bytes[i] = flow->bytes[i];
+    }
+    if (lane->flags & LANE_LABELLED) row->labelled_ns = lane->labelled_ns;
+    if (shape->flags & SHAPE_LABELS) row->labelled_ns = t->now_ns > flow->first_ns ? t->now_ns - flow->first_ns : 0;
 }
 
 /* Whether only Python can say what the end of a flow means. */
@@ -343,6 +358,14 @@ bool lane_share(struct lanes *l, uint32_t share, uint32_t shares, bool slow) {
 
 bool lane_shared(const struct lanes *l) { return l->shares > 1 || l->slow; }
 
+bool lane_live(struct lanes *l, uint64_t clock_ns, uint32_t life_s) {
+    if (!l->known) l->known = known_new(l->seed, life_s);
+    l->clock_ns = clock_ns;
+    return l->known;
+}
+
+struct known *lane_known(struct lanes *l) { return l->known; }
+
 bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict) {
     if (node == SHAPES_NONE || node > shapes_count(l->shapes)) return false;
     struct shape *shape = shapes_at(l->shapes, node);
@@ -409,6 +432,7 @@ void lanes_free(struct lanes *l) {
     classify_quic_free(l->readings);
     shapes_free(l->shapes);
     store_free(l->store);
+    known_free(l->known);
     memory_free(l->flows, l->capacity * sizeof *l->flows);
     memory_free(l, sizeof *l);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "known.h"
 #include "patterns.h"
 #include "shapes.h"
 
@@ -17,17 +18,18 @@ struct table;
 
 enum {
     ROWS = 512,            /* flows that ended, kept before feed returns to have them taken */
-    ROWS_PER_FRAME = 5,
+    ROWS_PER_FRAME = 9,      /* ends, and live what is told of a flow that opens and of its payloads */
     LANE_STORED_MAX = 40,  /* payloads of one flow that are kept: the budgets of both directions and a text or two */
     LANE_SHARES = 1024,    /* more workers than any machine here has cores */
     LANE_HOSTS = 4096,     /* watched hosts; beyond that every new flow takes the slow lane */
 };
 
 /* Where flows start. */
-enum lane_root { ROOT_OTHER = 1, ROOT_TCP, ROOT_TCP_MIDSTREAM, ROOT_UDP, ROOT_UDP_NAMES, ROOTS = 2 * ROOT_UDP_NAMES };
-enum { ROOT_INSIDE = ROOT_UDP_NAMES }; /* added: in a tunnel */
+enum lane_root { ROOT_OTHER = 1, ROOT_TCP, ROOT_TCP_MIDSTREAM, ROOT_UDP, ROOT_UDP_NAMES, ROOTS_OUTSIDE = ROOT_UDP_NAMES };
+enum { ROOT_INSIDE = ROOTS_OUTSIDE, /* added: in a tunnel */ ROOT_KNOWN = 2 * ROOTS_OUTSIDE + 1, ROOTS = ROOT_KNOWN };
 
-/* A flow that ended in the fast lane, as columns. Texts stay until the table is called again. */
+/* A flow that ended in the fast lane, or live what is told of one before, as columns.
+   Texts stay until the table is called again. */
 struct row {
     uint64_t flow;
     uint64_t first_ns, last_ns;
@@ -40,6 +42,10 @@ struct row {
     uint32_t verdict;
     uint8_t address_size, protocol, reason;
     bool midstream;
+    bool early;           /* told before the flow's end: packets, bytes and reason mean nothing */
+    bool learned;         /* what the responder said proves what it is, and Python does not know */
+    uint16_t said_size;
+    const uint8_t *said;  /* of what is learned: the responder's words, where they were the last; else NULL */
     const uint8_t *name, *hello;
     uint16_t name_size, hello_size;
     const uint8_t *outer; /* the tunnels around it, HOP_BYTES each, outermost first */
@@ -99,6 +105,12 @@ bool lane_shared(const struct lanes *lanes);
 
 /* TCP flows whose bytes nobody knows need Python from now on: it knows hosts that run Skype. */
 void lane_doubt(struct lanes *lanes);
+
+/* From now on flows begin with what is known of their endpoints, and changes of labels are told of as they come; by this
+   clock, in nanoseconds since the epoch. `life_s`: see known.h. False where there is no memory. */
+bool lane_live(struct lanes *lanes, uint64_t clock_ns, uint32_t life_s);
+/* NULL before lane_live. */
+struct known *lane_known(struct lanes *lanes);
 
 /* See patterns_hold. */
 bool lane_holding(struct lanes *lanes, bool udp, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,

@@ -4,6 +4,7 @@
 
 #include "classify.h"
 #include "lane_state.h"
+#include "live.h"
 #include "table_state.h"
 
 enum { QUIET_BYTES = 16 };
@@ -86,6 +87,7 @@ void lane_leave(struct table *t, uint32_t slot, bool tracked) {
     bool late = lane->flags & LANE_LATE; /* then they are kept in the order of the stream */
     l->counts.left++;
     report_opened(t, slot, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
+    t->events[t->event_count - 1].node = live_began(t, lane);
     for (uint32_t number = 0; number < (late ? lane->stored : 1u); number++) {
         for (uint32_t piece = lane->first; piece != STORE_NONE; piece = store_at(l->store, piece)->next)
             if (!late || store_at(l->store, piece)->number == number) emit_stored(t, slot, store_at(l->store, piece));

@@ -88,7 +88,8 @@ bool lane_late(struct table *t, uint32_t slot, const struct seen *seen) {
     if (begun && !lane_holds(l, lane, direction)) return false;
     if (classify_entangles(t, slot, seen)) return false;
     lane->flags |= LANE_LATE;
-    if (!lane_keep(t, slot, seen, SHAPES_NONE, false)) {
+    bool kept = !l->known && lane_keep(t, slot, seen, SHAPES_NONE, false); /* live, Python tells once of several */
+    if (!kept) {
         lane_leave(t, slot, false);
         lane_emit(t, slot, seen, t->now_ns, handshake_ns(&t->flows[slot]), SHAPES_NONE);
         return true;

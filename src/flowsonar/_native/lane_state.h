@@ -31,10 +31,15 @@ struct lane {
     uint32_t name, hello; /* texts in the store */
     uint16_t flags;
     uint8_t counts[2]; /* payloads per direction, padding left out */
+    uint32_t known : 16; /* live: what was known of an endpoint as the flow opened */
+    uint32_t view : 2;   /* enum known_view */
+    uint32_t told : 6;   /* times that it was told of before its end, the last number for more */
     uint32_t stored : 8;
-    uint32_t unused : 24;
 };
 static_assert(sizeof(struct lane) == 40, "as docs/benchmarks.md tells");
+
+/* A row of a flow, as it stands: what the flow is, its texts and times but the last. */
+struct row *lane_row(struct table *table, uint32_t slot, uint32_t verdict, uint16_t interface);
 
 enum { JOINED_MAX = 256 + STORE_DATA_MAX };
 
@@ -42,6 +47,8 @@ struct lanes {
     struct lane *flows; /* by slot of the table */
     struct store *store;
     struct shapes *shapes;
+    struct known *known; /* live, else NULL */
+    uint64_t clock_ns;   /* live: the caller's, when this call began */
     struct patterns *patterns[2]; /* TCP, UDP */
     uint8_t served[2][8192];
     uint64_t seed[2];

@@ -161,6 +161,7 @@ static char *put_flow(struct lines *lines, char *at, const struct row *row) {
     at = put_number(PUT(at, ",\"bytes_toserver\":"), row->bytes[0]);
     at = put_number(PUT(at, ",\"bytes_toclient\":"), row->bytes[1]);
     at = put_time(lines, PUT(at, ",\"start\":\""), row->first_ns ? row->first_ns : row->last_ns);
+    if (row->early) return PUT(at, "\"}");
     at = put_time(lines, PUT(at, "\",\"end\":\""), row->last_ns);
     at = put_number(PUT(at, "\",\"age\":"), (row->last_ns - row->first_ns) / 1000000000);
     at = PUT(at, ",\"state\":\"");
@@ -239,7 +240,7 @@ static char *put_line(struct lines *lines, char *at, const struct row *row) {
     bool ports = lines->whole || row->protocol == 6 || row->protocol == 17 || row->protocol == 132;
     at = put_time(lines, PUT(at, "{\"timestamp\":\""), row->last_ns);
     at = put_number(PUT(at, "\",\"flow_id\":"), row->flow);
-    at = PUT(at, ",\"event_type\":\"flow\",");
+    at = row->early ? PUT(at, ",\"event_type\":\"verdict\",") : PUT(at, ",\"event_type\":\"flow\",");
     if (row->interface < lines->interface_count) {
         const struct text *interface = &lines->interfaces[row->interface];
         at = put(at, interface->data, interface->size);

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from flowsonar.passive import PassiveReader
     from flowsonar.verdicts.tracker import Tracker
 
-__all__ = ["LaneTable", "Lanes", "lanes_wanted"]
+__all__ = ["FRAME_BYTES", "LaneTable", "Lanes", "interface_text", "lanes_wanted", "worth_keeping"]
 
-_FRAME_BYTES: Final = 24
+FRAME_BYTES: Final = 24
 _STEPS_WORTH_KEEPING: Final = 1000
 """They take about a millisecond, as writing the file does."""
 _Taken = tuple[int, list[FlowEvent], list[int] | None, bytes, list[int], list[int]]
@@ -45,6 +45,33 @@ class LaneTable(FlowTable, Protocol):
 
     def finish_lanes(self) -> _Taken:
         """Close flows; call again until done."""
+        ...
+
+    def expire_lanes(self, now_ns: int, /) -> _Taken:
+        """Close what is idle at this time; call again until done."""
+        ...
+
+    def live(self, clock_ns: int, life_s: int, /) -> None:
+        """From now on flows begin with what is known of their endpoints and are told of before their end.
+
+        By this clock, until the next call; `life_s` is how long is believed what a responder proved.
+        """
+        ...
+
+    def add_known(self, mark: bytes, responder: int, midstream: int, initiator: int, /) -> int:
+        """A kind of knowledge, by 16 bytes that stand for it; numbers of the verdicts that are told by it. Its number."""
+        ...
+
+    def know(self, address: bytes, port: int, protocol: int, number: int, until_s: int, renew_s: int, /) -> None:
+        """What is known of an endpoint until a time, 0 for nothing; before `renew_s` nothing equal is heard of it."""
+        ...
+
+    def teach(self, verdict: int, number: int, /) -> None:
+        """Flows with this verdict prove what their responder is."""
+        ...
+
+    def heard(self) -> list[tuple[bytes, int, int, int, bytes]]:
+        """What responders proved since the last call: address, port, protocol, verdict, and perhaps their words."""
         ...
 
     def watch(self, address: bytes, /) -> _Taken:
@@ -121,9 +148,9 @@ class Lanes:
         """Feed a block; the flows that ended, in order: lines of the fast lane, some at a time, and others' records."""
         if self._told != self._interfaces:
             self._told = list(self._interfaces)
-            self.table.set_interfaces(tuple(_interface_text(name) for name in self._told))
+            self.table.set_interfaces(tuple(interface_text(name) for name in self._told))
         data, frames = block
-        count, done = len(frames) // _FRAME_BYTES, 0
+        count, done = len(frames) // FRAME_BYTES, 0
         ended: list[bytes | FlowRecord] = []
         while done < count:
             done, events, nodes, text, places, ordinals = self.table.feed_lanes(data, frames, done)
@@ -176,8 +203,7 @@ class Lanes:
 
     def remember(self, remembered: Remembered) -> None:
         """Keep what was learned, where anything was, or where it was much that the patterns met for the first time."""
-        counts = self.table.lane_counts()
-        if counts["lane_learned"] or counts["lane_steps"] > _STEPS_WORTH_KEEPING:
+        if worth_keeping(self.table):
             remembered.keep(self.table.keep())
 
     def _take(self, events: list[FlowEvent], nodes: list[int] | None) -> Tracker:
@@ -189,7 +215,13 @@ class Lanes:
         return self._teacher.tracker
 
 
-def _interface_text(name: str) -> bytes:
+def worth_keeping(table: LaneTable) -> bool:
+    """Whether a table has learned anything, or its patterns have met much for the first time."""
+    counts = table.lane_counts()
+    return bool(counts["lane_learned"]) or counts["lane_steps"] > _STEPS_WORTH_KEEPING
+
+
+def interface_text(name: str) -> bytes:
     """The member of a line that names an interface, as `outputs.eve` writes it; nothing where it has no name."""
     if not name:
         return b""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from enum import IntFlag
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.lanes import LaneTable
 from flowsonar.flows.events import Closed, FlowEvent, Opened, Payload
-from flowsonar.model import Announcement, Evidence, EvidenceKind, FlowRecord, Verdict
+from flowsonar.model import Announcement, Evidence, EvidenceKind, FlowRecord, RecordType, Verdict
 from flowsonar.outputs.eve import HELLO, HELLO_REST, proto, verdict_template
 from flowsonar.passive import PassiveReader
 from flowsonar.passive.datagrams import message_type
@@ -24,7 +24,13 @@ from flowsonar.passive.held import FULL
 from flowsonar.verdicts.followed import Followed
 from flowsonar.verdicts.tracker import Tracker
 
-__all__ = ["Shape", "Teacher"]
+if TYPE_CHECKING:
+    from flowsonar.app.known import Known
+
+__all__ = ["REOPENED", "Shape", "Teacher"]
+
+REOPENED: Final = 1 << 31
+"""In what stands beside an event: how a flow began in the fast lane is told there (`_native/live.h`)."""
 
 _HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
 _DTLS_HELLO: Final = "ClientHello, DTLS "
@@ -60,14 +66,17 @@ class Shape(IntFlag):
 
 
 class Teacher:
-    """The Python side of one capture's table."""
+    """The Python side of one capture's table, or of a live one, which has `known` and the clock in `now_ns`."""
 
-    def __init__(self, table: LaneTable, tracker: Tracker, reader: PassiveReader) -> None:
+    def __init__(self, table: LaneTable, tracker: Tracker, reader: PassiveReader, known: Known | None = None) -> None:
+        self.now_ns: int | None = None
+        self._known = known
         self.tracker = tracker
         self._table = table
         self._tracker = tracker
         self._reader = reader
         self._watched: set[bytes] = set()
+        self._texts: dict[int, bytes] = {}
         self._doubting = False
         self._kept = lru_cache(maxsize=4096)(self._keep)  # its own, so that it ends with its capture
         tracker.foretold = self._foretold
@@ -80,15 +89,19 @@ class Teacher:
     def take(self, events: list[FlowEvent], nodes: list[int] | None) -> None:
         """Take events, and tell what becomes of those beside which a node stands."""
         if nodes is None:
-            self._tracker.feed(events)
+            self._tracker.feed(events, self.now_ns)
         else:
             fed = 0
             for at, node in enumerate(nodes):
-                if node:
-                    self._tracker.feed(events[fed:at])
+                if not node:
+                    continue
+                self._tracker.feed(events[fed:at], self.now_ns)
+                if node >= REOPENED:
+                    fed = self._reopen(events, nodes, at)
+                else:
                     self._learn(events[at], node)
                     fed = at + 1
-            self._tracker.feed(events[fed:])
+            self._tracker.feed(events[fed:], self.now_ns)
         self._release()
         if self._reader.doubts and not self._doubting:
             self._doubting = True
@@ -109,22 +122,43 @@ class Teacher:
         self._tracker.follows.extend(follows)
         released.clear()
 
+    def _reopen(self, events: list[FlowEvent], nodes: list[int], at: int) -> int:
+        """Have a flow opened that began in the fast lane, with what was seen of it there; up to which event.
+
+        It began with what was known then, at the times of its packets, and what was told is not told again.
+        """
+        assert self._known is not None
+        self._tracker.began = self._known.began(nodes[at])
+        end = at + 1
+        while end < len(events) and not nodes[end] and events[end].flow == events[at].flow:
+            end += 1
+        self._tracker.feed(events[at:end])
+        return end
+
     def _learn(self, event: FlowEvent, node: int) -> None:
         """Have an event judged and tell the table what came of it."""
         tracker = self._tracker
         flow = tracker.flow(event.flow)
         if flow is None:
-            tracker.feed((event,))
+            tracker.feed((event,), self.now_ns)
             return
+        if self._known is not None:
+            self._known.learnings.clear()
+        before = len(tracker.records)
+        contradicted = tracker.counts["cache_contradicted"]
         passive = flow.passive
         messages = passive.messages
         # Copies, so that it shows whether they are set anew, be it to the same value.
         name = passive.name = None if passive.name is None else "".join(list(passive.name))
         labelled = flow.verdict_ms = None if flow.verdict_ms is None else flow.verdict_ms + 0.0
         if isinstance(event, Closed):
-            passing = _depends_on_others(flow)
+            passing = self._depends_on_others(flow)
             known = Shape.PYTHON if passing or _needs_python(flow) else Shape.KNOWN
-            tracker.feed((event,))
+            tracker.feed((event,), self.now_ns)
+            if self._known is not None and (
+                self._known.learnings or tracker.counts["cache_contradicted"] != contradicted
+            ):
+                known = Shape.PYTHON
             verdict = self._number(tracker.records[-1], flow) if known is Shape.KNOWN else 0
             if verdict and flow.verdict_ms is not labelled:
                 known |= Shape.LABELS
@@ -132,11 +166,15 @@ class Teacher:
             self._table.learn(node, known | Shape.PASSING if passing else known, verdict)
             return
         full = tracker.counts[FULL]
-        tracker.feed((event,))
-        passing = _depends_on_others(flow)
+        tracker.feed((event,), self.now_ns)
+        passing = self._depends_on_others(flow)
         cut = tracker.counts[FULL] != full  # read with what was there, because other flows keep so much
         if passing or cut or not isinstance(event, Payload) or _needs_python(flow):
             self._table.learn(node, Shape.PYTHON | Shape.PASSING if passing else Shape.PYTHON, 0)
+            return
+        told = self._told(tracker.records[before:], flow)
+        if told is None or tracker.counts["cache_contradicted"] != contradicted:
+            self._table.learn(node, Shape.PYTHON, 0)
             return
         known = Shape.KNOWN
         if flow.verdict_ms is not labelled:
@@ -145,7 +183,29 @@ class Teacher:
             known |= Shape.NAMED
         if passive.messages is not messages or (event.direction, message_type(event.data)) in messages:
             known |= Shape.MESSAGE
-        self._table.learn(node, known | self._state(flow), 0)
+        self._table.learn(node, known | self._state(flow), told)
+
+    def _told(self, records: list[FlowRecord], flow: Followed) -> int | None:
+        """The number of what is told of a flow now, live, 0 for nothing; None where only Python can."""
+        if self._known is None:
+            return 0
+        learnings = self._known.learnings
+        if not records:
+            return None if learnings else 0
+        record = records[0]
+        if len(records) > 1 or record.type is not RecordType.VERDICT or len(learnings) > 1:
+            return None
+        number = self._number(record, flow)
+        proven = None
+        if learnings:
+            endpoint, proven = learnings[0]
+            if endpoint != flow.key.responder:
+                return None
+        if not number:
+            return None
+        if not flow.midstream and not self._known.proves(number, self._texts[number], flow.key.transport, proven):
+            return None
+        return number
 
     def _state(self, flow: Followed) -> Shape:
         """What the table has to know of a flow to read on."""
@@ -186,7 +246,15 @@ class Teacher:
         return self._kept(record.verdict._replace(name=None, evidence=evidence), named)
 
     def _keep(self, verdict: Verdict, named: str) -> int:
-        return self._table.add_verdict(verdict_template(verdict, named))
+        text = verdict_template(verdict, named)
+        number = self._table.add_verdict(text)
+        if self._known is not None:
+            self._texts[number] = text
+        return number
+
+    def _depends_on_others(self, flow: Followed) -> bool:
+        """Whether other flows decide what it is, or what the cache knows, which live is part of its path."""
+        return _depends_on_others(flow) or (self._known is None and flow.from_cache is not None)
 
     # -- flows that depend on others ----------------------------------------------------------------------------
 
@@ -199,16 +267,19 @@ class Teacher:
             return
         self._watched.add(address)
         done = 0
-        flows: list[list[FlowEvent]] = []
+        flows: list[tuple[list[FlowEvent], int]] = []
         while not done:
-            done, events, *_ = self._table.watch(address)
-            for event in events:
+            done, events, nodes, *_ = self._table.watch(address)
+            for at, event in enumerate(events):
                 if isinstance(event, Opened):
-                    flows.append([])
-                flows[-1].append(event)
-        flows.sort(key=lambda events: events[0].time_ns)  # the latest counts, where several go to one place
-        for events in flows:
-            self._tracker.feed(events)
+                    flows.append(([], nodes[at] if nodes else 0))
+                flows[-1][0].append(event)
+        flows.sort(key=lambda flow: flow[0][0].time_ns)  # the latest counts, where several go to one place
+        for events, node in flows:
+            if node:
+                self._reopen(events, [node, *[0] * (len(events) - 1)], 0)
+            else:
+                self._tracker.feed(events)
 
 
 def _is_hello(evidence: Evidence) -> bool:
@@ -224,8 +295,7 @@ def _head(detail: str) -> str:
 
 
 def _depends_on_others(flow: Followed) -> bool:
-    """Whether other flows, or what the cache knows, decide what it is."""
-    if flow.beside or flow.from_cache is not None or flow.asked:
+    if flow.beside or flow.asked:
         return True
     return any(one.kind is EvidenceKind.ANNOUNCED for one in flow.evidence)
 

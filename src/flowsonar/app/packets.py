@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowsonar.app.cutting import Cutting
 from flowsonar.capture.cutoff import CutFlows
@@ -17,6 +17,9 @@ from flowsonar.flows.events import FlowEvent
 from flowsonar.flows.table import make_table
 from flowsonar.model import Block
 from flowsonar.passive import FOLLOW
+
+if TYPE_CHECKING:
+    from flowsonar.app.lanes import LaneTable
 
 __all__ = ["PacketSource", "ring_blocks"]
 
@@ -56,6 +59,7 @@ class PacketSource:
         self.settle_s = SETTLE_S
         self._write = write
         self._filter = filter_expression or capture.filter
+        self._settings = settings
         self._table = make_table(settings, follow=FOLLOW)
         self._rings: list[Ring] = []
         self._gone: dict[int, str | None] = {}  # by ring: why it captures nothing, as last told
@@ -90,12 +94,27 @@ class PacketSource:
         """One a ring."""
         return [ring.fileno() for ring in self._rings]
 
-    def events(self) -> Iterator[Sequence[FlowEvent]]:
+    @property
+    def shows_all(self) -> bool:
+        """Whether events of all flows are needed here."""
+        return self._cutoff_bytes is not None
+
+    def with_lanes(self, tables: tuple[Any, ...]) -> LaneTable:
+        """Give the table a fast lane, before the first packet; then `blocks` takes the place of `events`."""
+        self._table = make_table(self._settings, follow=FOLLOW, lanes=tables)
+        return cast("LaneTable", self._table)
+
+    def blocks(self) -> Iterator[Block]:
         """Take what every ring holds."""
         for ring in self._rings:
             for block in ring.read():
-                yield self._seen(self._table.feed(block))
+                yield block
                 self._keep(block)
+
+    def events(self) -> Iterator[Sequence[FlowEvent]]:
+        """Take what every ring holds, as events."""
+        for block in self.blocks():
+            yield self._seen(self._table.feed(block))
 
     def expire(self, now_ns: int) -> Sequence[FlowEvent]:
         """Give what idle and active timeouts have ended."""

@@ -26,10 +26,10 @@ _MAKERS: Final = ("", "_native", "app", "flows", "outputs", "passive", "protocol
 class Remembered:
     """The memory of one run; what is wrong with the file makes it an empty one."""
 
-    def __init__(self, digest: str, *, cache: Path | None = None) -> None:
-        """`digest` names the signatures; where it is empty nothing is kept beyond the run."""
+    def __init__(self, digest: str, *, cache: Path | None = None, kind: str = "shapes") -> None:
+        """`digest` names the signatures; where it is empty nothing is kept beyond the run. Kinds are kept apart."""
         self._directory = cache if cache is not None else cachefile.cache_directory()
-        self._name = f"shapes-{_identity(digest)}" if digest else ""
+        self._name = f"{kind}-{_identity(digest)}" if digest else ""
         self._kept: bytes | None = None  # only what the file has not: a run over one capture needs the other once
         self._changed = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from flowsonar.cli import process
 from flowsonar.cli.arguments import Option
@@ -32,6 +32,7 @@ from flowsonar.outputs import Format, open_output
 
 if TYPE_CHECKING:
     from flowsonar.config import Settings
+    from flowsonar.model import FlowRecord
 
 __all__ = ["SourceKind", "watch"]
 
@@ -91,6 +92,7 @@ def watch(
     recorded.
     """
     from flowsonar.app import Watching
+    from flowsonar.outputs.jsonlines import JsonOutput
 
     kind = form_of(json=json, form=form, output=output_file)
     settings = settings_from(
@@ -121,8 +123,12 @@ def watch(
     async def main() -> None:
         with open_output(kind, live=True, file=output_file) as output:
             said = 0
-            async for batch in watching.batches():
-                output.write(batch)
+            writes = output.write_ended if isinstance(output, JsonOutput) else None
+            async for batch in watching.batches() if writes is None else watching.lines():
+                if writes is None:
+                    output.write(cast("list[FlowRecord]", batch))
+                else:
+                    writes(batch)
                 output.refresh(watching.counters)
                 for text, probes in watching.planned:
                     warn(f"would ask {text}: {', '.join(probes)}")

@@ -84,6 +84,10 @@ SELECT: Final = """
     SELECT address, port, transport, decided_s, expires_s, failures, outcome, retry_s, verdict FROM endpoint
     WHERE address = ? AND port = ? AND transport = ?
 """
+VALID: Final = """
+    SELECT address, port, transport, decided_s, expires_s, failures, outcome, retry_s, verdict FROM endpoint
+    WHERE expires_s > ? ORDER BY decided_s DESC LIMIT ?
+"""
 HISTORY: Final = """
     SELECT time_s, event, service, over, product, version, confidence FROM history
     WHERE address = ? AND port = ? AND transport = ? ORDER BY id DESC LIMIT 16

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from flowsonar.flows.events import Closed, Opened
 from flowsonar.flows.hops import hop_names
-from flowsonar.model import UNKNOWN, Endpoint, Evidence, FlowKey
+from flowsonar.model import UNKNOWN, Endpoint, Evidence, FlowKey, Side, Verdict
 from flowsonar.passive import PassiveFlow
 
-__all__ = ["TCP", "Followed"]
+__all__ = ["TCP", "Began", "Followed"]
 
 TCP: Final = 6
 """The protocol number in IP."""
+
+
+class Began(NamedTuple):
+    """How a flow began that comes to the tracker later: it was followed without it before."""
+
+    verdict: Verdict | None
+    """What was known of its endpoint on this side."""
+    side: Side
+    told: int
+    """Verdict records that were made of it."""
 
 
 class Followed:
@@ -37,6 +47,7 @@ class Followed:
         "postponed",
         "quiet",
         "settled",
+        "told",
         "verdict",
         "verdict_ms",
         "waiting",
@@ -57,6 +68,7 @@ class Followed:
         self.asked: tuple[Endpoint, ...] = ()  # endpoints asked for this flow, in order; never asked twice
         self.waiting: Endpoint | None = None  # the endpoint whose answer is due
         self.from_cache: Endpoint | None = None  # the endpoint whose cached verdict labels this flow
+        self.told = 0  # verdict records that were made before the tracker had it, and are not made again
         self.beside = False  # began when FTP data was to be expected (`companions`)
         self.announces = False  # its label announced other flows (`sisters`)
         self.postponed = False  # nobody is asked before it is known whether it is FTP data

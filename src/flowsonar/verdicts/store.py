@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -176,6 +176,29 @@ class Store:
         else:
             self._put(endpoint, entry, self._packed(endpoint))
 
+    def believed(self, now_s: float) -> Iterator[tuple[Endpoint, Verdict]]:
+        """All valid verdicts, those of the file the newest first; they are in memory then, as far as that goes."""
+        self.flush()
+        try:
+            rows = [] if self._database is None else self._database.read(sql.VALID, (now_s, MEMORY_ENTRIES))
+        except StoreError as error:
+            self._fail(error)
+            rows = []
+        for row in reversed(rows):
+            endpoint = Endpoint(Transport(row[2]), row[0], row[1])
+            if endpoint not in self._memory:
+                self._remember(endpoint, _entry_of(row, now_s))
+        for endpoint in list(self._memory):
+            verdict = self.verdict(endpoint, now_s)
+            if verdict is not None and verdict.service is not None:
+                yield endpoint, verdict
+
+    def times(self, endpoint: Endpoint) -> tuple[float, float]:
+        """Until when the verdict of an endpoint that `verdict` gave is valid, and until when an equal one changes nothing."""
+        entry = self._memory[endpoint]
+        assert entry.verdict is not None
+        return entry.expires_s, _renewed_s(entry.verdict, entry.decided_s, entry.failures)
+
     def forget(self, endpoint: Endpoint) -> None:
         """Drop a verdict that a flow's own bytes contradict."""
         now_s = time.time()
@@ -291,13 +314,8 @@ class Store:
             return entry
         if endpoint in self._rows:
             self.flush()
-        entry = _Entry(now_s)
         row = self._row(endpoint)
-        if row is not None:
-            entry.decided_s, entry.expires_s, entry.failures, entry.outcome, entry.retry_s = row[3:8]
-            verdict = verdict_from(row[8])
-            if verdict.service is not None:
-                entry.verdict = verdict._replace(evidence=())
+        entry = _Entry(now_s) if row is None else _entry_of(row, now_s)
         self._remember(endpoint, entry)
         return entry
 
@@ -366,6 +384,20 @@ class Store:
 
 def _label(verdict: Verdict) -> tuple[object, ...]:
     return verdict.service, verdict.over, verdict.confidence, verdict.product, verdict.version
+
+
+def _entry_of(row: tuple[Any, ...], now_s: float) -> _Entry:
+    """What a row of the file tells."""
+    entry = _Entry(now_s)
+    entry.decided_s, entry.expires_s, entry.failures, entry.outcome, entry.retry_s = row[3:8]
+    verdict = verdict_from(row[8])
+    if verdict.service is not None:
+        entry.verdict = verdict._replace(evidence=())
+    return entry
+
+
+def _renewed_s(verdict: Verdict, decided_s: float, failures: int) -> float:
+    return 0.0 if failures else decided_s + LIVES_S.get(verdict.confidence, FIRST_RETRY_S) / 10
 
 
 def _rests_on_cache(verdict: Verdict) -> bool:

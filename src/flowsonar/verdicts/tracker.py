@@ -37,7 +37,7 @@ from flowsonar.signatures import SignatureSet
 from flowsonar.verdicts.announced import Announced
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, TAKEN, Companions
-from flowsonar.verdicts.followed import TCP, Followed
+from flowsonar.verdicts.followed import TCP, Began, Followed
 from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
 from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
@@ -105,6 +105,7 @@ class Tracker:
         self.follows: list[int] = []
         self.withdrawn: list[Endpoint] = []  # endpoints whose questions are taken back
         self.expected: list[Endpoint] = []  # endpoints about which a question is likely to come
+        self.began: Began | None = None  # of the flow that is opened next; set by the caller
         self.foretold: Callable[[Announcement], None] | None = None  # called before an announcement is taken
         self.counts: dict[str, int] = {
             "flows": 0,
@@ -290,6 +291,9 @@ class Tracker:
             return
         self.counts["flows"] += 1
         flow = self._flows[number] = Followed(number, key, event, self._reader.open(event))
+        began, self.began = self.began, None
+        if began is not None:
+            flow.told = began.told
         if protocol not in _WITH_PORTS:
             return
         if self._hidden or self._suspects:
@@ -298,7 +302,12 @@ class Tracker:
         if evidence is not None:
             self._was_announced(flow, evidence, now_ns)
             return
-        if self._cache is not None and not flow.hops:
+        if began is not None:
+            if began.verdict is not None:
+                self._inherit_from(
+                    flow, key.responder if began.side is Side.RESPONDER else key.initiator, began.verdict, now_ns
+                )
+        elif self._cache is not None and not flow.hops:
             self._from_cache(flow, now_ns)
         if (
             self._live
@@ -427,7 +436,10 @@ class Tracker:
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
         self._peer_hosts.told(flow.key.initiator_address, verdict, now_ns)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
-            self.records.append(self._record(flow, now_ns))
+            if flow.told:
+                flow.told -= 1
+            else:
+                self.records.append(self._record(flow, now_ns))
         if self._cache is not None and self._live and not flow.hops:
             self._learn(flow, now_ns)
 
@@ -481,9 +493,12 @@ class Tracker:
             cached = self._cache.verdict(endpoint, now_ns / 1e9)
             if cached is None or cached.service is None:
                 continue
-            flow.from_cache = endpoint
-            self._inherit(flow, endpoint, (remembered(cached),), now_ns)
+            self._inherit_from(flow, endpoint, cached, now_ns)
             return
+
+    def _inherit_from(self, flow: Followed, endpoint: Endpoint, cached: Verdict, now_ns: int) -> None:
+        flow.from_cache = endpoint
+        self._inherit(flow, endpoint, (remembered(cached),), now_ns)
 
     def _inherit_known(self, flow: Followed, now_ns: int) -> None:
         """Give a flow what became known of its endpoints after it was opened, or is proven while they are asked."""
