@@ -1,31 +1,25 @@
-"""Live flows with the fast lane and without it: the same records, each flow's in their order."""
-
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
-from flowsonar import _native
-from flowsonar.app.known import Known
-from flowsonar.app.livelanes import LiveLanes
 from flowsonar.app.parts import Parts
-from flowsonar.app.remembered import Remembered
-from flowsonar.capture.capturefile import open_capture
-from flowsonar.config import FlowSettings, Settings
-from flowsonar.flows.table import make_table
-from flowsonar.model import Block
-from flowsonar.outputs.eve import encode
-from flowsonar.passive import FOLLOW
+from flowsonar.config import Settings
+from flowsonar.verdicts import store as stores
 from flowsonar.verdicts.store import Store
-from flowsonar.verdicts.tracker import Tracker
-from tests.needs import CORPUS, needs_corpus
+from tests.app.lanes import Net
+from tests.app.livelanes import live, same
+from tests.needs import CORPUS, needs_corpus, needs_native
 
-pytestmark = pytest.mark.skipif(_native.core is None, reason="needs the native build")
+pytestmark = needs_native()
 
-FRAME = 24
-SEED = bytes(16)
+CLIENT, SERVER = ("192.0.2.1", 40000), ("198.51.100.7", 4025)
+ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"
+ASKED = [(0, b"GET / HTTP/1.1\r\nHost: a.example\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n"), (1, ANSWER)]
+MAIL = [(1, b"220 mail.example ESMTP Postfix\r\n"), (0, b"EHLO there\r\n"), (1, b"250 mail.example\r\n")]
+
+BACKWARDS = {"cassandra", "jsonrpc"}
+"""Their clock is set back by years, so that what begins as unknown is known at the end."""
 
 
 @pytest.fixture(scope="module")
@@ -33,86 +27,73 @@ def parts() -> Parts:
     return Parts(Settings())
 
 
-def blocks(capture: Path, most: int) -> Iterator[tuple[Block, int]]:
-    """Some frames at a time, as rings give them, with the clock: that of the last one."""
-    with open_capture(str(capture)) as opened:
-        for block in opened:
-            data, frames = block
-            for at in range(0, len(frames), most * FRAME):
-                some = frames[at : at + most * FRAME]
-                yield block._replace(frames=some), max(1, int.from_bytes(some[-FRAME : -FRAME + 8], "little"))
+@pytest.fixture(autouse=True)
+def old_captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file lets go of what captures of years ago taught: memory keeps it."""
+    monkeypatch.setattr(stores, "RELOAD_S", 1e12)
+    monkeypatch.setattr(stores, "PENDING_ROWS", 1 << 30)
+    monkeypatch.setattr(Store, "_arm", lambda _: True)
 
 
-def reference(captures: list[Path], parts: Parts, store: Store, most: int) -> list[bytes]:
-    lines = []
-    for capture in captures:
-        table = make_table(FlowSettings(), follow=FOLLOW, seed=SEED)
-        tracker = Tracker(parts.new_reader(), parts.signatures, cache=store, live=True, interfaces=("eth0",))
-        now_ns = 1
-
-        def instruct() -> None:
-            for flow in tracker.follows:
-                table.follow(flow)
-            for flow in tracker.releases:
-                table.release(flow)
-            tracker.follows.clear()
-            tracker.releases.clear()
-
-        for block, now_ns in blocks(capture, most):
-            tracker.feed(table.feed(block), now_ns)
-            instruct()
-            tracker.feed(table.expire(now_ns), now_ns)
-        tracker.feed(table.finish(), now_ns)
-        lines += [encode(record) for record in tracker.records]
-    return lines
+@needs_corpus()
+def test_live_records_are_those_of_the_reference(parts: Parts, tmp_path: Path) -> None:
+    captures = [CORPUS / "skype" / "SkypeIRC.cap"]
+    found = sorted(path for path in (CORPUS / "ndpi" / "pcap").glob("*.pcap") if path.stat().st_size < 20_000)
+    captures += [path for path in found[::6] if path.stem not in BACKWARDS]
+    counts = same(captures, parts, tmp_path)
+    assert sum(one["lane_flows"] for one in counts) > sum(one["flows"] for one in counts) / 3
 
 
-def live(
-    captures: list[Path], parts: Parts, store: Store, most: int, cache: Path
-) -> tuple[list[bytes], dict[str, int]]:
-    lines, counts = [], {}
-    for capture in captures:
-        table = make_table(FlowSettings(), follow=FOLLOW, seed=SEED, lanes=parts.lane_tables)
-        reader = parts.new_reader(table.holding)
-        known = Known(store, table, parts.signatures)
-        tracker = Tracker(reader, parts.signatures, cache=known, live=True, interfaces=("eth0",))
-        lanes: LiveLanes | None = None
-        now_ns = 1
-        for block, now_ns in blocks(capture, most):
-            if lanes is None:
-                kept = Remembered("tested", cache=cache, kind="live")
-                lanes = LiveLanes(table, known, tracker, reader, ("eth0",), kept, now_ns)
-            for ended in (lanes.feed(block, now_ns), lanes.expire(now_ns)):
-                for one in ended:
-                    lines += one.splitlines(keepends=True) if isinstance(one, bytes) else [encode(one)]
-            for flow in tracker.follows:
-                table.follow(flow)
-            tracker.follows.clear()
-        assert lanes is not None
-        for one in lanes.finish(now_ns):
-            lines += one.splitlines(keepends=True) if isinstance(one, bytes) else [encode(one)]
-        counts = lanes.counts()
-    return lines, counts
+def many(net: Net, count: int) -> None:
+    for number in range(count):
+        net.conversation((CLIENT[0], CLIENT[1] + number), SERVER, ASKED)
 
 
-def by_flow(lines: list[bytes]) -> dict[int, list[bytes]]:
-    flows = defaultdict(list)
-    for line in lines:
-        flows[orjson.loads(line)["flow_id"]].append(line)
-    return flows
+def test_an_answer_makes_its_endpoint_known_to_later_flows(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    many(net, 5)
+    capture = tmp_path / "asked.pcap"
+    net.write(capture)
+    (counts,) = same([capture], parts, tmp_path)
+    assert counts["flows"] == counts["lane_flows"] == 5
+    lines, _ = live(capture, parts, Store(tmp_path / "other.db"), tmp_path)
+    told = [orjson.loads(line) for line in lines if b'"verdict",' in line]
+    known = [one for one in told if one["flowsonar"]["evidence"][0]["kind"] == "endpoint"]
+    assert {one["app_proto"] for one in told} == {"http"}
+    assert len(known) == 4
 
 
-def compare(captures: list[Path], parts: Parts, folder: Path, most: int = 64) -> dict[str, int]:
-    """Twice over the same captures: the second time their endpoints are known, and what they taught."""
-    counts: dict[str, int] = {}
-    with_store, slow_store = Store(folder / "fast.db"), Store(folder / "slow.db")
-    for _ in range(2):
-        slow = by_flow(reference(captures, parts, slow_store, most))
-        lines, counts = live(captures, parts, with_store, most, folder)
-        fast = by_flow(lines)
-        assert fast.keys() == slow.keys()
-        for flow, expected in slow.items():
-            assert fast[flow] == expected
-    with_store.close()
-    slow_store.close()
-    return counts
+def test_the_store_hears_of_what_the_fast_lane_learned(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    many(net, 1)
+    net.conversation(CLIENT, ("198.51.100.8", 4025), ASKED)
+    capture = tmp_path / "two.pcap"
+    net.write(capture)
+    live(capture, parts, Store(tmp_path / "first.db"), tmp_path)
+    store = Store(tmp_path / "second.db")
+    _, counts = live(capture, parts, store, tmp_path)
+    assert counts["lane_flows"] == 2
+    now_s = net.now_us / 1e6
+    assert {endpoint.address for endpoint, _ in store.believed(now_s)} == {"198.51.100.7", "198.51.100.8"}
+
+
+def test_a_flow_that_contradicts_what_is_known(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    many(net, 3)
+    for number in range(3):
+        net.conversation((CLIENT[0], 50000 + number), SERVER, MAIL)
+    many(net, 2)
+    capture = tmp_path / "moved.pcap"
+    net.write(capture)
+    (counts,) = same([capture], parts, tmp_path)
+    assert counts["cache_contradicted"]
+
+
+def test_a_flow_that_comes_to_python_is_not_told_of_twice(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    many(net, 2)
+    for number in range(2):
+        net.conversation((CLIENT[0], 51000 + number), SERVER, [*ASKED, (0, b"\xff" * 700), (1, b"\xfe" * 700)])
+    capture = tmp_path / "left.pcap"
+    net.write(capture)
+    same([capture], parts, tmp_path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,9 @@ from flowsonar.app.clock import Clock
 from flowsonar.config import Settings
 from flowsonar.errors import CaptureError
 from flowsonar.flows.events import FlowEvent
-from tests.needs import needs_program, needs_root
+from flowsonar.outputs.eve import encode
+from tests.app.servers import web
+from tests.needs import needs_native, needs_program, needs_root
 
 PROGRAM = """
 import asyncio, json, socket, subprocess, sys, time
@@ -165,3 +168,40 @@ def test_a_clock_that_is_set_neither_stops_nor_floods_the_housekeeping(tmp_path:
     watching._clock = Clock(lambda: wall_ns, lambda: steady_ns)
     asyncio.run(asyncio.wait_for(main(), 30))
     assert source.checks == 11  # of 21 turns, the one at the end among them
+
+
+@needs_root()
+@needs_native()
+def test_lines_come_from_the_fast_lane(tmp_path: Path) -> None:
+    """The second of two flows is told of as it begins: the first has shown what serves there."""
+
+    async def watch() -> tuple[list[bytes], Mapping[str, int]]:
+        watching = flowsonar.watch("lo", settings=Settings(passive=True, store=tmp_path / "v.db"))
+        lines: list[bytes] = []
+        sent = 0
+        with web() as port:
+            ours = b'"dest_port":%d' % port
+            async for ended in watching.lines():
+                for one in ended:
+                    lines += one.splitlines() if isinstance(one, bytes) else [encode(one)]
+                ends = sum(ours in line and b'"event_type":"flow"' in line for line in lines)
+                if ends == sent < 2:
+                    sent += 1
+                    await asyncio.to_thread(_asks, port)
+                elif ends == 2:
+                    watching.stop()
+        return [line for line in lines if ours in line], watching.counters()
+
+    lines, counts = asyncio.run(asyncio.wait_for(watch(), 30))
+    told = [json.loads(line) for line in lines]
+    assert [one["event_type"] for one in told][-2:] == ["verdict", "flow"]
+    assert {one["app_proto"] for one in told if one["event_type"] == "flow"} == {"http"}
+    assert told[-2]["flowsonar"]["evidence"][0]["detail"] == "known from before"
+    assert counts["lane_flows"] >= 0
+
+
+def _asks(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        while line.recv(4096):
+            pass

@@ -59,7 +59,7 @@ class LaneTable(FlowTable, Protocol):
         ...
 
     def add_known(self, mark: bytes, responder: int, midstream: int, initiator: int, /) -> int:
-        """A kind of knowledge, by 16 bytes that stand for it; numbers of the verdicts that are told by it. Its number."""
+        """A kind of knowledge, by 16 bytes that stand for it, and the verdicts that are told by it; its number."""
         ...
 
     def know(self, address: bytes, port: int, protocol: int, number: int, until_s: int, renew_s: int, /) -> None:

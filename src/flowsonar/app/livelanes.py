@@ -8,21 +8,24 @@ different lanes may be in another one where they come from the same block.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, cast
 
+from flowsonar.app.known import Known
 from flowsonar.app.lanes import FRAME_BYTES, interface_text, worth_keeping
 from flowsonar.app.learning import Teacher
-from flowsonar.verdicts.store import LIVES_S
 from flowsonar.model import Confidence
+from flowsonar.verdicts.store import LIVES_S
+from flowsonar.verdicts.tracker import Tracker
 
 if TYPE_CHECKING:
-    from flowsonar.app.known import Known
     from flowsonar.app.lanes import LaneTable
+    from flowsonar.app.parts import Parts
     from flowsonar.app.remembered import Remembered
     from flowsonar.flows.events import FlowEvent
+    from flowsonar.flows.table import FlowTable
     from flowsonar.model import Block, FlowRecord
-    from flowsonar.passive import PassiveReader
-    from flowsonar.verdicts.tracker import Tracker
+    from flowsonar.verdicts.store import Store
 
 __all__ = ["LiveLanes"]
 
@@ -31,27 +34,28 @@ _SIZE_BYTES: Final = 4
 
 
 class LiveLanes:
-    """The table of a live run with its tracker, whose cache is `known`. Times are nanoseconds of the caller's clock."""
+    """A live run's table, its tracker and what is known of endpoints. Times are nanoseconds of the caller's clock."""
 
     def __init__(
         self,
-        table: LaneTable,
-        known: Known,
-        tracker: Tracker,
-        reader: PassiveReader,
+        table: FlowTable,
+        parts: Parts,
+        store: Store | None,
         interfaces: tuple[str, ...],
         remembered: Remembered,
         now_ns: int,
     ) -> None:
-        self._table = table
-        self._known = known
-        self._tracker = tracker
+        """`table` was made with the lane tables of `parts`."""
+        self._table = lanes = cast("LaneTable", table)
         self._remembered = remembered
-        self._teacher = Teacher(table, tracker, reader, known)
-        table.live(now_ns, _LIFE_S)
-        table.set_interfaces(tuple(map(interface_text, interfaces)))
+        reader = parts.new_reader(lanes.holding)
+        self._known = Known(store, lanes, parts.signatures)
+        self.tracker = Tracker(reader, parts.signatures, cache=self._known, live=True, interfaces=interfaces)
+        self._teacher = Teacher(lanes, self.tracker, reader, self._known)
+        lanes.live(now_ns, _LIFE_S)
+        lanes.set_interfaces(tuple(map(interface_text, interfaces)))
         self._recall()
-        known.load(now_ns / 1e9)
+        self._known.load(now_ns / 1e9)
 
     def feed(self, block: Block, now_ns: int) -> Iterator[bytes | FlowRecord]:
         """Records, and lines of several."""
@@ -82,7 +86,7 @@ class LiveLanes:
 
     def counts(self) -> dict[str, int]:
         """The tracker's counts, with the fast lane's."""
-        slow, counts = self._tracker.counts, self._table.lane_counts()
+        slow, counts = self.tracker.counts, self._table.lane_counts()
         return {**slow, **counts, "flows": slow["flows"] + counts["lane_flows"]}
 
     def _begin(self, now_ns: int) -> None:
@@ -98,8 +102,8 @@ class LiveLanes:
             self._teacher.take(events, nodes)
         if text:
             yield text
-        if self._tracker.records:
-            records, self._tracker.records = self._tracker.records, []
+        if self.tracker.records:
+            records, self.tracker.records = self.tracker.records, []
             yield from records
 
     # -- kept ---------------------------------------------------------------------------------------------------
@@ -110,7 +114,8 @@ class LiveLanes:
             return
         size = int.from_bytes(kept[:_SIZE_BYTES], "little")
         if self._table.recall(kept[_SIZE_BYTES : _SIZE_BYTES + size]):
-            self._known.recall(kept[_SIZE_BYTES + size :])
+            with suppress(ValueError):  # what is not well-formed is learned again
+                self._known.recall(kept[_SIZE_BYTES + size :])
 
     def _keep(self) -> None:
         if worth_keeping(self._table):

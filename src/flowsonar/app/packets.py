@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 from flowsonar.app.cutting import Cutting
 from flowsonar.capture.cutoff import CutFlows
@@ -14,12 +14,9 @@ from flowsonar.capture.ring import BLOCK_BYTES, SETTLE_S, Ring, drops_by_interfa
 from flowsonar.config import CaptureSettings, FlowSettings
 from flowsonar.errors import CaptureError, ConfigError
 from flowsonar.flows.events import FlowEvent
-from flowsonar.flows.table import make_table
+from flowsonar.flows.table import FlowTable, make_table
 from flowsonar.model import Block
 from flowsonar.passive import FOLLOW
-
-if TYPE_CHECKING:
-    from flowsonar.app.lanes import LaneTable
 
 __all__ = ["PacketSource", "ring_blocks"]
 
@@ -99,10 +96,10 @@ class PacketSource:
         """Whether events of all flows are needed here."""
         return self._cutoff_bytes is not None
 
-    def with_lanes(self, tables: tuple[Any, ...]) -> LaneTable:
+    def with_lanes(self, tables: tuple[Any, ...]) -> FlowTable:
         """Give the table a fast lane, before the first packet; then `blocks` takes the place of `events`."""
         self._table = make_table(self._settings, follow=FOLLOW, lanes=tables)
-        return cast("LaneTable", self._table)
+        return self._table
 
     def blocks(self) -> Iterator[Block]:
         """Take what every ring holds."""

@@ -141,7 +141,7 @@ class Watching:
         return cast("AsyncIterator[list[FlowRecord]]", self._run())
 
     def lines(self) -> AsyncIterator[list[bytes | FlowRecord]]:
-        """Like `batches`, in the fast lane where flows need no Python: their records are JSON lines, many in a piece."""
+        """Like `batches`, in the fast lane where flows need no Python: their records are JSON lines."""
         self._lines = True
         return self._run()
 
@@ -322,17 +322,13 @@ class Watching:
         return isinstance(source, PacketSource) and not source.shows_all and not parts.knows_products
 
     def _connect_lanes(self, parts: Parts) -> None:
-        from flowsonar.app.known import Known
-        from flowsonar.app.livelanes import LiveLanes
-        from flowsonar.app.remembered import Remembered
+        from flowsonar.app.livelanes import LiveLanes  # noqa: PLC0415 - most runs do without it
+        from flowsonar.app.remembered import Remembered  # noqa: PLC0415
 
         assert isinstance(self._source, PacketSource)
-        table = self._source.with_lanes(parts.lane_tables)
-        reader = parts.new_reader(table.holding)
-        known = Known(self._store, table, parts.signatures)
-        self._tracker = Tracker(reader, parts.signatures, cache=known, live=True, interfaces=self.interfaces)
-        kept = Remembered(parts.digest, kind="live")
-        self._lanes = LiveLanes(table, known, self._tracker, reader, self.interfaces, kept, self._clock.now_ns())
+        table, kept = self._source.with_lanes(parts.lane_tables), Remembered(parts.digest, kind="live")
+        self._lanes = LiveLanes(table, parts, self._store, self.interfaces, kept, self._clock.now_ns())
+        self._tracker = self._lanes.tracker
 
     def _open_store(self) -> None:
         try:

@@ -194,7 +194,7 @@ class Store:
                 yield endpoint, verdict
 
     def times(self, endpoint: Endpoint) -> tuple[float, float]:
-        """Until when the verdict of an endpoint that `verdict` gave is valid, and until when an equal one changes nothing."""
+        """Until when the verdict that `verdict` gave is valid, and until when an equal one changes nothing."""
         entry = self._memory[endpoint]
         assert entry.verdict is not None
         return entry.expires_s, _renewed_s(entry.verdict, entry.decided_s, entry.failures)

@@ -436,12 +436,15 @@ class Tracker:
         flow.verdict_ms = max(0.0, (now_ns - flow.first_ns) / _MS)
         self._peer_hosts.told(flow.key.initiator_address, verdict, now_ns)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
-            if flow.told:
-                flow.told -= 1
-            else:
-                self.records.append(self._record(flow, now_ns))
+            self._tell(flow, now_ns)
         if self._cache is not None and self._live and not flow.hops:
             self._learn(flow, now_ns)
+
+    def _tell(self, flow: Followed, now_ns: int) -> None:
+        if flow.told:
+            flow.told -= 1
+        else:
+            self.records.append(self._record(flow, now_ns))
 
     def _record(self, flow: Followed, now_ns: int) -> FlowRecord:
         return FlowRecord(
