@@ -310,7 +310,8 @@ class Tracker:
         elif self._cache is not None and not flow.hops:
             self._from_cache(flow, now_ns)
         if (
-            self._live
+            self._ask
+            and self._live
             and self._peer_hosts.speaks(key.initiator_address, now_ns)
             and self._inquiry.expects(flow, now_ns)
         ):
