@@ -280,7 +280,26 @@ FAMILIES = [
     ("its port only", [piece(REPLY, "http", LIKELY), piece(PORT, "docker", GUESS)], ("http", LIKELY)),
     ("grandchild", [piece(REPLY, "http"), piece(REPLY, "docker"), piece(REPLY, "swarm")], ("swarm", CONFIRMED)),
     ("announced", [piece(PAYLOAD, "http"), piece(ANNOUNCED, "docker", LIKELY)], ("docker", LIKELY)),
-    ("cached parent", [piece(ENDPOINT, "http"), piece(PAYLOAD, "docker", LIKELY)], ("http", CONFIRMED)),
+    ("cached parent", [piece(ENDPOINT, "http"), piece(PAYLOAD, "docker", LIKELY)], ("docker", LIKELY)),
+    ("parent answers us", [piece(REPLY, "http"), piece(PAYLOAD, "docker", LIKELY)], ("docker", LIKELY)),
+    (
+        "parent shown and answers us",
+        [piece(REPLY, "http"), piece(PAYLOAD, "http"), piece(PAYLOAD, "docker", LIKELY)],
+        ("http", CONFIRMED),
+    ),
+    (
+        "both shown, parent answers us",
+        [piece(REPLY, "http"), piece(PAYLOAD, "http", LIKELY), piece(PAYLOAD, "docker", LIKELY)],
+        ("docker", LIKELY),
+    ),
+    ("a loose child", [piece(REPLY, "http"), piece(PAYLOAD, "docker", GUESS)], ("http", CONFIRMED)),
+    ("behaves like a child", [piece(REPLY, "http"), piece(BEHAVIOUR, "docker", LIKELY)], ("http", CONFIRMED)),
+    ("grandchild shown", [piece(REPLY, "http"), piece(PAYLOAD, "swarm", LIKELY)], ("swarm", LIKELY)),
+    (
+        "child answers us, another shown",
+        [piece(REPLY, "etcd"), piece(REPLY, "http"), piece(PAYLOAD, "docker", LIKELY)],
+        ("etcd", CONFIRMED),
+    ),
     ("cached child", [piece(ENDPOINT, "docker"), piece(PAYLOAD, "http")], ("docker", CONFIRMED)),
     (
         "a client's word",

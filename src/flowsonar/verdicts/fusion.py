@@ -16,8 +16,10 @@ The rules (docs/records.md tells them to users; the tests go through them one by
    change to TLS in the middle of a connection (STARTTLS) and were seen with `tls` are over `tls`.
 6. The flow's own bytes and announcements of at least `likely` set aside a cached verdict that they contradict.
 7. A service that is spoken in another's format (`parent`: Docker's API is HTTP) never conflicts with that other one. It
-   is the label when it is at least `likely` and as sure, or announced (a call's flow that begins with STUN); else the
-   parent is, and takes the product that a `likely` child names where none of its own evidence does.
+   is the label when it is at least `likely` and as sure, or announced (a call's flow that begins with STUN), or told by
+   the flow's own bytes that show no more of the parent: what the endpoint answers us or answered once (STUN from a
+   port of media) is not what this flow carries. Else the parent is, and takes the product that a `likely` child names
+   where none of its own evidence does.
 8. Another service with evidence as strong as the winner's is a conflict, kept and shown. Two services that are both
    `confirmed` make the label `likely`, unless the other one was only cached and rule 6 set it aside.
 9. A guess is a port number, a name, or bytes that one of these speaks for. What rests on loose bytes alone ("+OK",
@@ -407,9 +409,16 @@ def _strongest(candidates: list[_Candidate], parents: Mapping[str, str]) -> _Can
                 break
     for other in candidates:
         enough = _LIKELY if other.own[0].kind is EvidenceKind.ANNOUNCED else max(first.rank, _LIKELY)
-        if other.rank >= enough and is_inside(other.service, first.service, parents):
+        if (other.rank >= enough or _shown(other) >= max(_shown(first), _LIKELY)) and is_inside(
+            other.service, first.service, parents
+        ):
             first = other
     return first
+
+
+def _shown(candidate: _Candidate) -> int:
+    """Give how sure the flow's own bytes are of it: 0 where they say nothing."""
+    return max((piece.confidence.rank for piece in candidate.own if piece.kind is _PAYLOAD), default=0)
 
 
 def _stale(by_service: dict[str, list[Evidence]], parents: Mapping[str, str]) -> set[str]:
