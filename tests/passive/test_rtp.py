@@ -103,3 +103,11 @@ SEALED = bytes.fromhex("80c80006 83c92ea2 48418abf ff720529 69184ac5 c3cc9216 4f
 )
 def test_one_enciphered_report(data: bytes, expected: Confidence) -> None:
     assert fed(RtpFlow(), [(0, data)]) is expected
+
+
+def test_maps_of_message_pack_that_count_up_are_not_it() -> None:
+    # OpenDHT's questions: a map whose first value is a map of 1, 2, 3 entries, where RTP has a marker and its numbers.
+    maps = [bytes.fromhex(f"85a161{0x81 + number:02x}a26964c41458ed9c634a55e499") for number in range(5)]
+    flow = RtpFlow()
+    assert fed(flow, [(0, data) for data in maps]) is Confidence.UNKNOWN
+    assert fed(flow, [(1, data) for data in maps]) is Confidence.UNKNOWN

@@ -15,7 +15,7 @@ REPORTS = bytes.fromhex("81c90007 01932db4 5d931534 00000001 0000bf8b 00000006 c
     ("data", "expected"),
     [
         (AUDIO, Packet(0, 0x649, 0x58778, 0x7C1071E2)),
-        (b"\x80\x80" + AUDIO[2:], Packet(0, 0x649, 0x58778, 0x7C1071E2)),  # the marker
+        (b"\x80\x80" + AUDIO[2:], Packet(0, 0x649, 0x58778, 0x7C1071E2, True)),  # the marker
         (b"\x81" + AUDIO[1:], Packet(0, 0x649, 0x58778, 0x7C1071E2)),  # one contributing source
         (b"\x90\x60" + AUDIO[2:12] + b"\xbe\xde\x00\x01abcd", Packet(96, 0x649, 0x58778, 0x7C1071E2)),
     ],

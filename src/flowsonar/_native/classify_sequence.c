@@ -32,6 +32,7 @@ enum outcome {
 enum counting { COUNTS_NOT, COUNTS_MEDIA, COUNTS_WIREGUARD, COUNTS_ESP };
 
 struct media {
+    bool marker;
     uint8_t kind;
     uint16_t sequence;
     uint32_t timestamp, source;
@@ -69,6 +70,7 @@ static bool read_media(const struct datagram *d, struct media *media) {
     const uint8_t *data = d->data;
     if (d->size < 12 || (data[0] & 0xc0) != 0x80) return false;
     media->kind = data[1] & 0x7f;
+    media->marker = data[1] >= 0x80;
     if (media->kind >= 35 && media->kind < 96) return false;
     size_t end = 12 + 4 * (size_t)(data[0] & 15);
     if (data[0] & 0x10) {
@@ -153,9 +155,11 @@ static enum outcome feed_media(struct side *side, const struct datagram *d) {
     side->last = media;
     if (!had) return OUT_FIRST;
     uint16_t step = (uint16_t)(media.sequence - before.sequence);
-    if (media.source == before.source && step && step <= LOST_MAX && media.timestamp - before.timestamp <= TIME_MAX)
+    bool stands = media.timestamp == before.timestamp, marks = media.marker && before.marker;
+    if (media.source == before.source && step && step <= LOST_MAX &&
+        media.timestamp - before.timestamp <= TIME_MAX && !(stands && marks))
         return OUT_STEP;
-    bool same = media.source == before.source && !step && media.timestamp == before.timestamp;
+    bool same = media.source == before.source && !step && stands && media.marker == before.marker;
     return same && media.kind == before.kind ? OUT_AGAIN : OUT_BROKEN;
 }
 

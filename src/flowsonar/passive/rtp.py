@@ -94,7 +94,9 @@ class RtpFlow:
             return
         step = (packet.sequence - before.sequence) & 0xFFFF
         time = (packet.timestamp - before.timestamp) & 0xFFFFFFFF
-        if packet.source != before.source or not 0 < step <= _LOST or time > _TIME:
+        # A mark ends a picture: the next packet has another time. Without that, MessagePack's maps count up as well.
+        stands = time == 0 and packet.marker and before.marker
+        if packet.source != before.source or not 0 < step <= _LOST or time > _TIME or stands:
             if packet != before:  # captured twice
                 side.steps = 0
         else:

@@ -38,6 +38,8 @@ class Packet(NamedTuple):
     timestamp: int
     source: int
     """SSRC."""
+    marker: bool = False
+    """Of video the last of a picture, of sound the first after silence."""
 
 
 class Control(NamedTuple):
@@ -81,6 +83,7 @@ def read_packet(data: bytes) -> Packet:
         int.from_bytes(data[2:4], "big"),
         int.from_bytes(data[4:8], "big"),
         int.from_bytes(data[8:12], "big"),
+        data[1] >= 0x80,
     )
 
 
