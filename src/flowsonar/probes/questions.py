@@ -67,7 +67,7 @@ class Questions:
         self._pick = pick
         self._max_probes = max_probes
         self.contrast: Contrast | None = None
-        """What is put beside the question that is asked."""
+        """What is, or was, put beside a question."""
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Questions:
             yield from self._go_through(move, steps)
 
     def _is_needless(self, probe: ProbeSpec) -> bool:
-        """Whether another dialogue with the same arithmetic was not answered, or came to something already."""
+        """Whether another dialogue with the same arithmetic was not answered, came to something, or cost enough."""
         if arithmetic(probe.special) is None:
             return False
         same = [one for one, _ in self._seen.tried if arithmetic(one.special) is arithmetic(probe.special)]
@@ -165,7 +165,8 @@ class Questions:
         if not others:
             return False
         answered = any(reply.data for reply in self._judge.replies if reply.probe in others)
-        return not answered or self._judge.has_other_proof(probe)
+        enough = self.contrast is not None and self.contrast.both
+        return not answered or enough or self._judge.has_other_proof(probe)
 
     def _go_through(self, move: Ask, steps: Steps, *, whole: bool = False) -> Talk[None]:
         """Make the steps; `whole`: to the end, though the service is known."""

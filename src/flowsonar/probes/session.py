@@ -204,7 +204,7 @@ class Session:
             self._exchange.now_s = began.at_s
         else:
             contrast = self._contrast(move)
-            self._questions.contrast = contrast
+            self._questions.contrast = contrast or self._questions.contrast
             if contrast is not None:
                 began = yield Beside(contrast.talk())
                 self._exchange.now_s = began.at_s
