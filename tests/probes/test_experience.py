@@ -22,6 +22,19 @@ def test_the_same_port_of_the_other_transport_says_most_and_the_network_least():
     assert known.expected(Endpoint(TCP, "10.9.9.9", 9999)) == ()
 
 
+def test_what_a_port_had_all_but_always_is_expected_there():
+    known = Experience()
+    assert known.here(Endpoint(TCP, "fd00::1", 4444)) is None
+    known.found(Endpoint(TCP, "10.0.0.1", 4444), "mqtt")
+    assert known.here(Endpoint(TCP, "fd00::1", 4444)) == "mqtt", "the host's other address"
+    assert known.here(Endpoint(UDP, "10.0.0.1", 4444)) == "mqtt", "the other transport of the same endpoint"
+    assert known.here(Endpoint(UDP, "10.0.0.2", 4444)) is None
+    assert known.here(Endpoint(TCP, "10.0.0.1", 4445)) is None, "other ports of the host only move the general order"
+    known.found(Endpoint(TCP, "10.0.0.3", 4444), "redis")
+    assert known.here(Endpoint(TCP, "10.0.0.9", 4444)) is None, "half and half is no expectation"
+    assert known.here(Endpoint(TCP, "10.0.0.3", 4444)) == "redis", "what was found at the endpoint itself goes first"
+
+
 def test_what_was_found_long_ago_fades():
     known = Experience()
     for port in range(5):

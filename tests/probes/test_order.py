@@ -68,6 +68,28 @@ def test_what_was_met_speaks_for_services_that_do_so_and_against_those_that_do_n
     assert first(("http/get", Reaction.SILENT)) == ["quiet/own", "common/own", "either/own", "abrupt/own"]
 
 
+def test_of_services_that_fit_those_go_first_of_which_most_reactions_are_declared():
+    closes, silent = (Reaction.CLOSES,), (Reaction.SILENT,)
+    get, hello = ("http/get", silent), ("tls/hello", silent)
+    order = Order(
+        SignatureSet(
+            [
+                signature("common", probes=(probe("common", "own", "abc", rarity=5),), foreign=(get, hello)),
+                signature("seen", probes=(probe("seen", "own", "d", rarity=7),),
+                          foreign=(get, hello, ("common/own", closes))),
+            ]
+        )
+    )  # fmt: skip
+
+    def first(*met):
+        return names(order.general(Setting(TCP, met=met), ()))[0]
+
+    met = (("http/get", Reaction.SILENT), ("tls/hello", Reaction.SILENT))
+    assert first(*met) == "common/own"
+    assert first(*met, ("common/own", Reaction.CLOSES)) == "seen/own"
+    assert first(*met, ("common/own", Reaction.SILENT)) == "common/own"
+
+
 @pytest.fixture
 def polyglot() -> Order:
     """`a` counts most; `one` is answered by three others, each of which counts little."""

@@ -1,4 +1,4 @@
-from flowsonar.model import Layer, Transport
+from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.probes.moves import Seen
 from flowsonar.probes.ranking import Ranking
 from flowsonar.signatures.language import Speaker
@@ -24,6 +24,16 @@ def test_replies_point_first_then_alpn_then_the_flow_then_the_port():
     seen = Seen(candidates=["echo"], alpn="imap")
     assert RANKING.pointed(asked, seen, Layer.TLS) == ["echo", "imap", "redis", "http", "tls"]
     assert RANKING.pointed(question(candidates=("nobody",)), Seen(), None) == []
+
+
+def test_what_the_port_had_elsewhere_is_asked_first_with_one_question_and_only_where_nothing_is_known():
+    expected = Seen(expected="redis")
+    assert ids(question(), expected)[0] == ("redis/ping", True)
+    assert ids(question("10.0.0.9:80"), expected)[0] == ("http/get", True), "what the port is for goes first"
+    assert ids(question("10.0.0.9:80"), expected)[2] == ("redis/ping", True)
+    assert ("redis/ping", True) not in ids(question(), Seen(expected="redis", candidates=["echo"]))
+    assert ("redis/ping", True) not in ids(question(), Seen(expected="redis", best=Confidence.LIKELY))
+    assert ids(question(), Seen(expected="nobody")) == ids(question(), Seen())
 
 
 def test_ports_of_services_without_tls():

@@ -106,7 +106,7 @@ class Briefs:
     def brief(
         self,
         question: Question,
-        prior: Sequence[str],
+        prior: Sequence[str | None],
         *,
         now_s: float,
         session: Callable[[], Session],

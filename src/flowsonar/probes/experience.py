@@ -6,6 +6,7 @@ Nothing here is evidence: a wrong expectation costs a question, and never makes 
 from __future__ import annotations
 
 from collections import OrderedDict
+from operator import itemgetter
 from typing import Final
 
 from flowsonar.model import Endpoint
@@ -25,6 +26,8 @@ LEAST: Final = 0.2
 """What counts less is not worth a question."""
 FULL: Final = 3.0
 """Findings at a place from which on it is believed in full."""
+AGREED: Final = 0.8
+"""From this part of the findings on a port (or at the endpoint itself) on, its service is asked for first."""
 
 _TRUST: Final = (4.0, 2.0, 1.0, 0.5)
 """For what was found at the endpoint, its port, its host and its network, as `_places` gives them: the same port over
@@ -74,6 +77,15 @@ class Experience:
         if len(named) > 1:
             named.sort(key=lambda service: (-scores[service], service))
         return tuple(named[:EXPECTED])
+
+    def here(self, endpoint: Endpoint) -> str | None:
+        """What the endpoint was before, or its port elsewhere (the host's other address family): all but always."""
+        for place in _places(endpoint)[:2]:
+            known = self._places.get(place)
+            if known is not None:
+                service, count = max(known.items(), key=itemgetter(1))
+                return service if count >= AGREED * sum(known.values()) else None
+        return None
 
 
 def _places(endpoint: Endpoint) -> tuple[_Place, ...]:

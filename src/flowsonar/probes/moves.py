@@ -109,6 +109,8 @@ class Seen:
     """Layers in which questions were put side by side."""
     one_at_a_time: bool = False
     """A second connection was closed at once while the first stood."""
+    expected: str | None = None
+    """The service that this very port had before, or elsewhere: nothing of this conversation, and no evidence."""
     amplifying: bool = True
     """Datagrams with large answers may be sent there."""
 

@@ -37,6 +37,8 @@ RANDOM_STREAM: Final = 100
 """The same over TCP for BitTorrent's encryption: streams that begin at random are its or nobody's that answers."""
 AS_DECLARED: Final = 3
 """A service whose programs do with earlier questions what was met is worth this many times as much."""
+AS_MET: Final = 10
+"""And so many times more where it is declared to do so with the most of the questions put, two at least."""
 OTHERWISE: Final = 8
 """And one whose programs do something else so many times less."""
 _NOT_BY_THEMSELVES: Final = frozenset({"tls", "quic", "contrast"})
@@ -44,6 +46,8 @@ _NOT_BY_THEMSELVES: Final = frozenset({"tls", "quic", "contrast"})
 _TRANSPORTS: Final = (Transport.TCP, Transport.UDP)
 PRIOR: Final = (160, 80, 40, 20)
 """Added for services that were found nearby, most likely first."""
+_MANY: Final = 2
+"""Reactions from which on the services that are declared to do all of them go before those that are declared less."""
 _MET: Final = 2
 """Reactions that must be declared before a connection is spent on listening."""
 _REMEMBERED: Final = 1024
@@ -204,7 +208,7 @@ class Order:
             (self._masks.get((setting.transport, service), 0) & left, worth)
             for service, worth in zip(prior, PRIOR, strict=False)
         ]
-        fitting, other = self._declared(setting)
+        fitting, other, most = self._declared(setting)
         shown = RANDOM_SHOWN if setting.transport is Transport.UDP else RANDOM_STREAM
         ranked: list[tuple[float, int, ProbeSpec]] = []
         for place, probe, covers, plain, count, connections, line, text, random in self._that_fit(setting):
@@ -224,7 +228,7 @@ class Order:
             if (line and setting.line_ignored) or (text and setting.text_ended):
                 worth /= LINE_IGNORED
             if fitting:
-                worth += AS_DECLARED * (covers & fitting).bit_count()
+                worth += AS_DECLARED * (covers & fitting).bit_count() + AS_MET * (covers & most).bit_count()
             if random and setting.random is not None:
                 worth = worth * shown if setting.random else worth / shown
             elif random and probe.id in self._headless:
@@ -246,16 +250,24 @@ class Order:
             )
         return found
 
-    def _declared(self, setting: Setting) -> tuple[int, int]:
-        """Services whose programs do with the questions put so far what was met, and those that do something else."""
-        fitting = other = 0
+    def _declared(self, setting: Setting) -> tuple[int, int, int]:
+        """Services whose programs do with the questions put so far what was met, and those that do something else.
+
+        Third: the first of them again, of which most reactions are declared.
+        """
+        fitting = other = most = 0
+        number = _MANY
         for name, declared in self._foreign if setting.met else ():
             said = [reaction in declared[probe] for probe, reaction in setting.met if probe in declared]
             if said and all(said):
                 fitting |= self._masks[setting.transport, name]
+                if len(said) > number:
+                    number, most = len(said), 0
+                if len(said) == number:
+                    most |= self._masks[setting.transport, name]
             elif said:
                 other |= self._masks[setting.transport, name]
-        return fitting, other
+        return fitting, other, most
 
 
 def _weight(signature: Signature, transport: Transport) -> int:

@@ -28,6 +28,9 @@ RANDOM_BYTES: Final = 24
 """Fewer bytes from the middle of a flow tell nothing of how random they are."""
 CHILD_PROBES: Final = 2
 """Questions that are still put when a service is proven in whose format others are spoken (HTTP: Docker, etcd)."""
+BEFORE_LISTENING: Final = 3
+"""Plain questions that come before a connection on which nothing is said: few greet only who does not ask, and a server
+that serves one client at a time waits for the end of it."""
 BEFORE_TLS: Final = 2
 """Questions that come before TLS where the first one brought neither a byte nor an end."""
 SIDE_BY_SIDE: Final = 4
@@ -232,7 +235,8 @@ class Planner:
             return Secure()
         if over is None and seen.tls is TlsState.FAILED and seen.hello_unheard == 1:
             return Secure()  # a busy server takes longer than a quarter of a second for its part
-        if over not in seen.waited and self._ranking.may_greet(question, seen, over):
+        asked = sum(layer is over for _, layer in seen.tried)
+        if asked >= BEFORE_LISTENING and over not in seen.waited and self._ranking.may_greet(question, seen, over):
             return Listen(self._waits.last_listen_s(seen), over)
         for probe, strong in self._ranking.ranked(question, seen, over, prior):
             if self._affords(seen, probe.connections):

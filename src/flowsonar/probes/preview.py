@@ -18,15 +18,23 @@ _MOVES = 128
 
 
 def preview(
-    question: Question, signatures: Catalogue, settings: Settings, prior: Sequence[str] = (), *, amplifying: bool = True
+    question: Question,
+    signatures: Catalogue,
+    settings: Settings,
+    prior: Sequence[str] = (),
+    *,
+    expected: str | None = None,
+    amplifying: bool = True,
 ) -> list[str]:
     """One line a move. Each move is taken as met with silence: a real conversation ends as soon as it can.
 
-    `amplifying`: whether questions with large answers are permitted there.
+    `expected`: what the port had elsewhere; `amplifying`: whether questions with large answers are permitted there.
     """
     planner = planner_for(signatures, settings)
     rtt_ms = question.hints.rtt_ms
-    seen = Seen(rtt_s=None if rtt_ms is None else rtt_ms / 1000, unanswered_left=planner.max_unanswered)
+    seen = Seen(
+        rtt_s=None if rtt_ms is None else rtt_ms / 1000, unanswered_left=planner.max_unanswered, expected=expected
+    )
     rehearsal = _Rehearsal(question, seen, amplifying=amplifying)
     for _ in range(_MOVES):
         match planner.next(question, seen, prior):

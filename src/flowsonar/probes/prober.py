@@ -244,7 +244,10 @@ class Prober:
         if why is not None:
             return [f"nothing: {why}"]
         amplifying = self._gate.permits(question.endpoint, amplifies=True) is None
-        return preview(question, self._signatures, self._settings, self._priors(question), amplifying=amplifying)
+        return preview(
+            question, self._signatures, self._settings, self._priors(question),
+            expected=self._experience.here(question.endpoint), amplifying=amplifying,
+        )  # fmt: skip
 
     def counters(self) -> dict[str, int]:
         """What was sent and what came of it, since the start; `waiting` and `active` are of now."""
@@ -358,7 +361,7 @@ class Prober:
         talk.began_s = time.monotonic()
         self._young.append(talk)
         try:
-            prior = self._priors(talk.question)
+            prior, expected = self._priors(talk.question), self._experience.here(endpoint)
             session = partial(
                 Session,
                 talk.question,
@@ -368,11 +371,14 @@ class Prober:
                 settings=self._settings,
                 now_s=talk.began_s,
                 prior=prior,
+                expected=expected,
                 amplifying=endpoint.transport is Transport.TCP or self._gate.permits(endpoint, amplifies=True) is None,
                 note=talk.note,
                 pick=self._pick,
             )
-            brief = self._briefs.brief(talk.question, prior, now_s=talk.began_s, session=session, note=talk.note)
+            brief = self._briefs.brief(
+                talk.question, (expected, *prior), now_s=talk.began_s, session=session, note=talk.note
+            )
             talk.session = brief or session()
             talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host, ahead=self._ahead)
             if self._is_odd(endpoint):

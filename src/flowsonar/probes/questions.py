@@ -33,7 +33,7 @@ _ALPN: Final = ("h2", "http/1.1")
 """Offered to servers that ask for a name (RFC 7301): HTTP/2 and HTTP/1.1."""
 _NOT_OFFERED: Final = frozenset({"h2", "h3", "doq"})
 """Of all ALPN names: what travels over QUIC (RFC 9114, RFC 9250), and HTTP/2, which names its server later."""
-UPGRADE_S: Final = 1.0
+UPGRADE_S: Final = 0.5
 """Longest wait for each answer on the way to STARTTLS."""
 _HELLOS: Final = 3
 """ClientHellos put one after the other: without what the server did not like."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flowsonar.model import Layer, Question, Transport
+from flowsonar.model import Confidence, Layer, Question, Transport
 from flowsonar.probes.moves import Seen
 from flowsonar.probes.order import Catalogue, Order, Setting
 from flowsonar.signatures.language import ProbeSpec, Speaker
@@ -30,9 +30,24 @@ class Ranking:
             for probe in self._order.of(service, setting, strong=True):
                 if probe.id not in tried:
                     yield probe, True
+        expected = self._expected(seen, setting)
+        if expected is not None and expected.id not in tried:
+            yield expected, True
         for probe in self._order.general(setting, tried, prior):
             if probe.id not in tried:
                 yield probe, False
+
+    def _expected(self, seen: Seen, setting: Setting) -> ProbeSpec | None:
+        """The question for what the port had elsewhere: one, for if it is not that nothing speaks for its others."""
+        service = seen.expected
+        if (
+            service is None
+            or service not in self._catalogue.services
+            or seen.candidates
+            or seen.best is not Confidence.UNKNOWN
+        ):
+            return None
+        return next(iter(self._order.of(service, setting, strong=True)), None)
 
     def own(self, service: str, question: Question, seen: Seen, over: Layer | None) -> tuple[ProbeSpec, ...]:
         """The probes of a service that something points to."""

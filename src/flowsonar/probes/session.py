@@ -50,6 +50,7 @@ class Session:
         now_s: float,
         planner: Planner | None = None,
         prior: Sequence[str] = (),
+        expected: str | None = None,
         amplifying: bool = True,
         note: Callable[[Evidence], None] = lambda _evidence: None,
         pick: random.Random | None = None,
@@ -61,6 +62,7 @@ class Session:
         self._planner = planner or planner_for(signatures, settings)
         self.seen = Seen(
             rtt_s=None if rtt_ms is None else rtt_ms / 1000,
+            expected=expected,
             amplifying=amplifying,
             unanswered_left=self._planner.max_unanswered,
         )
