@@ -91,7 +91,8 @@ sanitize: ## the tests of the packet path on a build with address and undefined-
 	test -d $(SANITIZED) || $(PYTHON) -m venv $(SANITIZED)
 	FLOWSONAR_NATIVE=require FLOWSONAR_SANITIZE=1 $(SANITIZED)/bin/pip install --quiet '.[dev]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	$(SANITIZED)/bin/python -m pytest tests/native tests/flows -p no:cacheprovider
+	$(SANITIZED)/bin/python -m pytest tests/native tests/flows tests/app/test_livelanes.py \
+	  tests/app/test_lanes_made.py tests/app/test_lanes_late.py tests/app/test_lanes_tunnels.py -p no:cacheprovider
 
 clean: ## remove what the recipes made
 	rm -rf $(VENV) $(SANITIZED) build dist src/*.egg-info src/flowsonar/_native/*.so bench/out lab/out fuzz/out
