@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
@@ -69,10 +70,12 @@ def _reply(data: bytes) -> Reply:
 
 
 def _reply_us(matcher: Matcher, replies: Sequence[Reply]) -> float:
+    """The bytes are new each time: what a string remembers of itself does not count."""
     best = float("inf")
     for _ in range(5):
+        fresh = [replace(reply, data=bytes(bytearray(reply.data))) for reply in replies]
         started = time.process_time()
-        for reply in replies:
+        for reply in fresh:
             matcher.reply(reply)
         best = min(best, time.process_time() - started)
     return best / len(replies) * 1e6

@@ -56,7 +56,7 @@ def test_what_was_kept_of_an_ended_start_is_used(tmp_path: Path, monkeypatch: py
     built: list[int] = []
     build = Part._build
     monkeypatch.setattr(Part, "_build", lambda part: (built.append(len(part.ids)), build(part)))
-    assert HyperscanEngine(many, tmp_path, parts=2).candidates(b"word3") == [3]
+    assert HyperscanEngine(many, tmp_path, parts=2).candidates(b"word3") == {3: 5}
     assert built == [len(second)]
 
 

@@ -133,7 +133,7 @@ def _is_alone(condition: Condition) -> bool:
 
 def is_echo(data: bytes, message: bytes) -> bool:
     """Whether the reply is our own message, a part of it, or begins with the whole of it."""
-    if not data or not message:
+    if not data or not message or data[0] != message[0]:
         return False
     if data == message:
         return True

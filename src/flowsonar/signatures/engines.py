@@ -5,7 +5,7 @@ Both take expressions in RE2's syntax over bytes (latin-1) and give back their i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -31,8 +31,11 @@ class Engine(Protocol):
         """Wait until it is made, in the background; who asks it waits too."""
         ...
 
-    def candidates(self, data: bytes) -> list[int]:
-        """Indexes of the expressions that match, in no order; may name some too many where `exact` is false."""
+    def candidates(self, data: bytes) -> Mapping[int, int]:
+        """Expressions that match, by index, in no order; may name some too many where `exact` is false.
+
+        Each with the place where a match ends, 0 where that is not told. Holds until the next call.
+        """
         ...
 
     def exact(self, index: int) -> bool:
@@ -88,9 +91,9 @@ class Re2Engine:
     def finish(self) -> None:
         """See `Engine`."""
 
-    def candidates(self, data: bytes) -> list[int]:
+    def candidates(self, data: bytes) -> Mapping[int, int]:
         """See `Engine`."""
-        return list(self._set.Match(data) or ()) if self._set is not None else []
+        return dict.fromkeys(self._set.Match(data) or (), 0) if self._set is not None else {}
 
     def exact(self, index: int) -> bool:  # noqa: ARG002
         """See `Engine`."""
@@ -105,8 +108,8 @@ class HyperscanEngine:
     def __init__(self, expressions: Sequence[str], cache: Path | None = None, *, parts: int = 1) -> None:
         """What is not kept begins to be compiled, in up to so many `parts`, each of which is scanned by itself."""
         self._inexact: frozenset[int] = frozenset()
-        self._always: list[int] = []
-        self._found: list[int] = []
+        self._always: dict[int, int] = {}
+        self._found: dict[int, int] = {}
         self._scans: list[Any] = []
         quiet = len(expressions) < MANY
         self._parts = [Part(expressions, ids, cache, quiet=quiet) for ids in parted(expressions, parts)]
@@ -120,10 +123,10 @@ class HyperscanEngine:
             notes.update(zip(part.ids, part.notes, strict=True))
             if part.database is not None:
                 self._scans.append(part.database.scan)
-        self._always += [index for index, note in notes.items() if note & 2]
+        self._always |= {index: 0 for index, note in notes.items() if note & 2}
         self._inexact |= {index for index, note in notes.items() if note}
 
-    def candidates(self, data: bytes) -> list[int]:
+    def candidates(self, data: bytes) -> Mapping[int, int]:
         """See `Engine`."""
         if self._parts:
             self.finish()
@@ -131,7 +134,7 @@ class HyperscanEngine:
         found.clear()
         for scan in self._scans:
             scan(data, self._match)
-        return found + self._always if self._always else found
+        return found | self._always if self._always else found
 
     def exact(self, index: int) -> bool:
         """See `Engine`."""
@@ -139,8 +142,8 @@ class HyperscanEngine:
             self.finish()
         return index not in self._inexact
 
-    def _match(self, index: int, _start: int, _end: int, _flags: int, _context: object) -> None:
-        self._found.append(index)
+    def _match(self, index: int, _start: int, end: int, _flags: int, _context: object) -> None:
+        self._found[index] = end
 
 
 def _options(max_mem: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import Engine, HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
+from flowsonar.signatures.oneline import line_of, within_a_line
 from flowsonar.signatures.prefilter import expression_of
 
 __all__ = ["Database", "Match", "Pattern", "Rule", "filled"]
@@ -53,7 +54,7 @@ class Match(NamedTuple):
 class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
-    __slots__ = ("_fixed", "_last", "_made_before", "after", "compiled", "condition", "confidence", "detail",
+    __slots__ = ("_fixed", "_last", "_lines", "_made_before", "after", "compiled", "condition", "confidence", "detail",
                  "id", "names", "on_port", "order", "over", "product", "requires", "service", "side", "soft",
                  "specificity", "transport", "unless")  # fmt: skip
 
@@ -91,11 +92,31 @@ class Rule:
         """The same programs are met again and again."""
         self._last: tuple[bytes, Match] | None = None
         """And often say the very same."""
+        self._lines: dict[bytes, Match] = {}
+        """Or say it in the very same line."""
 
     @property
     def constant(self) -> bool:
         """Whether it gives the same match whatever it captures."""
         return self._fixed is not None
+
+    @property
+    def in_line(self) -> bool:
+        """Whether what it captures is in one line."""
+        return self._fixed is None and within_a_line(self.condition.pattern or "")
+
+    def met(self, data: bytes, end: int) -> None:
+        """`data` matches up to `end`, which is in the one line that says the rest: make ready what is `matched`."""
+        line = line_of(data, end)
+        if line is None:
+            return
+        made = self._lines.get(line)
+        if made is None:
+            made = self.matched(data)
+            if len(self._lines) >= _REMEMBERED:
+                self._lines.clear()
+            self._lines[line] = made
+        self._last = data, made
 
     def matched(self, data: bytes) -> Match:
         """The match that `data` gives, which the rule's condition holds for."""
@@ -158,8 +179,8 @@ class Database:
         self._verify: dict[int, Regex] = {}
         self._by_length = _LengthIndex(plain)
         self._known: dict[bytes, _Hits] = {}
-        self._sets: dict[frozenset[int], _Set] = {}
-        """Much that differs matches the same expressions."""
+        self._sets: dict[tuple[int, ...], _Set] = {}
+        """Much that differs matches the same expressions, and in the same order."""
         self._together: dict[tuple[Rule, ...], tuple[Rule, ...]] = {}
 
     def finish(self) -> Database:
@@ -171,7 +192,9 @@ class Database:
 
     def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> tuple[Rule, ...]:
         """Rules whose condition holds, in no order: the very same tuple where the same ones hold again."""
-        known = self._known.get(data) or self._hits(data)
+        known = self._known.get(data) if len(data) <= _REPLY_BYTES else None
+        if known is None:
+            known = self._hits(data)
         by_length = self._by_length.get(len(data), reply, echo=echo)
         if not by_length and not known.open and not echo:
             return known.holding
@@ -188,7 +211,9 @@ class Database:
 
     def is_settled(self, data: bytes, reply: Reply) -> bool:
         """Whether the bytes and the name of the question decide alone what holds."""
-        known = self._known.get(data) or self._hits(data)
+        known = self._known.get(data) if len(data) <= _REPLY_BYTES else None
+        if known is None:
+            known = self._hits(data)
         return not known.open and not self._by_length.get(len(data), reply, echo=False)
 
     def _same(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -198,32 +223,40 @@ class Database:
 
     def _hits(self, data: bytes) -> _Hits:
         """What the bytes alone say: it is worked out once for those that come again and again."""
-        hits: Collection[int] = self._candidates(data)
+        hits = self._candidates(data)
         if self._verify:
-            hits = [hit for hit in hits if hit not in self._verify or self._verify[hit].search(data) is not None]
-        matching = frozenset(hits)
+            hits = {hit: 0 if hit in self._verify else end for hit, end in hits.items() if self._is_hit(hit, data)}
+        matching = tuple(hits)
         known = self._sets.get(matching)
         if known is None:
             if len(self._sets) >= _SETS:
                 self._sets.clear()
-            known = self._sets[matching] = self._set(matching)
+            known = self._sets[matching] = self._set(frozenset(matching))
+        for index, rule in known.lines:
+            if hits[index]:
+                rule.met(data, hits[index])
         said = known.said
         if known.tested:
             given = Bytes(data)
             tested = tuple([rule for rule in known.tested if rule.compiled.rest(given)])
             if tested:
-                said = _Hits(matching, self._same(said.holding + tested), said.open)
+                said = _Hits(said.hits, self._same(said.holding + tested), said.open)
         if len(data) <= _REPLY_BYTES:
             if len(self._known) >= _REPLIES:
                 self._known.clear()
             self._known[data] = said
         return said
 
+    def _is_hit(self, index: int, data: bytes) -> bool:
+        exactly = self._verify.get(index)
+        return exactly is None or exactly.search(data) is not None
+
     def _set(self, hits: frozenset[int]) -> _Set:
         rules = [rule for hit in sorted(hits) for rule in self._by_expression[hit] if rule.unless not in hits]
         holding = self._same(tuple(rule for rule in rules if rule.compiled.plain))
         tested = tuple(rule for rule in rules if rule.compiled.alone and not rule.compiled.plain)
-        return _Set(_Hits(hits, holding, tuple(rule for rule in rules if not rule.compiled.alone)), tested)
+        lines = tuple((hit, rule) for hit in sorted(hits) for rule in self._by_expression[hit] if rule.in_line)
+        return _Set(_Hits(hits, holding, tuple(rule for rule in rules if not rule.compiled.alone)), tested, lines)
 
 
 class _Hits(NamedTuple):
@@ -243,6 +276,8 @@ class _Set(NamedTuple):
     said: _Hits
     tested: tuple[Rule, ...]
     """Rules that depend on further bytes."""
+    lines: tuple[tuple[int, Rule], ...]
+    """Rules that read one line, and their expressions."""
 
 
 class _LengthIndex:
