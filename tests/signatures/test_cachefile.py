@@ -1,4 +1,6 @@
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,19 @@ def test_what_is_to_be_done_before_anybody_waits_is_done_once() -> None:
         pass
     cachefile.making("a third")
     assert done == ["now"]
+
+
+def test_what_goes_while_the_place_is_tidied_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cachefile.save(tmp_path, "gone", b"data")
+    real = os.scandir
+
+    @contextlib.contextmanager
+    def scanned(directory: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with real(directory) as entries:
+            found = list(entries)
+        (tmp_path / "gone").unlink(missing_ok=True)
+        yield found
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert cachefile.save(tmp_path, "x", b"data")
+    assert cachefile.load(tmp_path, "x") == b"data"

@@ -127,7 +127,12 @@ def save(directory: Path, name: str, data: bytes) -> bool:
 
 def _tidy(directory: Path) -> None:
     """Let go of what was not made lately: every edit of a signature makes new files."""
-    files = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(directory) if entry.is_file()]
+    files = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # another start may tidy at the same time
+                if entry.is_file():
+                    files.append((entry.stat().st_mtime_ns, entry.path))
     for _, path in sorted(files)[:-_KEPT]:
         with contextlib.suppress(OSError):
             Path(path).unlink()
