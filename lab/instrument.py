@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["STILL_NS", "first", "standstills"]
+__all__ = ["STILL_NS", "first", "standstills", "stood_still"]
 
 STILL_NS = 4_000_000
 """Oversleeping by less happens on any machine."""
@@ -32,15 +32,21 @@ def first(priority: int = 1) -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
 
 
-def standstills(log: Path) -> list[tuple[int, int]]:
-    """(begin, end) of each standstill in nanoseconds of the clock; those close together are one."""
+def standstills(log: Path, apart_ns: int = _APART_NS) -> list[tuple[int, int]]:
+    """(begin, end) of each standstill in nanoseconds of the clock; those less than `apart_ns` apart are one."""
     found: list[tuple[int, int]] = []
     for begin_ns, end_ns in sorted(_pairs(log.read_text().splitlines())):
-        if found and begin_ns - found[-1][1] < _APART_NS:
+        if found and begin_ns - found[-1][1] < apart_ns:
             found[-1] = (found[-1][0], max(end_ns, found[-1][1]))
         else:
             found.append((begin_ns, end_ns))
     return found
+
+
+def stood_still(log: Path, begin_ns: int, end_ns: int) -> float:
+    """The share of this time in which a processor or more stood still."""
+    lost_ns = sum(max(0, min(end, end_ns) - max(begin, begin_ns)) for begin, end in standstills(log, 0))
+    return lost_ns / max(1, end_ns - begin_ns)
 
 
 def _pairs(lines: Iterable[str]) -> Iterable[tuple[int, int]]:

@@ -105,6 +105,11 @@ class Delays:
         """Times under way."""
         return [value for _, value in self.points]
 
+    def tells(self, since_s: float = 0.0) -> bool:
+        """Whether half of the packets or more, of those sent since then, are not left out."""
+        kept, out = (sum(at_s >= since_s for at_s, _ in points) for points in (self.points, self.left_out))
+        return kept > 0 and kept >= out
+
     def leave_out(self, start_ns: int, still: Sequence[tuple[int, int]]) -> None:
         """What was sent shortly before a standstill, in it, or while what it heaped up was still there."""
         times = [((begin - start_ns) / 1e9 - _BEFORE_S, (end - start_ns) / 1e9 + _AFTER_S) for begin, end in still]

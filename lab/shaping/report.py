@@ -17,6 +17,7 @@ SETTLED_S = 10.0
 _LINE_KBIT = {"up": UP_KBIT, "down": DOWN_KBIT}
 _ADDED_MS, _SHARE, _MARKED = 5.0, 0.90, 0.99
 _WAITED_MS = 5.0
+_UNTOLD = "cannot tell"
 _NEW_MS = 3 * RTT_MS + 25
 
 
@@ -27,7 +28,8 @@ class Figure:
     what: str
     wanted: str
     found: str
-    reached: bool
+    reached: bool | None
+    """None: the machine stood still too often to tell."""
     steady: bool = False
     """Does not depend on how fast and how busy the machine is."""
 
@@ -38,11 +40,16 @@ def _delays(result: Result, direction: str, since_s: float, *, every: bool = Fal
     return [ms for at_s, ms in points if at_s >= since_s]
 
 
+def _tells(result: Result, direction: str, since_s: float = 0.0) -> bool:
+    delays: Delays = getattr(result, direction)
+    return delays.tells(since_s)
+
+
 def added_ms(
     result: Result, idle: Result, direction: str, since_s: float = 0.0, percent: float = 99, *, every: bool = False
 ) -> float:
     """How much longer the call was under way than on the idle line; `every`: with what is left out otherwise."""
-    base = percentile(_delays(idle, direction, 0.0), percent)
+    base = percentile(_delays(idle, direction, 0.0, every=not _tells(idle, direction)), percent)
     return percentile(_delays(result, direction, since_s, every=every), percent) - base
 
 
@@ -58,7 +65,8 @@ def left_out(results: Sequence[Result]) -> list[str]:
             for way in ("up", "down")
         )
         lines.append(
-            f"{WAYS[result.way]}: {count} of {sent}" + (f"; {', '.join(both)}" if result.way != "idle" else "")
+            f"{WAYS[result.way]}: {count} of {sent} (it stood still for {result.still:.1%} of the time)"
+            + (f"; {', '.join(both)}" if result.way != "idle" else "")
         )
     return lines
 
@@ -71,6 +79,14 @@ def share_of_rest(result: Result, direction: str) -> float:
     return (sums.get("bulk", 0) + sums.get("web", 0)) / room if room > 0 else 0.0
 
 
+def _added(result: Result, idle: Result, way: str, since_s: float) -> str:
+    if since_s and result.seconds < SETTLED_S:
+        return ""  # too short a load
+    if not (_tells(idle, way) and _tells(result, way, since_s)):
+        return _UNTOLD
+    return f"+{max(0.0, added_ms(result, idle, way, since_s)):.1f} ms"
+
+
 def table(results: Sequence[Result]) -> list[str]:
     """A line each; all but the first beside the first, the idle line."""
     idle = results[0]
@@ -80,14 +96,13 @@ def table(results: Sequence[Result]) -> list[str]:
         lost = sum(delays.lost for delays in (result.up, result.down))
         sent = sum(delays.sent for delays in (result.up, result.down))
         if result is idle:
-            waits = [f"{percentile(_delays(idle, way, 0), 99):.1f} ms" for way in ("up", "down")]
+            waits = [
+                f"{percentile(_delays(idle, way, 0), 99):.1f} ms" if _tells(idle, way) else _UNTOLD
+                for way in ("up", "down")
+            ]
             rows.append((WAYS["idle"], *waits, "", "", f"{lost} of {sent}", "", ""))
             continue
-        waits = [
-            f"+{max(0.0, added_ms(result, idle, way, since_s)):.1f} ms"
-            for since_s in (0.0, SETTLED_S)
-            for way in ("up", "down")
-        ]
+        waits = [_added(result, idle, way, since_s) for since_s in (0.0, SETTLED_S) for way in ("up", "down")]
         shares = [f"{share_of_rest(result, way):.0%}" for way in ("up", "down")]
         rows.append((WAYS[result.way], *waits, f"{lost} of {sent}", *shares))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -95,40 +110,51 @@ def table(results: Sequence[Result]) -> list[str]:
 
 
 def figures(results: Mapping[str, Result]) -> list[Figure]:
-    """What issue and documentation promise, of the run with flowsonar."""
+    """What issue and documentation promise, of the run with flowsonar.
+
+    Where the machine stood still for most of it, delays cannot be told, nor why another figure is missed; standstills
+    make none of those better, so one that is reached all the same is.
+    """
     if "flowsonar" not in results or "idle" not in results:
         return []
     ours, idle = results["flowsonar"], results["idle"]
     found = []
+
+    def add(what: str, wanted: str, value: str, reached: bool, steady: bool = False) -> None:
+        found.append(Figure(what, wanted, value, reached or (False if ours.tells else None), steady))
+
     for way in ("up", "down"):
         for since_s, when in ((0.0, ""), (SETTLED_S, f", from {SETTLED_S:g} s on")):
             if since_s and ours.seconds < SETTLED_S:
                 continue  # too short a load to tell
+            what, wanted = f"delay added to the call, 99th percentile, {way}{when}", f"at most {_ADDED_MS:.0f} ms"
+            if not (_tells(idle, way) and _tells(ours, way, since_s)):
+                found.append(Figure(what, wanted, "?", None))
+                continue
             value = added_ms(ours, idle, way, since_s)
-            what = f"delay added to the call, 99th percentile, {way}{when}"
-            found.append(Figure(what, f"at most {_ADDED_MS:.0f} ms", f"{max(0.0, value):.1f} ms", value <= _ADDED_MS))
+            found.append(Figure(what, wanted, f"{max(0.0, value):.1f} ms", value <= _ADDED_MS))
     lost = ours.up.lost + ours.down.lost
-    found.append(Figure("packets of the call lost", "0", str(lost), lost == 0, True))
+    add("packets of the call lost", "0", str(lost), lost == 0, True)
     for way in ("up", "down"):
         share = share_of_rest(ours, way)
-        found.append(Figure(f"bulk, of the rest, {way}", f"at least {_SHARE:.0%}", f"{share:.1%}", share >= _SHARE))
+        add(f"bulk, of the rest, {way}", f"at least {_SHARE:.0%}", f"{share:.1%}", share >= _SHARE)
     bulk, call = ours.new.get("bulk", Marks()), ours.new.get("call", Marks())
-    for name, marks, wanted in (("bulk", bulk, _MARKED), ("call", call, 1.0)):
+    for name, marks, least in (("bulk", bulk, _MARKED), ("call", call, 1.0)):
         share = marks.right / marks.octets if marks.octets else 0.0
         what = f"{name} bytes marked right after the first second"
-        found.append(Figure(what, f"at least {wanted:.0%}", f"{share:.2%}", share >= wanted, name == "call"))
+        add(what, f"at least {least:.0%}", f"{share:.2%}", share >= least, name == "call")
     wrong = sum(marks.wrong for marks in (*ours.new.values(), *ours.known.values()))
     found.append(Figure("packets with another class's mark", "0", str(wrong), wrong == 0, True))
     median, sent = percentile(bulk.kernel_ms, 50), percentile(bulk.first_ms, 50)
     what = f"first packet to mark in the kernel, new endpoint, median of {len(bulk.kernel_ms)}"
-    value = f"{median:.0f} ms, first packet that carries it {sent:.0f} ms"
-    found.append(Figure(what, f"under {_NEW_MS:.0f} ms", value, median < _NEW_MS))
+    text = f"{median:.0f} ms, first packet that carries it {sent:.0f} ms"
+    add(what, f"under {_NEW_MS:.0f} ms", text, median < _NEW_MS)
     known = ours.known.get("bulk", Marks())
     what = f"unmarked packets, known endpoint, {known.flows} flows"
     found.append(Figure(what, "0", str(known.late), known.late == 0 and known.flows > 0, True))
     late = percentile(ours.waited_ms, 99)
     what = f"from verdict to mark, 99th percentile of {len(ours.waited_ms)}"
-    found.append(Figure(what, f"at most {_WAITED_MS:.0f} ms", f"{late:.2f} ms", late <= _WAITED_MS))
+    add(what, f"at most {_WAITED_MS:.0f} ms", f"{late:.2f} ms", late <= _WAITED_MS)
     return found
 
 
@@ -154,6 +180,7 @@ def _way(result: Result) -> dict[str, Any]:
     found: dict[str, Any] = {"carried_bytes": result.carried, "carried_seconds": round(result.seconds, 3)}
     for direction in ("up", "down"):
         delays: Delays = getattr(result, direction)
+        found["stood_still"] = round(result.still, 4)
         found[direction] = {
             "sent": delays.sent,
             "lost": delays.lost,

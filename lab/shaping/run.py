@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.instrument import standstills
+from lab.instrument import standstills, stood_still
 from lab.packages import VENV
 from lab.programs import LabError, Program, Programs, in_namespace
 from lab.services.base import Site
@@ -45,6 +45,9 @@ _SIP, _WEB = 5060, 443
 _QUIET_S = 1.5
 _START_S = 120.0
 """The longest start: patterns are compiled once."""
+_WEIGHTY = ("sh", "-c", 'echo -15 > /proc/self/autogroup; exec nice -n -15 "$@"', "sh")
+"""As the unit for systemd starts it (`packaging/`): a gateway has its processor for itself, and here it shares two with
+all peers, clients and captures. The kernel weighs sessions first where it groups by them (sched(7), autogroup)."""
 _CAPTURE_BYTES = 96
 _CLASS = {"bulk": 1, "call": 46}
 """DSCP: LE, EF."""
@@ -75,6 +78,13 @@ class Result:
     """The same for endpoints seen before."""
     waited_ms: list[float] = field(default_factory=list)
     """From each verdict of `flowsonar shape` to its mark in the kernel."""
+    still: float = 0.0
+    """The share of the time in which the machine stood still."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether the machine was steady enough, in both directions, for half of the call's packets to count."""
+        return self.up.tells() and self.down.tells()
 
 
 class Bench:
@@ -148,9 +158,12 @@ class Bench:
 
     def _flowsonar(self) -> Program:
         """Start it as its owner would, and wait until it marks."""
-        words = [sys.executable, "-m", "flowsonar", "shape", "-i", "wan", "--lan", "lan"]
+        words = [*_WEIGHTY, sys.executable, "-m", "flowsonar", "shape", "-i", "wan", "--lan", "lan"]
         words += ["--up", f"{UP_SHAPED_KBIT}kbit", "--down", f"{DOWN_SHAPED_KBIT}kbit", "--scope", SERVER_NET]
         words += ["--store", str(self._folder / "verdicts.db"), "--json", "--output", str(self._folder / "shape.jsonl")]
+        for file in self._folder.glob("verdicts*.db*"):
+            file.unlink()  # of an earlier try: endpoints are new again
+        (self._folder / "shape.jsonl").unlink(missing_ok=True)
         shaper = self._programs.start(GATEWAY, [*words, *self._more], name="flowsonar")
         deadline_s = time.monotonic() + _START_S
         while "table inet flowsonar" not in run(in_namespace(GATEWAY, ["nft", "list", "tables"])):
@@ -194,8 +207,19 @@ class Bench:
             self._programs.start(LOADER, fetch, name="curl"),
         ]
 
-    def measure(self, way: str, seconds: float, again: float = 0.0) -> Result:
-        """One way: the call, and beside it the load (but for `idle`); `again` is a second load, of known endpoints."""
+    def measure(self, way: str, seconds: float, again: float = 0.0, tries: int = 1) -> Result:
+        """One way, measured anew where the machine stood still for most of it; then the steadiest of the tries."""
+        found = []
+        for number in range(tries):
+            if number:
+                self._say(f"the machine stood still too often ({found[-1].still:.1%} of the time): again ...")
+            found.append(self._measure(way, seconds, again))
+            if found[-1].tells:
+                break
+        return max(found, key=lambda one: len(one.up.points) + len(one.down.points))
+
+    def _measure(self, way: str, seconds: float, again: float) -> Result:
+        """Once: the call, and beside it the load (but for `idle`); `again` is a second load, of known endpoints."""
         shaper = self._shape(way)
         captures = [self._capture(GATEWAY, "wan"), self._capture(GATEWAY, "lan"), self._capture(MODEM, "net")]
         self._calls += 1
@@ -247,7 +271,11 @@ class Bench:
             carried=measure.carried(sent, inside, truth, steady_ns, end_ns),
             seconds=(end_ns - steady_ns) / 1e9,
             start_ns=start_ns,
+            still=stood_still(self._still, start_ns, end_ns),
         )
+        still = standstills(self._still)
+        for delays in (result.up, result.down):
+            delays.leave_out(start_ns, still)
         kernel: dict[tuple[str, int, str], int] = {}
         if way == "flowsonar":
             result.waited_ms = measure.waits(self._folder / "shape.jsonl")
@@ -258,15 +286,11 @@ class Bench:
             result.known = measure.marks(outside, inside, {key: truth[key] for key in known}, *again_ns)
         return result
 
-    def finish(self, results: Sequence[Result]) -> dict[str, object]:
-        """End the wire and give what it measured of itself; what was sent while the machine stood still is left out."""
+    def finish(self) -> dict[str, object]:
+        """End the wire and give what it measured of itself."""
         if self._wire is None or self._watch is None:
             return {}
         self._programs.stop([self._wire, self._watch])
-        still = standstills(self._still)
-        for result in results:
-            for delays in (result.up, result.down):
-                delays.leave_out(result.start_ns, still)
         try:
             found = json.loads(self._wire_report.read_text())
         except (OSError, ValueError):

@@ -104,6 +104,9 @@ def test_what_was_under_way_when_the_machine_stood_still_is_left_out() -> None:
     delays.leave_out(10**9, [(2_000_000_000, 2_100_000_000)])
     assert delays.ms == [1.0, 5.0]
     assert delays.left_out == [(0.99, 2.0), (1.1, 3.0), (1.3, 4.0)]
+    assert not delays.tells()
+    assert delays.tells(since_s=1.3)
+    assert not delays.tells(since_s=2.0)
 
 
 def test_what_the_gateway_asks_from_a_port_that_a_flow_had_is_not_the_flows(tmp_path: Path) -> None:
