@@ -1,6 +1,6 @@
-from flowsonar.model import TrafficClass, Transport
+from flowsonar.model import Confidence, Side, TrafficClass, Transport
 from flowsonar.signatures.catalogue import SignatureSet
-from flowsonar.signatures.language import Signature
+from flowsonar.signatures.language import Condition, PayloadPattern, Signature
 
 
 def _signature(service: str, parent: str | None = None) -> Signature:
@@ -36,6 +36,16 @@ def test_what_is_looked_up() -> None:
 def test_services_with_one_number_for_both_transports() -> None:
     assert SET.both_transports == frozenset()
     assert SignatureSet([_signature("a")._replace(both_transports=True)]).both_transports == {"a"}
+
+
+def test_patterns_of_one_side() -> None:
+    patterns = tuple(
+        PayloadPattern("a", name, Condition(), Confidence.LIKELY, Transport.TCP, side)
+        for name, side in (("asks", Side.INITIATOR), ("answers", Side.RESPONDER), ("either", None))
+    )
+    one = _signature("a")._replace(payloads=patterns)
+    assert SignatureSet([one]).one_sided == {"a/asks": Side.INITIATOR, "a/answers": Side.RESPONDER}
+    assert SignatureSet([one._replace(peers=True)]).one_sided == {}
 
 
 def test_ancestors_come_nearest_first_and_end() -> None:
