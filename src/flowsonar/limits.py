@@ -97,6 +97,10 @@ SILENCE_WAIT_PEERS_MS: Final = 1100
 """The same between two ports that are no service's: a peer with an upload limit may work in turns of a second (aria2,
 990 ms to its first byte), and who is asked before it speaks is asked everything."""
 
+SILENCE_WAIT_MIDDLE_MS: Final = 400
+"""The same of a connection from the middle: a peer that answers at its next turn of half a second has answered within
+a second of the flow's first packet."""
+
 SEQUENCE_WAIT_MS: Final = 100
 """How long a flow may take that began with a datagram which the next ones may prove to be media, a tunnel or uTP: calls
 send one every 20 ms, transfers more often."""

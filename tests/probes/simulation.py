@@ -56,15 +56,16 @@ class Channel:
         self.children: list[Channel] = []
         self.server: Server | None = None
         self.coming: list[tuple[float, int, bytes | None]] = []
+        self.said_s = 0.0
         self.ended = self.over = self.news = False
         self.wake: tuple[float, type] | None = None
 
 
 class Simulation:
-    """Runs conversations side by side against servers that `make` makes, one a connection."""
+    """Runs conversations side by side against servers that `make` makes, one a connection, a round trip away."""
 
-    def __init__(self, make: Callable[[int], Server]) -> None:
-        self._make, self._now_s, self._serial = make, 0.0, count()
+    def __init__(self, make: Callable[[int], Server], *, trip_s: float = 0.0001) -> None:
+        self._make, self._trip_s, self._now_s, self._serial = make, trip_s, 0.0, count()
         self._channels: list[Channel] = []
         self.connections = 0
 
@@ -99,6 +100,8 @@ class Simulation:
         assert channel.wake is not None
         waits, channel.wake = channel.wake[1], None
         readable = channel.ended or bool(channel.coming and channel.coming[0][0] <= self._now_s)
+        if waits is Connect:
+            return Connected(self._now_s, self._trip_s, "10.0.0.1", 40000)
         if waits is Attend:
             channel.news = False
             return Attended(self._now_s, readable)
@@ -107,7 +110,10 @@ class Simulation:
             if data is not None:
                 return Received(self._now_s, data)
             channel.ended = True
-        return Ended(self._now_s, Outcome.CLOSED) if channel.ended else TimedOut(self._now_s)
+        if channel.ended:
+            under_way = self._now_s < channel.said_s + self._trip_s
+            return Ended(self._now_s, Outcome.CLOSED, unacknowledged=under_way)
+        return TimedOut(self._now_s)
 
     def _go_on(self, channel: Channel, event: Event | None) -> None:
         try:
@@ -133,11 +139,13 @@ class Simulation:
                 others = sum(one.server is not None for one in self._channels if one is not channel)
                 channel.server, channel.coming, channel.ended = self._make(others), [], False
                 self.connections += 1
-                return Connected(self._now_s, 0.0001, "10.0.0.1", 40000)
+                channel.wake = (self._now_s + self._trip_s, Connect)
+                return None
             case Send(data=data):
                 assert channel.server is not None
+                channel.said_s = self._now_s
                 for after_s, said in channel.server.takes(data):
-                    heapq.heappush(channel.coming, (self._now_s + after_s, next(self._serial), said))
+                    heapq.heappush(channel.coming, (self._now_s + self._trip_s + after_s, next(self._serial), said))
                 return Sent(self._now_s)
             case Close():
                 channel.server, channel.coming, channel.ended = None, [], False

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 
 import pytest
 
@@ -233,3 +234,32 @@ def test_a_connection_that_can_be_read_is_attended_to():
 
     assert asyncio.run(go()) is None
     assert heard == [True, b"hello"]
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_reset_is_told_from_an_orderly_end(reset):
+    heard = []
+
+    def talk():
+        yield Connect("listen", 5.0)
+        yield Send(b"hello", "p")
+        heard.append((yield Wait(30.0)))
+
+    async def end(server):
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(server)
+        with connection:
+            await loop.sock_recv(connection, 100)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", int(reset), 0))
+
+    async def go():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            over = asyncio.get_running_loop().create_future()
+            with channel(Endpoint(Transport.TCP, *server.getsockname())) as one:
+                one.start(talk(), lambda *_: over.set_result(None))
+                await asyncio.gather(end(server), over)
+
+    asyncio.run(go())
+    (event,) = heard
+    assert (event.outcome, event.reset, event.unacknowledged) == (Outcome.CLOSED, reset, False)

@@ -67,3 +67,10 @@ def test_ended_flows_are_forgotten_in_time():
     for second in range(200):
         registry.release(registry.register("10.0.0.1", 1000 + second, TARGET), float(second))
     assert len(registry) == OWN_LINGER_S
+
+
+def test_who_listens_is_told_of_each_socket_before_its_first_packet():
+    registry, told = OwnTraffic(), []
+    registry.told = told.append
+    registry.register("::ffff:10.0.0.1", 40000, TARGET)
+    assert told == [Endpoint(Transport.TCP, "10.0.0.1", 40000)]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import resource
 
 from flowsonar.config import BudgetSettings
 from flowsonar.model import Confidence, Endpoint, Outcome, Question, Transport
-from flowsonar.probes import AuditAction
-from flowsonar.probes import ahead as ahead_module
 from flowsonar.probes import prober as prober_module
-from tests.probes.sockets import FAST, asked, hang_up, http, labels, make, tcp_server, until
+from tests.probes.sockets import asked, http, labels, make, tcp_server, until
 
 # -- many -------------------------------------------------------------------------------------------------------
 
@@ -262,58 +259,3 @@ def test_unknown_replies_are_results(run):
     assert answer.outcome is Outcome.ANSWERED
     assert answer.evidence[0].confidence is Confidence.UNKNOWN
     assert answer.evidence[0].data == b"what do you want?\r\n"
-
-
-# -- hosts where everything answers -----------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def everywhere(monkeypatch, handler, ports):
-    """As if every port of the host were redirected to one server: the kernel is told of its port instead."""
-    async with tcp_server(handler) as endpoint:
-        real = ahead_module.socket_address
-        monkeypatch.setattr(ahead_module, "socket_address", lambda address, _port: real(address, endpoint.port))
-        yield [Endpoint(Transport.TCP, "127.0.0.1", port) for port in ports]
-
-
-def everything(run, monkeypatch, handler, ports):
-    async def go():
-        entries = []
-        prober = make(entries.append, budget=dataclasses.replace(FAST, control=True))
-        async with everywhere(monkeypatch, handler, ports) as endpoints:
-            answers = [await prober.ask(Question(endpoint=endpoint)) for endpoint in endpoints]
-        counters = prober.counters()
-        await prober.close()
-        monkeypatch.undo()
-        return answers, counters, entries
-
-    return run(go())
-
-
-def marks(answer):
-    return [one.detail for one in answer.evidence if one.signature == "everything-answers"]
-
-
-def test_the_same_answer_on_every_port_is_a_guess(run, monkeypatch):
-    answers, counters, entries = everything(run, monkeypatch, http, (4444, 5555))
-    for answer in answers:
-        assert labels(answer) == [("http", None, "guess")]
-        assert "said the same" in marks(answer)[0]
-    assert (counters["controls"], counters["connections"]) == (2, 2)
-    controls = [entry for entry in entries if entry.probe == "control" and entry.action is AuditAction.CONNECT]
-    assert all(entry.endpoint.port >= 61000 for entry in controls)
-
-
-def test_a_port_that_takes_connections_like_all_others_and_tells_nothing_is_named(run, monkeypatch):
-    answers, counters, _ = everything(run, monkeypatch, hang_up, (4444,))
-    assert labels(answers[0]) == []
-    assert len(marks(answers[0])) == 1
-    assert counters["controls"] >= 2
-
-
-def test_a_host_that_refuses_the_control_connection_is_believed(run):
-    prober = make(budget=dataclasses.replace(FAST, control=True))
-    answer = run(asked(http, prober=prober))
-    assert labels(answer) == [("http", None, "confirmed")]
-    assert prober.counters()["controls"] == 1
-    assert prober.counters()["connections"] == 1

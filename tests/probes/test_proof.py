@@ -66,13 +66,33 @@ class Peer(Server):
         (partial(Peer, after=300, deaf=True), Confidence.GUESS),
     ],
 )
+@pytest.mark.parametrize("trip_s", [0.0001, 0.03])
 @pytest.mark.parametrize("suspect", [True, False], ids=["suspect", "not suspect"])
 def test_only_who_knows_the_secret_is_confirmed(
-    make: Callable[[int], Peer], confidence: Confidence, suspect: bool
+    make: Callable[[int], Peer], confidence: Confidence, suspect: bool, trip_s: float
 ) -> None:
     known = load_signatures().services["bittorrent"]
-    evidence = _ask(SignatureSet([known]), make, suspect=suspect)
+    evidence = _ask(SignatureSet([known]), make, suspect=suspect, trip_s=trip_s)
     assert max(piece.confidence.rank for piece in evidence if piece.service == "bittorrent") == confidence.rank
+
+
+class Hasty(Peer):
+    """Closes by itself, so long after its key; the hash says nothing to it."""
+
+    def __init__(self, others: int, *, after_s: float) -> None:
+        super().__init__(others, deaf=True)
+        self._after_s = after_s
+
+    def does(self, data: bytes) -> list[Said]:
+        return [*super().does(data), (self._after_s, None)]
+
+
+@pytest.mark.parametrize("after_s", [0.001, 0.004, 0.012, 0.024])
+def test_an_end_that_comes_sooner_than_a_round_trip_is_no_answer(after_s: float) -> None:
+    told: list[Evidence] = []
+    signatures = SignatureSet([load_signatures().services["bittorrent"]])
+    _ask(signatures, lambda others: Hasty(others, after_s=after_s), suspect=True, trip_s=0.03, note=told.append)
+    assert max(piece.confidence.rank for piece in told) <= Confidence.GUESS.rank
 
 
 class Impatient(Peer):
@@ -131,7 +151,7 @@ def test_a_thousand_random_servers_are_nobody_s_peers() -> None:
                 return [*words, (SOON_S, None)] if chance.random() < 0.2 else words
 
         for suspect in (False, True):
-            found = _ask(signatures, Babbler, matcher, suspect=suspect)
+            found = _ask(signatures, Babbler, matcher, suspect=suspect, trip_s=(0.0001, 0.03)[seed % 2])
             assert not [piece.signature for piece in found if piece.confidence.rank >= Confidence.LIKELY.rank], seed
 
 
@@ -150,23 +170,24 @@ def test_who_takes_one_connection_of_an_address_is_asked_one_after_the_other(sus
 
 def test_what_the_first_connection_shows_is_told_before_the_second_is_done() -> None:
     told: list[Evidence] = []
-    signatures = SignatureSet([load_signatures().services["bittorrent"]])
-    session = Session(
-        question("10.0.0.9:6881", candidates=("bittorrent",)), signatures=signatures,
-        matcher=Matcher(signatures, engine="re2"), settings=Settings(), now_s=0.0, pick=random.Random(7),
-        note=told.append,
-    )  # fmt: skip
-    Simulation(Peer).run(session.talk())
+    _ask(SignatureSet([load_signatures().services["bittorrent"]]), Peer, suspect=True, note=told.append)
     proved = [piece.confidence for piece in told if piece.signature == "bittorrent/mse"]
     assert proved == [Confidence.LIKELY, Confidence.CONFIRMED]
 
 
 def _ask(
-    signatures: SignatureSet, make: Callable[[int], Server], matcher: Matcher | None = None, *, suspect: bool = False
+    signatures: SignatureSet,
+    make: Callable[[int], Server],
+    matcher: Matcher | None = None,
+    *,
+    suspect: bool = False,
+    trip_s: float = 0.0001,
+    note: Callable[[Evidence], None] = lambda _evidence: None,
 ) -> tuple[Evidence, ...]:
     session = Session(
         question("10.0.0.9:6881", candidates=("bittorrent",) if suspect else ()), signatures=signatures,
         matcher=matcher or Matcher(signatures, engine="re2"), settings=Settings(), now_s=0.0, pick=random.Random(7),
+        note=note,
     )  # fmt: skip
-    Simulation(make).run(session.talk())
+    Simulation(make, trip_s=trip_s).run(session.talk())
     return session.evidence

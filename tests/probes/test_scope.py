@@ -151,3 +151,9 @@ def test_large_answers_only_inside_the_default_scope():
     assert scope.in_default("10.0.0.1")
     assert not scope.in_default("198.51.100.7")
     assert not scope.in_default("nonsense")
+
+
+def test_nobody_outside_the_networks_is_permitted():
+    scope = Scope(ScopeSettings(only=("192.0.2.0/24",), allow=("2001:db8::/32",)))
+    assert [str(network) for network in scope.networks] == ["192.0.2.0/24", "2001:db8::/32"]
+    assert scope.permits(udp("10.0.0.1")) is not None

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from flowsonar.model import Outcome
-from flowsonar.probes.troubles import Trouble, handshake_s, told_by, unacknowledged
+from flowsonar.probes.troubles import Trouble, handshake_s, stands, told_by, unacknowledged
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,16 @@ def test_the_kernel_is_asked_only_about_what_it_knows():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         assert handshake_s(datagrams) == 0.0
         assert not unacknowledged(datagrams)
+        assert not stands(datagrams)
     closed = socket.socket()
     closed.close()
     assert handshake_s(closed) == 0.0
     assert not unacknowledged(closed)
+    assert not stands(closed)
 
 
 def test_what_was_acknowledged_is_known():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
         assert handshake_s(ours) > 0
         assert not unacknowledged(ours)
+        assert stands(ours)

@@ -17,14 +17,15 @@ from flowsonar.model import ENCRYPTED, Confidence, Evidence, EvidenceKind, Trans
 from flowsonar.protocols import utp
 from flowsonar.signatures.randomness import looks_random
 
-__all__ = ["RUNNING", "SILENT", "suspects", "unidentified"]
+__all__ = ["RUNNING", "SERVED", "SILENT", "suspects", "unidentified"]
 
 SILENT: Final = ("bittorrent",)
 """Of a connection from the middle that shows no byte, between ports that are nobody's: the one service that a datagram
 to the same number finds, and whose connections stand for hours."""
-RUNNING: Final = ("tls",)
-"""What it is asked for when it goes on showing none: most that stands for long is TLS, and a ClientHello is as good a
-key as any to a peer, which answers with its own."""
+RUNNING: Final = ("bittorrent", "tls")
+"""What it is asked for when it goes on showing none, for the reasons above."""
+SERVED: Final = ("tls",)
+"""The same where one of the ports is a service's: most that stands for long is TLS."""
 
 _KEY_BYTES: Final = 96
 _SYSTEM_PORTS: Final = 1024  # RFC 6335 section 6

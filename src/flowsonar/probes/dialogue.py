@@ -156,6 +156,8 @@ class Ended(NamedTuple):
     detail: str = ""
     reset: bool = False
     """It stood, and was not ended in order: the other side had not read all."""
+    unacknowledged: bool = False
+    """What we said last had not reached the other side by then: it was not ended for that."""
 
 
 class Closed(NamedTuple):

@@ -43,7 +43,7 @@ from flowsonar.probes.gate import Gate
 from flowsonar.probes.own import OwnFlow
 from flowsonar.probes.reactor import IDLE, Reactor
 from flowsonar.probes.routes import Routes, SocketAddress, socket_address
-from flowsonar.probes.troubles import Trouble, handshake_s, told_by, unacknowledged
+from flowsonar.probes.troubles import Trouble, handshake_s, stands, told_by, unacknowledged
 
 __all__ = ["Channel"]
 
@@ -309,7 +309,10 @@ class Channel:
         begun = None if self._ahead is None else self._ahead.take(self._endpoint)
         if begun is not None:
             self._adopt(begun, command)
-            return None
+            if not stands(begun.socket):
+                return None
+            self._state, self.due_s = _IDLE, IDLE
+            return self._stands(failed=False)
         if not self._udp and not self._paid:
             leave = self._token(command)
             if leave is not True:
@@ -351,7 +354,7 @@ class Channel:
         return Connected(time.monotonic(), None, *self._local)  # nothing has left yet
 
     def _adopt(self, begun: Started, command: Connect) -> None:
-        """Wait for a connection whose SYN has left; one that stands already is told at once."""
+        """Wait for a connection whose SYN has left."""
         self._socket, self._local, self._own, self._connect_s = begun.socket, begun.local, begun.own, begun.at_s
         self._descriptor = begun.socket.fileno()
         self._readable = self._over = False
@@ -456,7 +459,7 @@ class Channel:
                     self._readable = False  # a stream was read to its end for now: the next byte is a new edge
                 return Received(time.monotonic(), data)
             if not self._udp:
-                return Ended(time.monotonic(), Outcome.CLOSED)
+                return Ended(time.monotonic(), Outcome.CLOSED, unacknowledged=self._unacknowledged())
 
     def _hear_any(self, opened: socket.socket) -> bytes:
         """A datagram from any port of the asked address; those of others, and our own words from there, are dropped."""
@@ -503,4 +506,4 @@ class Channel:
             self._gate.budget.refused(self._host, now_s)
         elif trouble is Trouble.PROHIBITED:
             self._gate.budget.prohibited(self._host, now_s)
-        return Ended(now_s, outcome, detail)
+        return Ended(now_s, outcome, detail, reset=not connecting and problem.errno == errno.ECONNRESET)

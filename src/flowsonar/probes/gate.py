@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 
 from flowsonar.config import Settings
 from flowsonar.model import Endpoint, Outcome, Transport
@@ -41,6 +42,11 @@ class Gate:
         if endpoint.transport not in (Transport.TCP, Transport.UDP):
             return f"{endpoint.transport} endpoints cannot be asked"
         return self._scope.permits(endpoint, amplifies=amplifies)
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Outside them no endpoint may be asked."""
+        return self._scope.networks
 
     def record(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from flowsonar.model import Endpoint, FlowKey, Transport
@@ -26,6 +27,7 @@ class OwnTraffic:
     def __init__(self) -> None:
         self._open: OrderedDict[OwnFlow, None] = OrderedDict()
         self._ended: OrderedDict[OwnFlow, float] = OrderedDict()  # when to forget, oldest first
+        self.told: Callable[[Endpoint], None] | None = None  # of each socket's own address, before its first packet
         self.forgotten = 0  # entries dropped because the registry was full
 
     def __len__(self) -> int:
@@ -39,6 +41,8 @@ class OwnTraffic:
         if flow in ended:
             del ended[flow]
         opened[flow] = None
+        if self.told is not None:
+            self.told(Endpoint(transport, flow[1], local_port))
         if len(opened) + len(ended) > OWN_FLOWS:
             self._bound()
         return flow

@@ -9,21 +9,20 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from flowsonar.config import Settings
 from flowsonar.errors import FlowsonarError
 from flowsonar.model import Answer, Endpoint, Evidence, FlowKey, Outcome, Question, Transport
 from flowsonar.probes.ahead import Ahead
-from flowsonar.probes.audit import CONTROL, AuditAction, AuditEntry
+from flowsonar.probes.audit import AuditAction, AuditEntry
 from flowsonar.probes.brief import Brief, Briefs
-from flowsonar.probes.control import Controls, Host, taken
+from flowsonar.probes.controlling import Controlling
 from flowsonar.probes.engine import Channel
 from flowsonar.probes.experience import Experience
 from flowsonar.probes.gate import Gate
-from flowsonar.probes.moves import clamp
 from flowsonar.probes.own import canonical
 from flowsonar.probes.pace import BEAT_S, Pace
 from flowsonar.probes.preview import preview
@@ -32,7 +31,7 @@ from flowsonar.probes.routes import Routes
 from flowsonar.probes.scheduler import Scheduler
 from flowsonar.probes.session import Session, planner_for
 from flowsonar.probes.special.tls import prepare
-from flowsonar.probes.thrift import Thrift, winner
+from flowsonar.probes.thrift import Thrift
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.matcher import Matcher
 
@@ -40,10 +39,6 @@ __all__ = ["Prober"]
 
 _SPARE_DESCRIPTORS: Final = 128
 """File descriptors left to the rest of the program."""
-_CONTROL_S: Final = 1.0
-"""A control connection is over within this: it is to be seen whether it is taken, and what is said on it."""
-_CONTROL_FLOOR_S: Final = 0.1
-"""Answers wait for a control connection to stand three round trips and this long; then its port is filtered."""
 AT_A_TIME: Final = 8
 """Conversations that begin one right after the other: those under way are not kept waiting for more."""
 PUT_SELDOM: Final = 64
@@ -111,19 +106,15 @@ class Prober:
         self._gate = Gate(settings, audit)
         self._experience = Experience()
         self._thrift = Thrift(signatures.probe)
-        self._controls = Controls()
-        self._control_settings = replace(
-            settings, budget=replace(settings.budget, max_probes=2, max_unanswered=0, timeout_s=_CONTROL_S)
-        )
-        self._control_planner = planner_for(signatures, self._control_settings)
-        self._controlling: dict[str, Channel] = {}  # by host, while its control connection is under way
-        self._held: dict[str, list[tuple[_Talk, Answer]]] = {}  # answers that wait for it
         self._routes = Routes()
         self._ahead = Ahead(self._gate, self._routes)
         self._sweep: asyncio.TimerHandle | None = None
         self._planner = planner_for(signatures, settings)
         self._briefs = Briefs(signatures, matcher)
         self._pick = random.Random()  # seeded once: it takes as long as a question
+        self._controlling: Controlling[_Talk] = Controlling(
+            signatures, matcher, settings, self._gate, self._routes, self._pick, settle=self._settle, pump=self._pump
+        )
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = 1 << 20 if descriptors == resource.RLIM_INFINITY else max(1, descriptors - _SPARE_DESCRIPTORS)
         most = min(settings.budget.parallel, room)
@@ -230,9 +221,22 @@ class Prober:
         if next_s is not None:
             self._sweep = loop.call_later(max(0.0, next_s - time.monotonic()), self._sweep_ahead)
 
+    def why_not(self, endpoint: Endpoint) -> str | None:
+        """Why an endpoint may not be asked, by scope and never-ports; None when it may."""
+        return self._gate.permits(endpoint)
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Outside them no endpoint may be asked."""
+        return self._gate.networks
+
     def is_own(self, key: FlowKey) -> bool:
         """Whether the flow is one of our own, seen from either side, until a minute after it ended."""
         return self._gate.own.is_own(key, time.monotonic())
+
+    def tell_own(self, told: Callable[[Endpoint], None]) -> None:
+        """Have the address of each socket of ours told before its first packet."""
+        self._gate.own.told = told
 
     def prefer(self, priority: int, dscp: int) -> None:
         """Let what is sent from now on have this packet priority and code point."""
@@ -291,10 +295,7 @@ class Prober:
         self._ahead.close()
         for talk in list(self._talks.values()):
             self._abandon(talk)
-        for channel in list(self._controlling.values()):
-            channel.cancel()
-        self._controlling.clear()
-        self._held.clear()
+        self._controlling.close()
         if self._reactor is not None:
             self._reactor.close()
             self._reactor = None
@@ -381,7 +382,7 @@ class Prober:
             )
             talk.session = brief or session()
             talk.channel = Channel(self._gate, self._reactor, self._routes, endpoint, talk.host, ahead=self._ahead)
-            if self._is_odd(endpoint):
+            if self._controlling.suspects(talk.question):
                 later = asyncio.get_running_loop().call_soon  # what is to be said on it is said first
                 talk.channel.stood = partial(later, self._control, talk.host)
             talk.channel.start(talk.session.talk(), partial(self._ended, talk))
@@ -395,78 +396,14 @@ class Prober:
             answer = Answer(endpoint=endpoint, outcome=Outcome.CANCELLED, detail=f"internal error: {problem!r}")
             context = {"message": f"the conversation with {endpoint} failed", "exception": problem}
             asyncio.get_running_loop().call_exception_handler(context)
-        self._weigh(talk, answer)
+        self._controlling.weigh(talk, talk.host, answer, self._reactor)
         self._pump()
 
-    # -- hosts where everything answers -------------------------------------------------------------------------
+    def _control(self, address: str) -> None:
+        if self._reactor is not None:
+            self._controlling.connect(address, self._reactor)
 
-    def _is_odd(self, endpoint: Endpoint) -> bool:
-        """Whether a control connection is made as soon as the host turns out to be there: on no service's port."""
-        wanted = self._settings.budget.control and endpoint.transport is Transport.TCP and endpoint.port >= 1024
-        return wanted and not self._signatures.by_port(Transport.TCP, endpoint.port)
-
-    def _weigh(self, talk: _Talk, answer: Answer) -> None:
-        """Tell an answer, once it is known whether everything answers on its host."""
-        if not self._settings.budget.control or not taken(answer) or self._closed:
-            self._settle(talk, answer)
-            return
-        host = self._controls.host(talk.host, time.monotonic())
-        if host is None and winner(answer.evidence) is None:
-            host = self._control(talk.host)
-        if host is None or host.known_s is not None:
-            self._settle(talk, answer if host is None else Controls.weighed(host, answer))
-            return
-        held = self._held.setdefault(talk.host, [])
-        held.append((talk, answer))
-        if len(held) == 1:
-            wait_s = clamp(3 * (answer.rtt_ms or 0.0) / 1000, 0.0, _CONTROL_S) + _CONTROL_FLOOR_S
-            asyncio.get_running_loop().call_later(wait_s, self._hold_no_longer, talk.host)
-
-    def _control(self, address: str) -> Host | None:
-        """Make the next control connection to a host, unless it is known what it does."""
-        host = self._controls.host(address, time.monotonic())
-        if address in self._controlling or self._closed or (host is not None and host.known_s is not None):
-            return host
-        endpoint = Controls.port(address, self._pick, self._gate.forbids)
-        host = host or self._controls.begin(address)
-        if endpoint is None or self._reactor is None:
-            host.known_s = time.monotonic()
-            return host
-        session = Session(
-            Question(endpoint=endpoint),
-            signatures=self._signatures,
-            planner=self._control_planner,
-            matcher=self._matcher,
-            settings=self._control_settings,
-            now_s=time.monotonic(),
-            pick=self._pick,
-            purpose=CONTROL,
-        )
-        channel = self._controlling[address] = Channel(self._gate, self._reactor, self._routes, endpoint, address)
-        self._gate.budget.take(address, time.monotonic())
-        channel.start(session.talk(), partial(self._controlled, address, host))
-        return host
-
-    def _controlled(self, address: str, host: Host, answer: Answer | None, _problem: Exception | None) -> None:
-        """A control connection ended."""
-        self._controlling.pop(address, None)
-        if answer is None:
-            host.known_s = time.monotonic()
-        elif Controls.answered(host, answer, time.monotonic()):
-            self._control(address)
-        if host.known_s is not None:
-            for talk, held in self._held.pop(address, ()):
-                self._settle(talk, Controls.weighed(host, held))
-            self._pump()
-
-    def _hold_no_longer(self, address: str) -> None:
-        """A control connection that does not even stand is no sign: its port is filtered."""
-        channel = self._controlling.get(address)
-        if channel is None or channel.stands:
-            return
-        for talk, held in self._held.pop(address, ()):
-            self._settle(talk, held)
-        self._pump()
+    # -- how many at a time ---------------------------------------------------------------------------------------
 
     def _measure(self, due_s: float) -> None:
         """See how late the loop is, and hold as many conversations as it can serve in time."""

@@ -4,7 +4,7 @@ Both sides of a dialogue with arithmetic (`special/computed`) show keys, and wha
 these ends the connection, where random bytes do not. The signature has the bytes: a probe with `special = "proof"` and
 four steps.
 
-| step | first connection | second, begun when their key has come on the first |
+| step | first connection | second, begun behind the first one's hash |
 |---|---|---|
 | 0 | our key: theirs comes back | the same: another one comes back |
 | 1 | | random bytes right behind the key: goes on |
@@ -44,7 +44,8 @@ TURNS_S: Final = 2.2
 TURN_S: Final = 0.2
 """Who takes so long for the first answer works in turns."""
 AFTER_S: Final = 0.005
-"""So long after their key the first connection is to stand: who answers and then closes does it in one go."""
+"""So long after their key a connection is to stand: who answers and then closes does it in one go. A round trip stands
+for that wait, for who closes before our hash has reached it does not close at the hash."""
 _KEY, _RANDOM, _HASH, _MORE = range(STEPS)
 
 
@@ -89,11 +90,11 @@ class Proof:
     def _hash(self) -> Talk[bool]:
         """Say the hash on the first connection; whether it was that what ended it."""
         first, second, exchange = self._first, self._second, self._exchange
-        if not exchange.seen.one_at_a_time and not self._judge.has_other_proof(self._probe) and not self._words:
-            yield from first.beside(self._beside(second))
-        if not (yield from first.stays_silent()):
+        if not (yield from first.stays_silent(AFTER_S - first.trip_s)):
             return False
         yield from first.say(_HASH)
+        if not exchange.seen.one_at_a_time and not self._judge.has_other_proof(self._probe) and not self._words:
+            yield from first.beside(self._beside(second))
         if not (yield from first.is_closed()):
             return False
         self._closes_s = first.since_s
@@ -163,7 +164,7 @@ class Proof:
             yield from side.say(_KEY)
             yield from side.say(_RANDOM)
             yield from side.hear_key()
-            if not side.key or not (yield from side.stays_silent()):
+            if not side.key or not (yield from side.stays_silent(AFTER_S)):
                 return
             while self._closes_s is None and not self._over:
                 event = yield Attend(side.exchange.left_s)
@@ -207,6 +208,11 @@ class _Side:
     def refused(self) -> bool:
         """It was closed before it was answered anything."""
         return self.over and not self.key and not self.silent
+
+    @property
+    def trip_s(self) -> float:
+        """A round trip, as the handshake took it; 0 where nobody knows."""
+        return self._standing.rtt_s or 0.0
 
     @property
     def since_s(self) -> float:
@@ -255,10 +261,11 @@ class _Side:
         begun = yield Beside(talk)
         self.exchange.now_s = self._standing.now_s = begun.at_s
 
-    def stays_silent(self) -> Talk[bool]:
-        """Whether the connection stands a little after the key; what belongs to the key has come then."""
-        ended = yield from self._ends(min(AFTER_S, self.exchange.left_s))
-        self.room = 0
+    def stays_silent(self, seconds: float) -> Talk[bool]:
+        """Whether the connection stands so long after the key; what belongs to the key has come after `AFTER_S`."""
+        ended = yield from self._ends(min(max(0.0, seconds), self.exchange.left_s))
+        if seconds >= AFTER_S:
+            self.room = 0
         return not ended
 
     def take(self, event: object) -> Talk[bool]:
@@ -284,9 +291,10 @@ class _Side:
         within_ms = self._move.probe.steps[_HASH].within_ms
         seconds = self._move.seconds if within_ms is None else within_ms / 1000
         yield from self._ends(min(seconds, self.exchange.left_s))
-        line = self._standing
-        self.silent = line.end is None
-        return self.room >= 0 and line.end is not None and self.exchange.failed is None
+        end = self._standing.end
+        self.silent = end is None
+        by_it = end is not None and not end.unacknowledged
+        return by_it and self.room >= 0 and self.exchange.failed is None
 
     def close(self) -> Talk[None]:
         """Give it up."""

@@ -119,6 +119,11 @@ class Scope:
         self._excluded = tuple(_excluded(text) for text in settings.exclude)
         self._known = lru_cache(maxsize=_REMEMBERED)(self._decide)
 
+    @property
+    def networks(self) -> tuple[_Network, ...]:
+        """Outside them no endpoint may be asked; inside not all."""
+        return self._networks
+
     def permits(self, endpoint: Endpoint, *, amplifies: bool = False) -> str | None:
         """None when `endpoint` may be asked, else the reason why not, as one phrase.
 

@@ -10,10 +10,13 @@ from typing import Final
 
 from flowsonar.model import Outcome
 
-__all__ = ["Trouble", "handshake_s", "told_by", "unacknowledged"]
+__all__ = ["Trouble", "handshake_s", "stands", "told_by", "unacknowledged"]
 
 _TCPI_UNACKED: Final = struct.Struct("24xI")
 """`struct tcp_info` of linux/tcp.h: eight bytes, then u32 rto, ato, snd_mss, rcv_mss, and unacked."""
+
+_ESTABLISHED: Final = b"\x01"
+"""The same: the first byte is the state, with the numbers of linux/tcp_states.h."""
 
 _TCPI_RTT: Final = struct.Struct("68xI")
 """The same: rtt in microseconds is the 16th of the u32."""
@@ -58,6 +61,14 @@ def unacknowledged(opened: socket.socket) -> bool:
     try:
         info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_UNACKED.size)
         return len(info) == _TCPI_UNACKED.size and _TCPI_UNACKED.unpack(info)[0] > 0
+    except OSError:
+        return False
+
+
+def stands(opened: socket.socket) -> bool:
+    """Whether the connection request was answered, and neither side has ended the connection."""
+    try:
+        return opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _ESTABLISHED
     except OSError:
         return False
 

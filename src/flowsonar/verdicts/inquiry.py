@@ -21,7 +21,7 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import Confidence, Endpoint, FlowKey, Hints, Question, Side, Transport, Verdict
-from flowsonar.passive.suspects import RUNNING, SILENT
+from flowsonar.passive.suspects import RUNNING, SERVED, SILENT
 from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, Companions
 from flowsonar.verdicts.followed import Followed
@@ -102,8 +102,7 @@ class Inquiry:
         elif not flow.settled and flow.verdict.confidence is not _CONFIRMED:
             wait_ns = self._grace_ns(flow)
             if self._live and not flow.midstream:
-                served = self._served(flow.key.responder) or self._served(flow.key.initiator)
-                wait_ms = limits.SILENCE_WAIT_MS if served else limits.SILENCE_WAIT_PEERS_MS
+                wait_ms = limits.SILENCE_WAIT_MS if self._is_served(flow.key) else limits.SILENCE_WAIT_PEERS_MS
                 wait_ns = max(wait_ns, wait_ms * _MS)
             heapq.heappush(self._due, (now_ns + wait_ns, flow.flow))
 
@@ -175,16 +174,21 @@ class Inquiry:
             return False
         if flow.verdict.confidence.rank >= _LIKELY:
             return True
-        until_ns = flow.first_ns + limits.SILENCE_WAIT_MS * _MS
+        served = self._is_served(flow.key)
+        until_ns = flow.first_ns + (limits.SILENCE_WAIT_MS if served else limits.SILENCE_WAIT_MIDDLE_MS) * _MS
         if now_ns >= until_ns:
             return False
         heapq.heappush(self._due, (until_ns, flow.flow))
         ends = sides(flow.key, midstream=True, served=self._served)
-        if flow.key.transport is Transport.TCP and not any(map(self._served, ends)):
+        if flow.key.transport is Transport.TCP and not served:
             hints = _hints(flow, ends[0])
             hints.candidates = SILENT
             self._ask_beside(flow, ends[0], hints)
         return True
+
+    def _is_served(self, key: FlowKey) -> bool:
+        """Whether one of the ports is a known service's."""
+        return self._served(key.responder) or self._served(key.initiator)
 
     # -- whom ---------------------------------------------------------------------------------------------------
 
@@ -258,7 +262,7 @@ class Inquiry:
         hints = _hints(flow, endpoint)
         hints.candidates = self._neighbours.first(flow.verdict, hints.candidates)
         if flow.quiet == 3 and flow.midstream and flow.key.transport is Transport.TCP and not hints.candidates:
-            hints.candidates = RUNNING
+            hints.candidates = SERVED if self._is_served(flow.key) else RUNNING
         self._put(flow, endpoint, hints)
         if flow.waiting is not None:
             self._ask_beside(flow, endpoint, hints)

@@ -27,7 +27,7 @@ _PRIME: Final = int(
     16,
 )
 _GENERATOR: Final = 2
-_SECRET_BITS: Final = 64
+_SECRET_BITS: Final = 32
 """The specification advises 160 where the secret is to protect something. Here it protects nothing, and arithmetic with
 it is most of what a try costs."""
 _PATIENCE_S: Final = 0.05
