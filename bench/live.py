@@ -52,10 +52,20 @@ def _measure(capture: Path, rates: Sequence[int]) -> Iterator[str]:
     yield "| packets a second, asked | sent | program | lost | share | CPU s |"
     yield "|---|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:
+        nowhere = Path(folder) / "nowhere.toml"
+        nowhere.write_text('[scope]\nonly = ["203.0.113.0/24"]\n')
         programs = {
             "tcpdump -w /dev/null": (["tcpdump", "-i", WATCHES, "-n", "-w", "/dev/null"], _tcpdump_lost),
             "flowsonar watch --passive": (
                 [FLOWSONAR, "watch", "-i", WATCHES, "--passive", "--json", "--store", f"{folder}/v.db"],
+                _flowsonar_lost,
+            ),
+            "flowsonar watch, nobody in scope": (
+                [FLOWSONAR, "watch", "-i", WATCHES, "--json", "--store", f"{folder}/n.db", "--config", str(nowhere)],
+                _flowsonar_lost,
+            ),
+            "flowsonar watch, private networks in scope": (  # no way leads there: this namespace has no addresses
+                [FLOWSONAR, "watch", "-i", WATCHES, "--json", "--store", f"{folder}/p.db"],
                 _flowsonar_lost,
             ),
             "flowsonar watch --passive --ends": (

@@ -1,8 +1,10 @@
-/* libFuzzer harness of the fast lane: the input is what a few flows say, put into sound packets, and what Python would
-   tell of the shapes that come up. The signatures' tables are read from the file that FLOWSONAR_LANES_FILE names;
+/* libFuzzer harness of the fast lane, of captures and live: the input is what a few flows say, put into sound packets,
+   some in a tunnel, and what Python would tell of the shapes and endpoints that come up. The signatures' tables are read from the file that FLOWSONAR_LANES_FILE names;
    fuzz/run.sh makes it, builds and runs this. */
+#include "askable.h"
 #include "bytes.h"
 #include "fuzzer.h"
+#include "known.h"
 #include "lane.h"
 #include "table.h"
 
@@ -10,7 +12,7 @@ enum {
     FLOWS = 8,
     MESSAGES = 64,
     MESSAGE_MAX = 1400,
-    HEADERS = 40,
+    HEADERS = 60,
     PORT_BYTES = 8192,
     PARTS = PATTERNS_GROUPS + 3,
 };
@@ -63,6 +65,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 
 struct talk {
     struct table *table;
+    bool live;
     const uint8_t *choices; /* of what is told of shapes; used again and again */
     size_t choices_size, choices_at;
 };
@@ -102,7 +105,9 @@ static void take(struct talk *talk) {
         touch(row[i].name, row[i].name_size);
         touch(row[i].hello, row[i].hello_size);
         REQUIRE(row[i].first_ns <= row[i].last_ns);
-        REQUIRE(row[i].packets[0] + row[i].packets[1] > 0);
+        REQUIRE(row[i].early || row[i].packets[0] + row[i].packets[1] > 0);
+        REQUIRE(talk->live || !(row[i].early || row[i].learned));
+        touch(row[i].said, row[i].said_size);
     }
     const struct event *events = table_take(talk->table, &count);
     for (size_t i = 0; i < count; i++) {
@@ -113,12 +118,38 @@ static void take(struct talk *talk) {
     }
 }
 
+/* Make a table live: some of the flows' servers are known, of some nobody is asked. */
+static void make_live(struct table *table) {
+    static const uint8_t asked[ASKABLE_ENTRY] = {10, 0, 1, 0, [16] = 30, 4}; /* half of them */
+    struct lanes *of = table_lanes(table);
+    REQUIRE(lane_live(of, 0, 3600));
+    lane_ask(of, askable_new(asked, 1));
+    for (uint8_t number = 1; number <= 4; number++) {
+        struct known_kind kind = {.mark = {number}, .verdicts = {number, number, 0}};
+        REQUIRE(known_add(lane_known(of), &kind) == number);
+        REQUIRE(known_teach(lane_known(of), number + 4u, number) && (number & 1 || known_settle(lane_known(of), number)));
+    }
+}
+
+/* Tell what became of an endpoint: learned, forgotten, at rest, a socket of ours. */
+static void tell(struct talk *talk) {
+    static const uint16_t ports[] = {443, 53, 80, 5004, 5353, 21, 5060, 33033};
+    struct known *known = lane_known(table_lanes(talk->table));
+    uint8_t flow = choice(talk) & 7, what = choice(talk);
+    struct known_endpoint endpoint = {.address = {10, 0, 1, flow}, .port = ports[flow], .protocol = what & 8 ? 6 : 17,
+                                      .version = 4};
+    if (what & 16)
+        known_leave(known, &endpoint, what & 32 ? UINT32_MAX : 1700000000);
+    else
+        known_put(known, &endpoint, (what & 7) > 4 ? KNOWN_UNSURE : what & 7, UINT32_MAX, 0);
+}
+
 /* An IPv4 packet of one message; gives its size. */
-static size_t packet(uint8_t *out, unsigned flow, bool tcp, bool back, uint8_t flags, uint32_t sequence,
+static size_t plain(uint8_t *out, unsigned flow, bool tcp, bool back, uint8_t flags, uint32_t sequence,
                      const uint8_t *data, size_t size) {
     static const uint16_t ports[FLOWS] = {443, 53, 80, 5004, 5353, 21, 5060, 33033};
     size_t header = tcp ? 40 : 28;
-    memset(out, 0, HEADERS);
+    memset(out, 0, header);
     out[0] = 0x45;
     out[2] = (uint8_t)((header + size) >> 8);
     out[3] = (uint8_t)(header + size);
@@ -144,7 +175,23 @@ static size_t packet(uint8_t *out, unsigned flow, bool tcp, bool back, uint8_t f
     return header + size;
 }
 
-/* The messages: a byte for flow, transport and direction, one for flags, gap and time, one for the length. */
+/* The same, perhaps in another one of protocol 4. */
+static size_t packet(uint8_t *out, unsigned flow, bool inside, bool tcp, bool back, uint8_t flags, uint32_t sequence,
+                     const uint8_t *data, size_t size) {
+    if (!inside) return plain(out, flow, tcp, back, flags, sequence, data, size);
+    size_t made = 20 + plain(out + 20, flow, tcp, back, flags, sequence, data, size);
+    memset(out, 0, 20);
+    out[0] = 0x45;
+    out[2] = (uint8_t)(made >> 8);
+    out[3] = (uint8_t)made;
+    out[8] = 64;
+    out[9] = 4;
+    put_be32(out + (back ? 16 : 12), 0xc0000201);
+    put_be32(out + (back ? 12 : 16), 0xc0000202);
+    return made;
+}
+
+/* The messages: a byte for flow, transport, direction and tunnel, one for flags, gap and time, one for the length. */
 static size_t compose(const uint8_t *data, size_t size, uint8_t *out, uint8_t *entries, size_t *used) {
     uint32_t next[FLOWS][2] = {{0}};
     uint64_t time_ns = UINT64_C(1700000000000000000);
@@ -160,7 +207,7 @@ static size_t compose(const uint8_t *data, size_t size, uint8_t *out, uint8_t *e
         uint32_t sequence = next[flow][back] + (how & 8 ? 10 : 0);
         time_ns += UINT64_C(1) << (how >> 4) * 2;
         uint8_t *entry = entries + count++ * FRAME_SIZE;
-        size_t made = packet(out + *used, flow, tcp, back, flags, sequence, data + at + 3, length);
+        size_t made = packet(out + *used, flow, who & 32, tcp, back, flags, sequence, data + at + 3, length);
         put_le64(entry, time_ns);
         put_le32(entry + 8, (uint32_t)*used);
         put_le32(entry + 12, (uint32_t)made);
@@ -196,20 +243,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     };
     /* Making the automata takes longer than a hundred inputs: a table serves some of them. Its flows end with each; what
        it learned of shapes stays, so a crash may need the inputs before it: run the corpus again with -runs=0. */
-    static struct table *table;
-    static unsigned inputs;
-    if (inputs++ % 256 == 0) {
-        table_free(table);
-        table = table_new(&settings);
-        REQUIRE(table);
+    static struct table *tables[2]; /* one is live */
+    static unsigned inputs[2];
+    bool live = data[0] & 64;
+    if (inputs[live]++ % 256 == 0) {
+        table_free(tables[live]);
+        tables[live] = table_new(&settings);
+        REQUIRE(tables[live]);
+        if (live) make_live(tables[live]);
     }
-    struct talk talk = {.table = table, .choices = data + 1, .choices_size = choices};
+    struct talk talk = {.table = tables[live], .live = live, .choices = data + 1, .choices_size = choices};
     size_t count = compose(data + 1 + choices, size - 1 - choices, bytes, entries, &used);
     for (int round = 0; round < 2; round++) { /* the second time shapes are known */
         for (size_t done = 0; done < count;) {
             done = table_feed(talk.table, bytes, used, entries, count, done);
             REQUIRE(done <= count);
             take(&talk);
+            if (live) tell(&talk);
         }
         if (data[0] & 16) lane_doubt(table_lanes(talk.table));
         if (data[0] & 32) {

@@ -1,10 +1,24 @@
 import asyncio
 import socket
 
+import pytest
+
+from flowsonar.app import asking as asking_module
 from flowsonar.app.asking import Asking
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
-from flowsonar.model import Answer, Confidence, Endpoint, Evidence, EvidenceKind, Layer, Outcome, Question, Transport
+from flowsonar.model import (
+    Answer,
+    Confidence,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    Hints,
+    Layer,
+    Outcome,
+    Question,
+    Transport,
+)
 from flowsonar.probes import AuditEntry
 from tests.app.servers import web
 
@@ -80,13 +94,34 @@ def test_dialogues_and_greetings_inside_tls_are_told_before_the_answer() -> None
     )
 
     async def run() -> list[Answer]:
-        asking = Asking(Settings(), Parts.load(Settings()), early=True)
+        told: list[Answer] = []
+        asking = Asking(Settings(), Parts.load(Settings()), early=told.append)
         for piece in (greeting, dialogue, *kept):
             asking._heard(endpoint, piece)
-        told = asking.take()
         await asking.close()
         return told
 
     told = asyncio.run(run())
     assert [answer.evidence for answer in told] == [(greeting,), (dialogue,)]
     assert not any(answer.final for answer in told)
+
+
+def test_what_is_asked_beside_something_else_waits_and_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint(Transport.UDP, "127.0.0.1", 6881)
+    beside = Question(endpoint=endpoint, hints=Hints(candidates=("bittorrent",), beside=True))
+
+    async def run() -> Answer:
+        asking = Asking(Settings(), Parts.load(Settings()))
+        asking.ask([beside])
+        assert (asking.busy, asking.counters()["questions"]) == (1, 0)
+        asking.withdraw([endpoint])
+        assert asking.busy == 0
+        monkeypatch.setattr(asking_module, "BESIDE_S", 0.0)
+        asking.ask([beside])
+        await asking.changed()
+        (answer,) = asking.take()
+        assert asking.counters()["questions"] == 1
+        await asking.close()
+        return answer
+
+    assert asyncio.run(run()).endpoint == endpoint

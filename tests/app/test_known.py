@@ -1,6 +1,6 @@
 import pytest
 
-from flowsonar.app.known import Known
+from flowsonar.app.known import UNSURE, Known
 from flowsonar.app.lanes import LaneTable
 from flowsonar.app.parts import Parts
 from flowsonar.config import FlowSettings, Settings
@@ -24,10 +24,20 @@ class Told:
     def __init__(self, table: LaneTable) -> None:
         self._table = table
         self.knows: dict[tuple[bytes, int, int], tuple[int, int, int]] = {}
+        self.leaves: dict[tuple[bytes, int, int], int] = {}
+        self.settled: list[int] = []
 
     def know(self, address: bytes, port: int, protocol: int, number: int, until_s: int, renew_s: int) -> None:
         self.knows[address, port, protocol] = number, until_s, renew_s
         self._table.know(address, port, protocol, number, until_s, renew_s)
+
+    def leave(self, address: bytes, port: int, protocol: int, until_s: int) -> None:
+        self.leaves[address, port, protocol] = until_s
+        self._table.leave(address, port, protocol, until_s)
+
+    def settle(self, verdict: int) -> None:
+        self.settled.append(verdict)
+        self._table.settle(verdict)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._table, name)
@@ -129,3 +139,37 @@ def test_a_table_that_is_not_live_knows_nothing(parts: Parts) -> None:
     table = make_table(FlowSettings(capacity=16), lanes=parts.lane_tables)
     with pytest.raises(RuntimeError):
         table.teach(1, 1)  # type: ignore[attr-defined]
+
+
+def test_who_rests_is_left_alone_by_the_table(parts: Parts, told: Told, tmp_path: object) -> None:
+    known = Known(Store(f"{tmp_path}/v.db"), told, parts.signatures)  # type: ignore[arg-type]
+    assert known.may_ask(WEB, NOW_S)
+    assert not told.leaves
+    known.failed(WEB, Outcome.SILENT, NOW_S)
+    assert not known.may_ask(WEB, NOW_S + 1)
+    assert told.leaves[PLACE] > NOW_S
+
+
+def test_what_is_sure_leaves_nothing_to_ask(parts: Parts, told: Told) -> None:
+    known = Known(None, told, parts.signatures)  # type: ignore[arg-type]
+    number = told.add_verdict(b'"proto":"TCP","sure":1')  # type: ignore[operator]
+    known.settles(number, HTTP, b'"proto":"TCP","sure":1')
+    assert told.settled == [number]
+    for verdict in (HTTP._replace(confidence=Confidence.LIKELY), HTTP._replace(service="tls")):
+        known.settles(number + 1, verdict)  # may be asked
+    known.settles(number + 1, HTTP._replace(service="bittorrent"))  # of peers: who speaks with them is remembered
+    assert told.settled == [number]
+    other = Known(None, told, parts.signatures)  # type: ignore[arg-type]
+    other.recall(known.keep())
+    assert told.settled == [number, number]
+
+
+def test_a_socket_of_ours_is_for_python(parts: Parts, told: Told) -> None:
+    Known(None, told, parts.signatures).own(WEB)  # type: ignore[arg-type]
+    assert told.knows[PLACE][0] == UNSURE
+
+
+@pytest.mark.parametrize("wrong", [b"x", bytes(17) + b"\5", bytes(16) + b"\x21\4", (bytes(17) + b"\4") * 257])
+def test_networks_that_are_none_are_refused(told: Told, wrong: bytes) -> None:
+    with pytest.raises(ValueError, match="networks"):
+        told.ask(wrong)  # type: ignore[operator]

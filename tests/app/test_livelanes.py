@@ -5,10 +5,11 @@ import pytest
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
+from flowsonar.model import Endpoint, Transport
 from flowsonar.verdicts import store as stores
 from flowsonar.verdicts.store import Store
 from tests.app.lanes import Net
-from tests.app.livelanes import live, same
+from tests.app.livelanes import OWN, Asked, live, same
 from tests.needs import CORPUS, needs_corpus, needs_native
 
 pytestmark = needs_native()
@@ -20,6 +21,13 @@ MAIL = [(1, b"220 mail.example ESMTP Postfix\r\n"), (0, b"EHLO there\r\n"), (1, 
 
 BACKWARDS = {"cassandra", "jsonrpc"}
 """Their clock is set back by years, so that what begins as unknown is known at the end."""
+
+
+LATER = {"wa_voice", "whatsapp_login_call"}
+"""An endpoint becomes known while flows live that were opened before: where nobody is asked, the reference lets them
+inherit that when it would have asked, the fast lane does not."""
+
+NOWHERE, EVERYWHERE = ("203.0.113.0/24",), ("0.0.0.0/0", "::/0")
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +105,52 @@ def test_a_flow_that_comes_to_python_is_not_told_of_twice(parts: Parts, tmp_path
     capture = tmp_path / "left.pcap"
     net.write(capture)
     same([capture], parts, tmp_path)
+
+
+@needs_corpus()
+@pytest.mark.parametrize("networks", [NOWHERE, (), EVERYWHERE], ids=["nowhere", "default", "everywhere"])
+def test_who_asks_writes_the_same_and_asks_the_same(parts: Parts, tmp_path: Path, networks: tuple[str, ...]) -> None:
+    captures = [CORPUS / "skype" / "SkypeIRC.cap"]
+    found = sorted(path for path in (CORPUS / "ndpi" / "pcap").glob("*.pcap") if path.stat().st_size < 20_000)
+    captures += [path for path in found[::9] if path.stem not in BACKWARDS | LATER]
+    counts = same(captures, parts, tmp_path, networks)
+    flows, lane_flows = (sum(one[name] for one in counts) for name in ("flows", "lane_flows"))
+    assert lane_flows > flows / (3 if networks == NOWHERE else 12)
+    assert any(one["questions"] for one in counts) == (networks != NOWHERE)
+
+
+def test_flows_of_an_endpoint_that_is_known_for_sure_are_not_followed_by_python(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    many(net, 6)
+    capture = tmp_path / "sure.pcap"
+    net.write(capture)
+    (counts,) = same([capture], parts, tmp_path, EVERYWHERE)
+    assert counts["lane_flows"] == 6
+    assert counts["questions"] == 0
+
+
+def test_flows_of_an_endpoint_that_rests_are_not_followed_by_python(parts: Parts, tmp_path: Path) -> None:
+    net = Net()
+    for number in range(6):
+        net.conversation((CLIENT[0], CLIENT[1] + number), SERVER, ASKED[:1])
+        net.now_us += 1_000_000
+    capture = tmp_path / "rests.pcap"
+    net.write(capture)
+    (counts,) = same([capture], parts, tmp_path, EVERYWHERE)
+    assert counts["questions"] == 0  # in the second run: in the first it was silent
+    assert counts["lane_flows"] == 4  # the first one is told to rest when the second has begun
+
+
+def test_our_own_questions_are_no_flows(parts: Parts, tmp_path: Path) -> None:
+    """Not even where the endpoint is known for sure by now."""
+    net = Net()
+    many(net, 3)
+    net.conversation((CLIENT[0], OWN[0]), SERVER, ASKED)
+    capture = tmp_path / "own.pcap"
+    net.write(capture)
+    asked = Asked(*EVERYWHERE)
+    asked.ours = [Endpoint(Transport.TCP, CLIENT[0], OWN[0])]
+    lines, counts = live(capture, parts, Store(tmp_path / "own.db"), tmp_path, asked)
+    assert counts["own_flows"] == 1
+    assert not any(b'"src_port":61000' in line for line in lines)
+    assert counts["flows"] == 3

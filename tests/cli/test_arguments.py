@@ -33,7 +33,7 @@ def draw(
     return 7
 
 
-def erase(what: Annotated[str, Argument()] = "everything") -> int:
+def erase(what: Annotated[str, Argument(metavar="[WHAT[/PART]]")] = "everything") -> int:
     """Erase it."""
     SEEN[:] = [what]
     return 0
@@ -109,6 +109,7 @@ def test_wrong_usage_says_what_is_wrong(words: tuple[str, ...], said: str, capsy
         (("more", "-h"), "Usage: pictures more"),
         (("draw", "--help"), "100% of it."),
         (("draw", "-h"), "Example: pictures draw a"),
+        (("more", "erase", "-h"), "Arguments:\n  WHAT[/PART]\n"),
         (("--version",), "pictures 1.2"),
     ],
 )

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsonar.cli.asked import Sources
+from flowsonar.cli.asked import Plans, Sources
+from flowsonar.config import Settings
 from flowsonar.errors import ConfigError
 
 
@@ -36,3 +37,11 @@ def test_wrong_arguments() -> None:
         sources("192.0.2.1:1", label=True)
     with pytest.raises(ConfigError, match="cannot be read"):
         sources(files=(Path("/no/such/file"),))
+
+
+def test_a_dry_run_that_was_ended_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with Plans(sources("127.0.0.1:1-9"), Settings(dry_run=True), json=False) as plans:
+        plans.stop()
+        asyncio.run(plans.go())
+    assert plans.told() == 1
+    assert "ended early" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_flow_records_come_back_labelled(tmp_path: Path) -> None:
 def test_output_and_resume(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with web() as http:
-        first = flowsonar("probe", f"127.0.0.1:{http}", "--output", str(out), home=tmp_path)
+        first = flowsonar("probe", f"127.0.0.1:{http}", "-o", str(out), home=tmp_path)
         out.write_bytes(out.read_bytes() + b'{"half')
         again = flowsonar("probe", f"127.0.0.1:1,{http}", "--output", str(out), "--resume", home=tmp_path)
         over = flowsonar("probe", f"127.0.0.1:{http}", "--output", str(out), home=tmp_path)

@@ -11,7 +11,13 @@ from flowsonar import _native
 from flowsonar._native.digest import sha256
 from tests.needs import needs_native
 
-INTERFACES = {1: "a838ccac3594c667", 2: "55950fe0f1b94053", 3: "340a455617be7906", 4: "b5dac1813f108153"}
+INTERFACES = {
+    1: "a838ccac3594c667",
+    2: "55950fe0f1b94053",
+    3: "340a455617be7906",
+    4: "b5dac1813f108153",
+    5: "ad76d55398d618cf",
+}
 """By build: a digest of all names that the core gives. Where it changes, `BUILD` and `CORE_BUILD` go up."""
 
 

@@ -1,6 +1,7 @@
 """A handful of signatures and packets, so that the reader's rules are tested apart from the real signatures."""
 
 import re
+from types import MappingProxyType
 
 from flowsonar.flows.events import Opened, Payload
 from flowsonar.model import Confidence, Side, Transport
@@ -59,6 +60,7 @@ class FakeMatcher:
 class FakeSignatures:
     on_port = frozenset({"weak/fake"})
     greetings = frozenset({"greets/fake"})
+    one_sided = MappingProxyType({"request/fake": Side.INITIATOR, "answer/fake": Side.RESPONDER})
 
     def is_slight(self, pattern):
         return pattern == "slight/fake"

@@ -42,6 +42,16 @@ def test_a_few_bits_in_the_middle_are_a_guess_until_the_other_side_fits():
     assert _judged(udp, Side.INITIATOR, "game", LIKELY, asks=True, pattern="slight") is LIKELY
 
 
+def test_two_requests_do_not_prove_each_other():
+    for start in (opened(midstream=True), opened(protocol=17)):
+        flow = PassiveFlow(start)
+        assert _judged(flow, Side.INITIATOR, "table", LIKELY, asks=True, pattern="request") is LIKELY
+        assert _judged(flow, Side.RESPONDER, "table", LIKELY, pattern="request") is LIKELY
+        flow = PassiveFlow(start)
+        assert _judged(flow, Side.INITIATOR, "table", LIKELY, asks=True, pattern="request") is LIKELY
+        assert _judged(flow, Side.RESPONDER, "table", LIKELY, pattern="answer") is CONFIRMED
+
+
 def test_two_greetings_are_likely():
     flow = PassiveFlow(opened())
     assert _judged(flow, Side.INITIATOR, "greets", LIKELY, asks=True, pattern="greets") is LIKELY

@@ -40,7 +40,9 @@ def test_the_servers_packet_of_the_rfc():
     assert keys[0].open(RFC_SERVER, at) is None
 
 
-@pytest.mark.parametrize("version", [1, 0x6B3343CF, *range(0xFF000016, 0xFF000023), 0xFACEB001, 0xFACEB002, 0x54303531])
+@pytest.mark.parametrize(
+    "version", [1, 0x6B3343CF, 0xFF020000, *range(0xFF000016, 0xFF000023), 0xFACEB001, 0xFACEB002, 0x54303531]
+)
 def test_what_is_sealed_opens_and_a_changed_bit_does_not(version):
     packet = client_initial(version=version)
     keys = initial_keys(scheme_of(version), CLIENT_ID)
@@ -63,6 +65,7 @@ def test_short_packets_do_not_open(size):
     [
         (1, "1"),
         (0x6B3343CF, "2"),
+        (0xFF020000, "2-draft-00"),
         (0xFF00001D, "draft-29"),
         (0xFACEB002, "mvfst-02"),
         (0x51303530, "Q050"),

@@ -47,7 +47,7 @@ def test_what_may_hold_is_decided_by_the_rules_own_condition() -> None:
     rules = payload_rules(SIGNATURES)
     number, ssh = next((at, rule) for at, rule in enumerate(rules[Transport.TCP]) if rule.service == "ssh")
     packed = struct.pack("<20xI", number)
-    tables = ((*TABLES[0][:5], packed), (*TABLES[1][:5], b""))
+    tables = ((*TABLES[0][:6], packed), (*TABLES[1][:6], b""))
     finder = TableFinder(lambda *_: [-1], tables, rules)
     assert finder(Transport.TCP, b"SSH-2.0-OpenSSH_9.2\r\n", PORTS, names=True) == (ssh,)
     assert finder(Transport.TCP, b"220 hello\r\n", PORTS, names=True) == ()

@@ -13,7 +13,7 @@ from flowsonar.signatures import load_signatures
 from flowsonar.signatures.expressions import UnsupportedError, parsed
 from flowsonar.signatures.lanetables import lane_tables
 from flowsonar.signatures.matcher import Matcher, payload_rules
-from flowsonar.signatures.programs import _Automaton, _counts, compile_payloads
+from flowsonar.signatures.programs import Group, _Automaton, _counts, _later, compile_payloads
 from flowsonar.signatures.rules import Database, Rule
 from tests.needs import needs_native
 
@@ -114,6 +114,36 @@ def test_nearly_all_built_in_expressions_can_be_compiled() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "group"),
+    [
+        (r"(?i)\nServer: nginx", Group.LINES),
+        (r"\n(?:A|B) [0-9]+", Group.LINES),
+        (r"(?:^|\n)node on ", Group.LATER),
+        (r"\r\nversion:", Group.LATER),
+        ("OpenLDAP", Group.LATER),
+    ],
+)
+def test_products_named_in_lines_are_looked_for_by_themselves(pattern: str, group: Group) -> None:
+    assert _later(*parsed(pattern)) is group
+
+
+@needs_native()
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 500 + b"\r\n\n\n\r\n"]
+)
+@pytest.mark.parametrize("tail", [b"", b"\r\n\r\n", b"\nServer", b"\n\n" * 50])
+def test_lines_are_passed_over_up_to_the_one_that_names_a_product(table, compiled, databases, head, tail) -> None:
+    for line in (
+        b"Server: nginx/1.2",
+        b"server: Apache/2.4.1 (Unix)",
+        b" Server: nginx",
+        b"\nServer: nginx",
+        b"Serve\n",
+    ):
+        assert _agrees(table, compiled, databases, head + line + tail)
+
+
+@pytest.mark.parametrize(
     "pattern", ["^[[:alpha:]]", r"^\pL", r"^\Qa\E", "(?m)a$", "a(?m:^b)", "(?i)^\xe9", "^a(?i)b", "^(", r"^(a)\1"]
 )
 def test_what_means_something_else_in_python_is_left_to_python(pattern: str) -> None:
@@ -136,10 +166,10 @@ def test_what_counts_far_through_any_text_has_an_automaton_of_its_own() -> None:
 @needs_native()
 def test_malformed_tables_are_refused() -> None:
     good = lane_tables(SIGNATURES.digest, lambda: SIGNATURES)
-    for at in range(5, 8):
+    for at in range(6, 9):
         for wrong in (b"x", b"\xff" * 48):
             tables = (*good[0][:at], wrong, *good[0][at + 1 :])
-            if at == 7:
+            if at == 8:
                 continue  # bytes that nothing points to are no error
             with pytest.raises((ValueError, MemoryError)):
                 make_table(FlowSettings(capacity=16), lanes=(tables, *good[1:]))

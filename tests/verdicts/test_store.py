@@ -192,6 +192,7 @@ def test_an_endpoint_that_gives_nothing_rests_twice_as_long_each_time(path, agai
             store.close()
             store = Store(path)
         assert not store.may_ask(HERE, now)
+        assert store.rests_until(HERE, now) > now
         assert not store.may_ask(HERE, now + rest_s - 1)
         now += rest_s
     assert store.may_ask(HERE, now)

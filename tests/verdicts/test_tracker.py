@@ -129,9 +129,10 @@ def test_a_flow_from_the_middle_that_shows_nothing_asks_the_number_over_udp_and_
     tracker.questions.clear()
     due = tracker.next_due_ns
     assert due is not None
-    assert due >= limits.SILENCE_WAIT_MS * MS
+    assert due >= limits.SILENCE_WAIT_MIDDLE_MS * MS
     tracker.due(due)
     assert [question.endpoint.transport for question in tracker.questions] == [Transport.TCP]
+    assert tracker.questions[0].hints.candidates == ("bittorrent", "tls")
 
 
 def test_the_next_connection_of_a_host_that_speaks_with_peers_is_expected_to_be_asked(
@@ -173,14 +174,16 @@ def test_the_end_of_a_connection_without_a_byte_asks_nobody(make: Callable[..., 
 
 def test_what_ended_before_it_said_a_byte_is_asked_about_where_it_was_alive(make: Callable[..., Tracker]) -> None:
     tracker = make()
-    tracker.feed([opened(midstream=True), stands(at=20 * MS)])
+    tracker.feed([opened(midstream=True, ports=(40000, 6379)), stands(at=20 * MS)])
+    tracker.due(limits.SILENCE_WAIT_MIDDLE_MS * MS)
+    assert not tracker.questions
     tracker.due(limits.SILENCE_WAIT_MS * MS)
     assert [question.endpoint.transport for question in tracker.questions] == [Transport.TCP]
     assert tracker.questions[0].hints.candidates == ("tls",)
     other = make()
     other.feed([opened(midstream=True), stands(at=20 * MS)])
     other.feed([closed(at=700 * MS)])
-    assert [question.endpoint.transport for question in other.questions] == [Transport.TCP]
+    assert [question.endpoint.transport for question in other.questions] == [Transport.TCP, Transport.UDP]
 
 
 def test_a_question_that_was_put_blindly_learns_what_the_flow_says_meanwhile(make: Callable[..., Tracker]) -> None:

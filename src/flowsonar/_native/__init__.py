@@ -8,7 +8,7 @@ from types import ModuleType
 
 __all__ = ["BUILD", "NATIVE", "core", "reason", "stale"]
 
-BUILD = 4
+BUILD = 5
 """What the C core must give as its own (`CORE_BUILD` in binding.h): both go up by one when either side changes what it
 expects of the other, so that a core of an older build is never used by newer Python."""
 

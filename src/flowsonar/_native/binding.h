@@ -11,7 +11,7 @@
 
 enum {
     EVENT_KINDS = EVENT_CLOSED + 1,
-    CORE_BUILD = 4, /* `BUILD` in _native/__init__.py, which says when it goes up */
+    CORE_BUILD = 5, /* `BUILD` in _native/__init__.py, which says when it goes up */
 };
 
 typedef struct {
@@ -56,6 +56,9 @@ PyObject *lane_py_holding(FlowTable *self, PyObject *args);
 PyObject *known_py_live(FlowTable *self, PyObject *args);
 PyObject *known_py_add(FlowTable *self, PyObject *args);
 PyObject *known_py_know(FlowTable *self, PyObject *args);
+PyObject *known_py_ask(FlowTable *self, PyObject *args);
+PyObject *known_py_leave(FlowTable *self, PyObject *args);
+PyObject *known_py_settle(FlowTable *self, PyObject *verdict);
 PyObject *known_py_teach(FlowTable *self, PyObject *args);
 PyObject *known_py_heard(FlowTable *self, PyObject *unused);
 int known_hears(FlowTable *self, const struct row *row);

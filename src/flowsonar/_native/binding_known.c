@@ -1,6 +1,7 @@
 /* What Python tells the fast lane of endpoints, live, and what it hears from there. */
 #include <string.h>
 
+#include "askable.h"
 #include "binding.h"
 #include "known.h"
 #include "lane.h"
@@ -49,8 +50,35 @@ PyObject *known_py_add(FlowTable *self, PyObject *args) {
     return number ? PyLong_FromUnsignedLong(number) : PyErr_NoMemory();
 }
 
+/* False and an exception where the address is none. */
+static bool take_endpoint(struct known_endpoint *endpoint, const char *address, Py_ssize_t size, unsigned short port,
+                          unsigned char protocol) {
+    if (size != 4 && size != 16) {
+        PyErr_SetString(PyExc_ValueError, "an address has 4 or 16 bytes");
+        return false;
+    }
+    *endpoint = (struct known_endpoint){.port = port, .protocol = protocol, .version = size == 4 ? 4 : 6};
+    memcpy(endpoint->address, address, (size_t)size);
+    return true;
+}
+
+PyObject *known_py_leave(FlowTable *self, PyObject *args) {
+    struct known_endpoint endpoint;
+    const char *address;
+    Py_ssize_t size;
+    unsigned short port;
+    unsigned char protocol;
+    unsigned int until_s;
+    struct known *known = known_of(self);
+    if (!known || !PyArg_ParseTuple(args, "y#HbI:leave", &address, &size, &port, &protocol, &until_s)) return NULL;
+    if (!take_endpoint(&endpoint, address, size, port, protocol) || flow_table_enter(self)) return NULL;
+    known_leave(known, &endpoint, until_s);
+    self->busy = 0;
+    Py_RETURN_NONE;
+}
+
 PyObject *known_py_know(FlowTable *self, PyObject *args) {
-    struct known_endpoint endpoint = {0};
+    struct known_endpoint endpoint;
     const char *address;
     Py_ssize_t size;
     unsigned short port;
@@ -60,19 +88,48 @@ PyObject *known_py_know(FlowTable *self, PyObject *args) {
     if (!known ||
         !PyArg_ParseTuple(args, "y#HbIII:know", &address, &size, &port, &protocol, &number, &until_s, &renew_s))
         return NULL;
-    bool kind = !number || number == KNOWN_UNSURE || known_kind(known, number);
-    if ((size != 4 && size != 16) || !kind) {
+    if (number && number != KNOWN_UNSURE && !known_kind(known, number)) {
         PyErr_SetString(PyExc_ValueError, "an address has 4 or 16 bytes, and a number is one that add_known gave");
         return NULL;
     }
-    memcpy(endpoint.address, address, (size_t)size);
-    endpoint.port = port;
-    endpoint.protocol = protocol;
-    endpoint.version = size == 4 ? 4 : 6;
-    if (flow_table_enter(self)) return NULL;
+    if (!take_endpoint(&endpoint, address, size, port, protocol) || flow_table_enter(self)) return NULL;
     known_put(known, &endpoint, number, until_s, renew_s);
     self->busy = 0;
     Py_RETURN_NONE;
+}
+
+PyObject *known_py_ask(FlowTable *self, PyObject *args) {
+    const char *entries;
+    Py_ssize_t size;
+    if (!known_of(self) || !PyArg_ParseTuple(args, "y#:ask", &entries, &size)) return NULL;
+    struct askable *askable = NULL;
+    if (size % ASKABLE_ENTRY == 0) askable = askable_new((const uint8_t *)entries, (size_t)size / ASKABLE_ENTRY);
+    if (!askable) {
+        PyErr_SetString(PyExc_ValueError, "not networks, or too many");
+        return NULL;
+    }
+    if (flow_table_enter(self)) {
+        askable_free(askable);
+        return NULL;
+    }
+    lane_ask(table_lanes(self->table), askable);
+    self->busy = 0;
+    Py_RETURN_NONE;
+}
+
+PyObject *known_py_settle(FlowTable *self, PyObject *argument) {
+    unsigned long verdict = PyLong_AsUnsignedLong(argument);
+    struct known *known = known_of(self);
+    if (!known || (verdict == (unsigned long)-1 && PyErr_Occurred())) return NULL;
+    if (!verdict || verdict > lines_verdicts(self->lines)) {
+        PyErr_SetString(PyExc_ValueError, "no such verdict");
+        return NULL;
+    }
+    if (flow_table_enter(self)) return NULL;
+    bool done = known_settle(known, (uint32_t)verdict);
+    self->busy = 0;
+    if (done) Py_RETURN_NONE;
+    return PyErr_NoMemory();
 }
 
 PyObject *known_py_teach(FlowTable *self, PyObject *args) {

@@ -19,13 +19,13 @@ static int take_bytes(PyObject *object, const uint8_t **data, size_t *size) {
     return 0;
 }
 
-/* ((program, instructions) * 5, rules, fields, bytes) */
+/* ((program, instructions) * 6, rules, fields, bytes) */
 static int take_tables(PyObject *given, struct patterns_tables *tables) {
     PyObject *program[PATTERNS_GROUPS], *rules, *fields, *bytes;
     unsigned int instructions[PATTERNS_GROUPS];
-    if (!PyArg_ParseTuple(given, "(SI)(SI)(SI)(SI)(SI)SSS", &program[0], &instructions[0], &program[1], &instructions[1],
-                          &program[2], &instructions[2], &program[3], &instructions[3], &program[4], &instructions[4],
-                          &rules, &fields, &bytes))
+    if (!PyArg_ParseTuple(given, "(SI)(SI)(SI)(SI)(SI)(SI)SSS", &program[0], &instructions[0], &program[1],
+                          &instructions[1], &program[2], &instructions[2], &program[3], &instructions[3], &program[4],
+                          &instructions[4], &program[5], &instructions[5], &rules, &fields, &bytes))
         return -1;
     for (int i = 0; i < PATTERNS_GROUPS; i++) {
         tables->instructions[i] = instructions[i];

@@ -243,9 +243,25 @@ static inline size_t glide(struct run *runs, const size_t count, const uint8_t *
     return i;
 }
 
+/* The same for one automaton that only one byte wakes: what stands before it is passed over. */
+static size_t glide_to(struct run *run, const uint8_t *data, size_t i, size_t size) {
+    const size_t rest = run->dfa->start;
+    for (; i < size; i++) {
+        if (run->at == rest) {
+            const uint8_t *found = memchr(data + i, run->dfa->only, size - i);
+            if (!found) return size;
+            i = (size_t)(found - data);
+        }
+        size_t next = run->steps[run->at * run->classes + run->class_of[data[i]]];
+        if (next - FIRST_STATE >= MATCHES - FIRST_STATE) break;
+        run->at = next;
+    }
+    return i;
+}
+
 static size_t glide_all(struct run *runs, size_t count, const uint8_t *data, size_t i, size_t size) {
     static_assert(DFA_TOGETHER == 3, "as many are written out here");
-    if (count == 1) return glide(runs, 1, data, i, size);
+    if (count == 1) return runs->dfa->only < 0 ? glide(runs, 1, data, i, size) : glide_to(runs, data, i, size);
     return count == 2 ? glide(runs, 2, data, i, size) : glide(runs, 3, data, i, size);
 }
 
@@ -334,6 +350,36 @@ static uint32_t classes_of(const uint8_t *sets, uint32_t count, uint8_t class_of
     return classes;
 }
 
+/* The one byte that all expressions begin with, -1 for none: where they begin again after every byte, and nothing but
+   bytes is asked for there. */
+static int only_byte(struct dfa *d) {
+    int only = -1;
+    bool again = false;
+    set_clear(d);
+    set_add(d, 0, (struct place){.begin = true});
+    uint32_t at_first = d->set_count;
+    set_clear(d);
+    set_add(d, 0, (struct place){0});
+    if (d->set_count != at_first || d->found_count) return -1;
+    for (uint32_t i = 0; i < d->set_count; i++) {
+        const struct instruction *instruction = &d->instructions[d->set[i]];
+        uint32_t count = 0, byte = 0;
+        if (instruction->operation != DFA_SET) return -1;
+        for (uint32_t b = 0; b < 256; b++) {
+            if (!has(d->sets[instruction->argument], b)) continue;
+            count++;
+            byte = b;
+        }
+        if (count == 256 && !instruction->next)
+            again = true;
+        else if (count != 1 || (only >= 0 && only != (int)byte))
+            return -1;
+        else
+            only = (int)byte;
+    }
+    return again ? only : -1;
+}
+
 static size_t rounded(size_t size) { return (size + 63) & ~(size_t)63; }
 
 struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_t states) {
@@ -377,6 +423,7 @@ struct dfa *dfa_new(const uint8_t *program, size_t size, uint32_t count, uint32_
     }
     memcpy(d->sets, program + (size_t)count * DFA_INSTRUCTION_SIZE, (size_t)sets * DFA_SET_SIZE);
     dfa_forget(d);
+    d->only = only_byte(d);
     return d;
 }
 

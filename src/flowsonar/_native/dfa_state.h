@@ -44,6 +44,7 @@ struct dfa {
     uint32_t state_count, member_count;
     uint32_t work; /* left of WORK_MAX for the payload at hand */
     uint16_t start; /* the state before the first byte, UNKNOWN_STATE where it is not made */
+    int only;       /* the one byte that leads away from `start`, which is also where nothing has begun; -1 for others */
 
     /* The set that is being made, as a list and as marks; and the one it is made from. */
     uint32_t *set, *from, *stack, *found;

@@ -48,9 +48,17 @@ void known_put(struct known *known, const struct known_endpoint *endpoint, uint3
                uint32_t renew_s);
 uint32_t known_find(const struct known *known, const struct known_endpoint *endpoint, uint32_t now_s);
 
+/* An endpoint is not asked until a time, whatever it is. Forgotten by known_put, and where there is no room. */
+void known_leave(struct known *known, const struct known_endpoint *endpoint, uint32_t until_s);
+bool known_is_left(const struct known *known, const struct known_endpoint *endpoint, uint32_t now_s);
+
 /* Flows that come to a verdict (its number in `lines`) prove their responder to be of a kind. False where there is no
    memory. */
 bool known_teach(struct known *known, uint32_t verdict, uint32_t number);
+/* Nobody is asked about a flow that this verdict was told of: it says for sure what there is to say. False where there is
+   no memory. */
+bool known_settle(struct known *known, uint32_t verdict);
+bool known_settles(const struct known *known, uint32_t verdict);
 /* A responder has proven what it is by a verdict; whether that is news for Python. */
 bool known_hear(struct known *known, const struct known_endpoint *responder, uint32_t verdict, uint32_t now_s);
 

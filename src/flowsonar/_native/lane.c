@@ -59,7 +59,11 @@ void lane_opens(struct table *t, uint32_t slot, uint16_t interface, bool midstre
     lane->flags = told;
     bool inside = key_path(&flow->key) >= PATH_FIRST, slow = l->slow || is_watched(l, &flow->key) || (l->known && inside);
     lane->node = root_of(&flow->key, midstream) + (inside ? ROOT_INSIDE : 0u);
-    if (l->known && !inside && live_opens(t, slot, midstream) && !slow) slow = !live_begins(t, slot, interface);
+    if (l->known && !inside) {
+        uint32_t number = live_opens(t, slot, midstream);
+        slow = slow || live_asks(t, slot, midstream);
+        if (number && !slow) slow = !live_begins(t, slot, interface);
+    }
     if (slow) {
         report_opened(t, slot, interface, midstream);
         lane->flags = 0;
@@ -84,17 +88,17 @@ static uint32_t guess_of(const struct lanes *l, const struct flow *flow, bool mi
     return 0;
 }
 
-/* The node of a flow that ends now. */
-static uint32_t end_of(struct lanes *l, const struct lane *lane, const struct flow *flow) {
-    bool told = shapes_at(l->shapes, lane->node)->flags & SHAPE_TOLD;
+/* The node of a flow that ends after a node. */
+static uint32_t end_of(struct lanes *l, const struct lane *lane, const struct flow *flow, uint32_t after) {
+    bool told = shapes_at(l->shapes, after)->flags & SHAPE_TOLD;
     uint32_t guess = told ? 0 : guess_of(l, flow, lane->flags & LANE_MIDSTREAM);
     uint8_t key[4] = {0xff, (uint8_t)guess, (uint8_t)(guess >> 8), (uint8_t)(guess >> 16)};
-    return shapes_next(l->shapes, lane->node, key, sizeof key);
+    return shapes_next(l->shapes, after, key, sizeof key);
 }
 
-/* Whether Python has told what a flow is that ends after what was seen of this one. */
-static bool ends_here(struct lanes *l, const struct lane *lane, const struct flow *flow) {
-    uint32_t node = end_of(l, lane, flow);
+/* Whether Python has told what a flow is that ends after a node. */
+static bool ends_after(struct lanes *l, const struct lane *lane, const struct flow *flow, uint32_t after) {
+    uint32_t node = end_of(l, lane, flow, after);
     return node != SHAPES_NONE && (shapes_at(l->shapes, node)->flags & (SHAPE_KNOWN | SHAPE_PYTHON)) == SHAPE_KNOWN;
 }
 
@@ -103,30 +107,42 @@ static bool may_be_announced(const struct key *key) {
     return key->protocol == PROTOCOL_UDP && key->low_port >= 1024 && key->high_port >= 1024;
 }
 
-void lane_advance(struct table *t, uint32_t slot, uint32_t node) {
+/* Whether nobody will ask for a flow's payloads any more once it is at a node. */
+static bool settles(struct lanes *l, const struct lane *lane, const struct flow *flow, uint32_t node) {
+    uint16_t flags = shapes_at(l->shapes, node)->flags;
+    return flags & SHAPE_DONE && flags & SHAPE_TOLD && !may_be_announced(&flow->key) && ends_after(l, lane, flow, node);
+}
+
+static void advance(struct table *t, uint32_t slot, uint32_t node, bool settled) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
+    struct flow *flow = &t->flows[slot];
     uint16_t flags = shapes_at(l->shapes, node)->flags;
     lane->node = node;
     if (flags & SHAPE_LABELS) live_labelled(t, slot);
+    if (settled) {
+        lane_forget_payloads(l, lane);
+        lane->flags |= LANE_SETTLED;
+    }
     if (flags & SHAPE_DONE) {
-        struct flow *flow = &t->flows[slot];
         lane->flags |= LANE_DONE;
-        if (flags & SHAPE_TOLD && !may_be_announced(&flow->key) && ends_here(l, lane, flow)) {
-            lane_forget_payloads(l, lane); /* nobody will ask for them */
-            lane->flags |= LANE_SETTLED;
-        }
         flow->status = (uint16_t)((flow->status & ~STATUS_FOLLOWING) | STATUS_RELEASED);
     }
 }
 
-/* The same with a payload that is to be kept; false where there is no room to do so. */
+void lane_advance(struct table *t, uint32_t slot, uint32_t node) {
+    advance(t, slot, node, settles(t->lanes, &t->lanes->flows[slot], &t->flows[slot], node));
+}
+
+/* The same with a payload that is to be kept, where anybody may still ask for it; false where there is no room. */
 static bool advance_with(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
                          const struct classified *what) {
     struct lanes *l = t->lanes;
-    if (!lane_keep_texts(l, &l->flows[slot], shapes_at(l->shapes, node)->flags, what)) return false;
-    if (!lane_keep(t, slot, seen, node, what->quiet)) return false;
-    lane_advance(t, slot, node);
+    struct lane *lane = &l->flows[slot];
+    if (!lane_keep_texts(l, lane, shapes_at(l->shapes, node)->flags, what)) return false;
+    bool settled = settles(l, lane, &t->flows[slot], node);
+    if (!settled && !lane_keep(t, slot, seen, node, what->quiet)) return false;
+    advance(t, slot, node, settled);
     return true;
 }
 
@@ -181,13 +197,16 @@ void lane_payload(struct table *t, uint32_t slot, const struct seen *seen) {
     enum classify_result result = classify(t, slot, seen, &what);
     if (result == CLASSIFY_NOTHING) {
         if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
-        if (!fast) lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
+        bool leaves = fast && live_unsure(t, slot, lane->node);
+        if (leaves) lane_leave(t, slot, false);
+        if (leaves || !fast) lane_emit(t, slot, seen, t->now_ns, handshake, SHAPES_NONE);
         return;
     }
     uint32_t node = result == CLASSIFIED ? shapes_next(l->shapes, lane->node, what.key, what.key_size) : SHAPES_NONE;
     uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
     if (flags & SHAPE_MEDIA && asks_to_be_followed(t, slot, &what)) flags = SHAPE_PYTHON;
     if (lane->counts[seen->direction] < UINT8_MAX) lane->counts[seen->direction]++;
+    if (fast && flags & SHAPE_KNOWN && live_unsure(t, slot, node)) flags = SHAPE_PYTHON;
     if (flags & SHAPE_PYTHON) {
         if (fast) lane_leave(t, slot, false);
         lane_forget_payloads(l, lane);
@@ -278,14 +297,14 @@ void lane_closes(struct table *t, uint32_t slot, int reason) {
     l->closes++;
     if (lane->flags & LANE_FOREIGN) return;
     if (reason == CLOSE_ACTIVE && lane->flags & LANE_SETTLED) { /* its end would tell no more, and it goes on */
-        take_row(t, slot, reason, end_of(l, lane, flow));
+        take_row(t, slot, reason, end_of(l, lane, flow, lane->node));
         return;
     }
     if (reason == CLOSE_ACTIVE || (lane->flags & (LANE_FAST | LANE_TRACKED) && needs_python(t, slot))) {
         if (lane->flags & LANE_FAST) lane_leave(t, slot, false);
         lane->flags = (uint16_t)(lane->flags & ~LANE_TRACKED);
     }
-    if (lane->flags & (LANE_FAST | LANE_TRACKED)) node = end_of(l, lane, flow);
+    if (lane->flags & (LANE_FAST | LANE_TRACKED)) node = end_of(l, lane, flow, lane->node);
     if (lane->flags & LANE_FAST) {
         uint16_t flags = node == SHAPES_NONE ? SHAPE_PYTHON : shapes_at(l->shapes, node)->flags;
         if (flags & SHAPE_KNOWN && !(flags & SHAPE_PYTHON)) {
@@ -364,6 +383,11 @@ bool lane_live(struct lanes *l, uint64_t clock_ns, uint32_t life_s) {
     return l->known;
 }
 
+void lane_ask(struct lanes *l, struct askable *askable) {
+    askable_free(l->askable);
+    l->askable = askable;
+}
+
 struct known *lane_known(struct lanes *l) { return l->known; }
 
 bool lane_learn(struct lanes *l, uint32_t node, uint16_t flags, uint32_t verdict) {
@@ -433,6 +457,7 @@ void lanes_free(struct lanes *l) {
     shapes_free(l->shapes);
     store_free(l->store);
     known_free(l->known);
+    askable_free(l->askable);
     memory_free(l->flows, l->capacity * sizeof *l->flows);
     memory_free(l, sizeof *l);
 }

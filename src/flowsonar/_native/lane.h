@@ -60,6 +60,7 @@ struct lane_settings {
 };
 
 struct lanes;
+struct askable;
 
 /* NULL where there is no memory or a table is not well-formed. */
 struct lanes *lanes_new(const struct lane_settings *settings, uint32_t capacity, const uint64_t seed[2]);
@@ -109,6 +110,9 @@ void lane_doubt(struct lanes *lanes);
 /* From now on flows begin with what is known of their endpoints, and changes of labels are told of as they come; by this
    clock, in nanoseconds since the epoch. `life_s`: see known.h. False where there is no memory. */
 bool lane_live(struct lanes *lanes, uint64_t clock_ns, uint32_t life_s);
+/* Endpoints in these networks (see askable.h) are asked: flows that they may be asked about take the slow lane, unless
+   what is known of them is sure, and connections are reported as established. Takes `askable` over. */
+void lane_ask(struct lanes *lanes, struct askable *askable);
 /* NULL before lane_live. */
 struct known *lane_known(struct lanes *lanes);
 

@@ -88,6 +88,10 @@ void lane_leave(struct table *t, uint32_t slot, bool tracked) {
     l->counts.left++;
     report_opened(t, slot, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0], lane->flags & LANE_MIDSTREAM);
     t->events[t->event_count - 1].node = live_began(t, lane);
+    if (l->askable && flow->key.protocol == PROTOCOL_TCP && !(flow->status & STATUS_HALF_OPEN)) {
+        report_established(t, slot);
+        t->events[t->event_count - 1].time_ns = flow->first_ns + handshake_ns(flow);
+    }
     for (uint32_t number = 0; number < (late ? lane->stored : 1u); number++) {
         for (uint32_t piece = lane->first; piece != STORE_NONE; piece = store_at(l->store, piece)->next)
             if (!late || store_at(l->store, piece)->number == number) emit_stored(t, slot, store_at(l->store, piece));

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "askable.h"
 #include "lane.h"
 #include "store.h"
 #include "tls.h"
@@ -20,6 +21,8 @@ enum {
     LANE_FOREIGN = 1 << 7,   /* another share's, and nothing was reported of it; excludes all others but the next two */
     LANE_SETTLED = 1 << 9,   /* told by its own bytes, of which nothing is kept: it stays in the fast lane */
     LANE_LENT = 1 << 8,      /* another share's, reported because it may change what is made of others */
+    LANE_ASKED = 1 << 11,    /* live: Python is to follow it as soon as its label is not sure, for it may be asked about */
+    LANE_SURE = 1 << 12,     /* live: its label leaves nothing to ask */
     LANE_LATE = 1 << 10,     /* of TCP: the beginning of a direction came after what follows it */
 };
 
@@ -48,6 +51,7 @@ struct lanes {
     struct store *store;
     struct shapes *shapes;
     struct known *known; /* live, else NULL */
+    struct askable *askable; /* live, NULL where nobody is asked */
     uint64_t clock_ns;   /* live: the caller's, when this call began */
     struct patterns *patterns[2]; /* TCP, UDP */
     uint8_t served[2][8192];

@@ -25,6 +25,7 @@ struct text {
     size_t size;
     uint32_t chain; /* next with this hash, 0 for none */
     uint32_t names, hellos; /* of a verdict: holes for these */
+    uint32_t *holes, hole_count; /* of a verdict: where all of them are */
 };
 
 struct lines {
@@ -181,14 +182,12 @@ static char *put_text(char *at, const uint8_t *text, size_t size) {
 
 static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
     const struct text *verdict = &lines->verdicts[row->verdict];
-    const char *end = verdict->data + verdict->size;
-    for (const char *from = verdict->data; from < end;) {
-        const char *hole = from;
-        while (hole < end && (*hole < HOLE_LABELLED || *hole > HOLE_REST)) hole++;
-        at = put(at, from, (size_t)(hole - from));
+    size_t from = 0;
+    for (uint32_t i = 0; i < verdict->hole_count; i++) {
+        size_t hole = verdict->holes[i];
+        at = put(at, verdict->data + from, hole - from);
         from = hole + 1;
-        if (hole == end) break;
-        switch (*hole) {
+        switch (verdict->data[hole]) {
         case HOLE_LABELLED:
             at = row->labelled_ns == LANE_NO_LABEL ? PUT(at, "null") : put_milliseconds(at, row->labelled_ns);
             break;
@@ -198,7 +197,7 @@ static char *put_verdict(struct lines *lines, char *at, const struct row *row) {
         default: at = put_flow(lines, at, row); break;
         }
     }
-    return at;
+    return put(at, verdict->data + from, verdict->size - from);
 }
 
 static const char *hop_name(uint8_t kind, uint8_t version) {
@@ -324,6 +323,19 @@ static size_t count(const uint8_t *text, size_t size, uint8_t hole) {
     return found;
 }
 
+static bool is_hole(char byte) { return byte >= HOLE_LABELLED && byte <= HOLE_REST; }
+
+/* Where the holes of a verdict are, so that nobody looks for them line by line. */
+static bool find_holes(struct text *verdict) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < verdict->size; i++) count += is_hole(verdict->data[i]);
+    verdict->hole_count = 0;
+    verdict->holes = malloc((count + 1) * sizeof *verdict->holes);
+    for (size_t i = 0; verdict->holes && i < verdict->size; i++)
+        if (is_hole(verdict->data[i])) verdict->holes[verdict->hole_count++] = (uint32_t)i;
+    return verdict->holes;
+}
+
 uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
     uint32_t hash = 2166136261u;
     if (count(text, size, HOLE_LABELLED) > 1 || count(text, size, HOLE_FLOW) > 1) return 0; /* none of ours */
@@ -338,8 +350,13 @@ uint32_t lines_verdict(struct lines *lines, const uint8_t *text, size_t size) {
         lines->verdicts = verdicts;
         lines->verdict_room = room;
     }
-    if (!text_copy(&lines->verdicts[lines->verdict_count + 1], text, size)) return 0;
-    struct text *verdict = &lines->verdicts[++lines->verdict_count];
+    struct text *verdict = &lines->verdicts[lines->verdict_count + 1];
+    if (!text_copy(verdict, text, size)) return 0;
+    if (!find_holes(verdict)) {
+        free(verdict->data);
+        return 0;
+    }
+    lines->verdict_count++;
     verdict->names = (uint32_t)count(text, size, HOLE_NAME);
     verdict->hellos = (uint32_t)(count(text, size, HOLE_HELLO) + count(text, size, HOLE_REST));
     verdict->chain = *head;
@@ -379,7 +396,10 @@ struct lines *lines_new(void) { return calloc(1, sizeof(struct lines)); }
 void lines_free(struct lines *lines) {
     if (!lines) return;
     forget_interfaces(lines);
-    for (uint32_t i = 1; i <= lines->verdict_count; i++) free(lines->verdicts[i].data);
+    for (uint32_t i = 1; i <= lines->verdict_count; i++) {
+        free(lines->verdicts[i].data);
+        free(lines->verdicts[i].holes);
+    }
     free(lines->verdicts);
     free(lines->out);
     free(lines);

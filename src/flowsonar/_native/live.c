@@ -66,6 +66,45 @@ uint32_t live_opens(struct table *t, uint32_t slot, bool midstream) {
     return KNOWN_NONE;
 }
 
+/* -- who is asked -------------------------------------------------------------------------------------------------- */
+
+bool live_asks(struct table *t, uint32_t slot, bool midstream) {
+    struct lanes *l = t->lanes;
+    struct lane *lane = &l->flows[slot];
+    const struct flow *flow = &t->flows[slot];
+    bool initiators[2], asked = false;
+    if (!l->askable || !has_ports(&flow->key)) return false;
+    int count = sides(l, flow, midstream, initiators);
+    for (int i = 0; i < count; i++) {
+        struct known_endpoint endpoint = endpoint_of(flow, initiators[i]);
+        asked = asked || (askable_has(l->askable, endpoint.address, endpoint.version) &&
+                          !known_is_left(l->known, &endpoint, second_of(live_now(t))));
+    }
+    if (!asked) return false;
+    lane->flags |= LANE_ASKED;
+    const struct known_kind *kind = known_kind(l->known, lane->known);
+    if (!kind || !known_settles(l->known, kind->verdicts[lane->view])) return true;
+    for (int i = 0; i < 2; i++) { /* a socket of our own */
+        struct known_endpoint endpoint = endpoint_of(flow, i);
+        if (known_find(l->known, &endpoint, second_of(live_now(t))) == KNOWN_UNSURE) return true;
+    }
+    return false;
+}
+
+bool live_unsure(const struct table *t, uint32_t slot, uint32_t node) {
+    const struct lanes *l = t->lanes;
+    const struct lane *lane = &l->flows[slot];
+    if (!l->askable) return false;
+    const struct shape *shape = shapes_at(l->shapes, node);
+    bool sure = shape->flags & SHAPE_LABELS ? known_settles(l->known, shape->verdict) : lane->flags & LANE_SURE;
+    if (lane->flags & LANE_ASKED) return !sure;
+    return !(shape->flags & SHAPE_TOLD) && lane->counts[0] && lane->counts[1];
+}
+
+bool live_is_followed(const struct table *t, uint32_t slot) {
+    return t->lanes->askable && !(t->lanes->flows[slot].flags & LANE_FAST);
+}
+
 uint32_t live_began(const struct table *t, const struct lane *lane) {
     if (!t->lanes->known || lane->known == KNOWN_UNSURE) return 0;
     return LIVE_REOPENED | (uint32_t)lane->told << TOLD_SHIFT | (uint32_t)lane->view << 16 | lane->known;
@@ -84,11 +123,13 @@ static struct row *tell(struct table *t, uint32_t slot, uint32_t verdict, uint16
     return row;
 }
 
-static void label(struct table *t, uint32_t slot) {
+static void label(struct table *t, uint32_t slot, uint32_t verdict) {
     struct lane *lane = &t->lanes->flows[slot];
     uint64_t now_ns = live_now(t), first_ns = t->flows[slot].first_ns;
     lane->labelled_ns = now_ns > first_ns ? now_ns - first_ns : 0;
     lane->flags |= LANE_LABELLED;
+    bool settles = t->lanes->askable && known_settles(t->lanes->known, verdict);
+    lane->flags = (uint16_t)(settles ? lane->flags | LANE_SURE : lane->flags & ~LANE_SURE);
 }
 
 bool live_begins(struct table *t, uint32_t slot, uint16_t interface) {
@@ -104,7 +145,7 @@ bool live_begins(struct table *t, uint32_t slot, uint16_t interface) {
     shape->flags = SHAPE_KNOWN | SHAPE_LABELS;
     shape->verdict = kind->verdicts[lane->view];
     lane->node = node;
-    label(t, slot);
+    label(t, slot, shape->verdict);
     if (shape->verdict) tell(t, slot, shape->verdict, interface);
     return true;
 }
@@ -114,7 +155,7 @@ void live_labelled(struct table *t, uint32_t slot) {
     struct lane *lane = &l->flows[slot];
     const struct flow *flow = &t->flows[slot];
     uint32_t verdict = shapes_at(l->shapes, lane->node)->verdict;
-    label(t, slot);
+    label(t, slot, verdict);
     if (!verdict || !l->known) return;
     struct row *row = tell(t, slot, verdict, flow->interface[lane->flags & LANE_SWAPPED ? 1 : 0]);
     if (lane->flags & LANE_MIDSTREAM || !has_ports(&flow->key)) return;

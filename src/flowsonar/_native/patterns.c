@@ -37,6 +37,7 @@ struct patterns {
     struct field *fields;
     uint8_t *bytes;
     uint8_t ports[8192]; /* a bit for each port that some rule asks for */
+    uint8_t named[2][8192]; /* a bit for each service with products in PATTERNS_LATER, and in PATTERNS_LINES */
     uint32_t first_rule[UINT16_MAX + 1]; /* by expression; its rules end where the next one's begin */
 };
 
@@ -86,7 +87,11 @@ static bool field_holds(const struct scan *scan, const struct field *field) {
     return is_listed(p, field, number & field->mask);
 }
 
-static bool asks_for(const struct patterns *p, uint16_t port) { return p->ports[port >> 3] >> (port & 7) & 1; }
+static bool has_bit(const uint8_t *bits, uint16_t number) { return bits[number >> 3] >> (number & 7) & 1; }
+
+static void set_bit(uint8_t *bits, uint16_t number) { bits[number >> 3] = (uint8_t)(bits[number >> 3] | 1 << (number & 7)); }
+
+static bool asks_for(const struct patterns *p, uint16_t port) { return has_bit(p->ports, port); }
 
 static bool scan_group(struct scan *scan, int group) {
     const struct patterns *p = scan->patterns;
@@ -197,6 +202,14 @@ static bool take_group(struct scan *scan, int group, bool names, struct holding 
     return true;
 }
 
+/* Look for products of what holds, where its service has any in a group. */
+static bool scan_names(struct scan *scan, int group, const struct holding *holding) {
+    const struct patterns *p = scan->patterns;
+    for (uint32_t i = 0; i < holding->count; i++)
+        if (has_bit(p->named[group - PATTERNS_LATER], p->rules[holding->rules[i]].service)) return scan_group(scan, group);
+    return true;
+}
+
 bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const uint16_t ports[2], bool names,
                    struct holding *holding) {
     struct scan scan;
@@ -211,7 +224,7 @@ bool patterns_hold(struct patterns *p, const uint8_t *data, size_t size, const u
     for (int group = PATTERNS_ANCHORED; group < PATTERNS_LATER; group++)
         if (!take_group(&scan, group, false, holding)) return false;
     if (!holding->count || !names) return true;
-    if (!scan_group(&scan, PATTERNS_LATER)) return false;
+    if (!scan_names(&scan, PATTERNS_LATER, holding) || !scan_names(&scan, PATTERNS_LINES, holding)) return false;
     for (int group = PATTERNS_ANCHORED; group < PATTERNS_GROUPS; group++)
         if (!take_group(&scan, group, true, holding)) return false;
     return true;
@@ -268,7 +281,7 @@ static bool load_fields(struct patterns *p, const struct patterns_tables *tables
         p->fields[i] = field;
         for (uint64_t j = 0; field.kind == FIELD_PORTS && j < field.high; j++) {
             uint16_t port = (uint16_t)le64(p->bytes + field.low + 8 * j);
-            p->ports[port >> 3] = (uint8_t)(p->ports[port >> 3] | 1 << (port & 7));
+            set_bit(p->ports, port);
         }
     }
     return true;
@@ -296,6 +309,16 @@ static bool load_rules(struct patterns *p, const struct patterns_tables *tables)
     return true;
 }
 
+/* Which services' products a group's automaton looks for, by the expressions that its program ends in. */
+static void find_named(struct patterns *p, const struct patterns_tables *tables, int group) {
+    for (uint32_t i = 0; p->groups[group] && i < tables->instructions[group]; i++) {
+        uint32_t head = le32(tables->program[group] + (size_t)i * DFA_INSTRUCTION_SIZE), expression = head >> 8;
+        if ((head & UINT8_MAX) != DFA_MATCH || expression >= UINT16_MAX) continue;
+        for (uint32_t n = p->first_rule[expression]; n < p->first_rule[expression + 1]; n++)
+            if (p->rules[n].flags & RULE_NAMES) set_bit(p->named[group - PATTERNS_LATER], p->rules[n].service);
+    }
+}
+
 struct patterns *patterns_new(const struct patterns_tables *tables) {
     struct patterns *p = calloc(1, sizeof *p);
     if (!p) return NULL;
@@ -307,6 +330,7 @@ struct patterns *patterns_new(const struct patterns_tables *tables) {
                                    STATES);
         good = p->groups[group];
     }
+    for (int group = PATTERNS_LATER; good && group < PATTERNS_GROUPS; group++) find_named(p, tables, group);
     if (good) return p;
     patterns_free(p);
     return NULL;

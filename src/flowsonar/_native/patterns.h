@@ -22,6 +22,7 @@ enum patterns_group {
     PATTERNS_ON_PORT,  /* anchored, and only for flows of a service's port */
     PATTERNS_ANYWHERE, /* payload patterns that are not anchored */
     PATTERNS_LATER,    /* looked for only where a rule that holds asks: products' names, exceptions */
+    PATTERNS_LINES,    /* those of them that begin with the end of a line: the others' bytes are passed over */
     PATTERNS_GROUPS,
 };
 

@@ -1,3 +1,4 @@
+#include "live.h"
 #include "stream.h"
 #include "table_state.h"
 
@@ -37,7 +38,7 @@ void tcp_establish(struct table *t, uint32_t slot, int direction, const struct p
     if (packet->flags & TCP_SYN && direction == 0) return;
     list_leave(t, slot);
     list_add(t->flows, &t->active, slot);
-    if (!t->lanes) report_established(t, slot); /* only who asks wants to know */
+    if (!t->lanes || live_is_followed(t, slot)) report_established(t, slot); /* only who asks wants to know */
 }
 
 void tcp_close(struct table *t, uint32_t slot, int direction, const struct packet *packet) {

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from flowsonar.app.parts import Parts
 from flowsonar.config import Settings
 from flowsonar.model import Answer, Confidence, Endpoint, Evidence, FlowKey, Layer, Outcome, Question, Transport
-from flowsonar.probes import AuditEntry, Prober, Scope
+from flowsonar.probes import AuditEntry, Prober
 
 if TYPE_CHECKING:
     from flowsonar.app.peers import AskingAsPeer
@@ -20,6 +21,10 @@ __all__ = ["Asking", "of_flows"]
 
 FLOW_UNANSWERED: Final = 12
 """Connections without a byte that an endpoint of a flow may cost: many flows wait, and most show what they are."""
+
+
+BESIDE_S: Final = 0.06
+"""What is asked beside another endpoint waits so long: most are found out by then, and its work would delay that."""
 
 
 def of_flows(settings: Settings) -> Settings:
@@ -35,8 +40,8 @@ def _no_audit(_entry: AuditEntry) -> None:
 class Asking:
     """Asks endpoints in the background; `take` gives the answers that came since the last call.
 
-    `wake` is called when one has come. `early`: what a dialogue proves before its end comes as an answer that is not
-    final. Bounded by `limits.QUESTIONS_WAITING` in the tracker, and by the prober.
+    `wake` is called when one has come. `early` is given what a dialogue proves before its end, at once: an answer that
+    is not final. Bounded by `limits.QUESTIONS_WAITING` in the tracker, and by the prober.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class Asking:
         *,
         audit: Callable[[AuditEntry], None] = _no_audit,
         wake: Callable[[], None] | None = None,
-        early: bool = False,
+        early: Callable[[Answer], None] | None = None,
     ) -> None:
         parts.matcher.prepare(replies=True, payloads=False)
         parts.signatures.by_port(Transport.TCP, 0)  # laid out now, and not while the first flow waits
@@ -57,7 +62,6 @@ class Asking:
 
             self._as_peer = AskingAsPeer(settings, parts, audit=audit)
         self._of_peers: dict[Endpoint, Question] = {}  # questions that may be put again in a peer's name
-        self._scope = Scope(settings.scope)
         self._dry_run = settings.dry_run
         self._asked: dict[Endpoint, Callable[[], None]] = {}  # how to take each question back
         self._answers: list[Answer] = []
@@ -75,11 +79,20 @@ class Asking:
 
     def why_not(self, endpoint: Endpoint) -> str | None:
         """Why an endpoint may not be asked; None when it may."""
-        return self._scope.permits(endpoint)
+        return self._prober.why_not(endpoint)
 
     def is_own(self, key: FlowKey) -> bool:
         """Whether a flow is our own probe traffic."""
         return self._prober.is_own(key)
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Outside them no endpoint may be asked."""
+        return self._prober.networks
+
+    def tell_own(self, told: Callable[[Endpoint], None]) -> None:
+        """Have the address of each socket of ours told before its first packet."""
+        self._prober.tell_own(told)
 
     def counters(self) -> dict[str, int]:
         """What was sent and refused so far."""
@@ -102,13 +115,20 @@ class Asking:
             endpoint = question.endpoint
             if endpoint in self._asked:
                 continue  # its answer is on its way
-            self._asked[endpoint] = _nothing
             if self._as_peer is not None and question.peer is not None:
                 self._of_peers[endpoint] = question
-            heard = partial(self._heard, endpoint) if self._early else None
-            forget = self._prober.put(question, self._told, on_evidence=heard)
-            if endpoint in self._asked:  # it was not answered at once
-                self._asked[endpoint] = forget
+            if question.hints.beside:
+                self._asked[endpoint] = self._loop.call_later(BESIDE_S, self._begin, question).cancel
+            else:
+                self._begin(question)
+
+    def _begin(self, question: Question) -> None:
+        endpoint = question.endpoint
+        heard = partial(self._heard, endpoint) if self._early is not None else None
+        self._asked[endpoint] = _nothing
+        forget = self._prober.put(question, self._told, on_evidence=heard)
+        if endpoint in self._asked:  # it was not answered at once
+            self._asked[endpoint] = forget
 
     def withdraw(self, endpoints: Iterable[Endpoint]) -> None:
         """Stop asking endpoints that were found out otherwise; no answer comes."""
@@ -159,8 +179,8 @@ class Asking:
         Other replies wait to be weighed together.
         """
         telling = evidence.probe == evidence.signature or (evidence.probe == "listen" and evidence.over is Layer.TLS)
-        if telling and evidence.confidence.rank >= Confidence.LIKELY.rank:
-            self._put(Answer(endpoint=endpoint, outcome=Outcome.ANSWERED, evidence=(evidence,), final=False))
+        if telling and evidence.confidence.rank >= Confidence.LIKELY.rank and self._early is not None:
+            self._early(Answer(endpoint=endpoint, outcome=Outcome.ANSWERED, evidence=(evidence,), final=False))
 
     def _told(self, answer: Answer) -> None:
         question = self._of_peers.pop(answer.endpoint, None)

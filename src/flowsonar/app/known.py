@@ -18,6 +18,7 @@ from flowsonar.passive.addresses import address_text
 from flowsonar.verdicts.followed import Began
 from flowsonar.verdicts.fusion import fuse
 from flowsonar.verdicts.inherited import from_side, remembered
+from flowsonar.verdicts.inquiry import is_opaque
 from flowsonar.verdicts.stored import pack_verdict, unpack_verdict
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _MIDSTREAM: Final = (False, True, False)
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
 _LIKELY: Final = Confidence.LIKELY.rank
 _MARK_BYTES: Final = 16
+_FOREVER_S: Final = 0xFFFFFFFF
 
 
 class Known:
@@ -49,6 +51,7 @@ class Known:
         self._numbers: dict[tuple[Transport, object], int] = {}
         self._proofs: dict[int, Verdict | None] = {}
         self._texts: dict[int, bytes] = {}
+        self._settled: dict[int, bytes] = {}
         self.learnings: list[tuple[Endpoint, Verdict]] = []
         """What the tracker said was learned; whoever looks empties it."""
 
@@ -60,7 +63,10 @@ class Known:
 
     def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
         """Whether earlier failures allow to ask again."""
-        return self._store is None or self._store.may_ask(endpoint, now_s)
+        until_s = 0.0 if self._store is None else self._store.rests_until(endpoint, now_s)
+        if until_s:
+            self._leave(endpoint, until_s)
+        return not until_s
 
     def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
         """An endpoint was identified."""
@@ -88,6 +94,22 @@ class Known:
         if self._store is not None:
             for endpoint, verdict in self._store.believed(now_s):
                 self._know(endpoint, self._number(endpoint.transport, verdict), *self._store.times(endpoint))
+
+    def own(self, endpoint: Endpoint) -> None:
+        """A socket of ours: what flows through it is for Python, which knows our questions."""
+        self._know(endpoint, UNSURE, _FOREVER_S, 0.0)
+
+    def settles(self, number: int, verdict: Verdict, text: bytes = b"") -> None:
+        """Flows that come to the verdict of this number are not asked about, if it is sure.
+
+        Those of peers' services are followed nevertheless: who speaks with peers is remembered (`verdicts.peerhosts`).
+        """
+        if number in self._settled or verdict.confidence is not Confidence.CONFIRMED or is_opaque(verdict):
+            return
+        signature = self._signatures.services.get(verdict.service or "")
+        if signature is not None and not signature.peers:
+            self._settled[number] = text
+            self._table.settle(number)
 
     def began(self, told: int) -> Began:
         """What stands beside the event of a flow that is reopened."""
@@ -124,8 +146,12 @@ class Known:
     def _know(self, endpoint: Endpoint, number: int, expires_s: float, renew_s: float) -> None:
         protocol = _PROTOCOLS.get(endpoint.transport)
         if protocol is not None:
-            packed = inet_pton(AF_INET6 if ":" in endpoint.address else AF_INET, endpoint.address)
-            self._table.know(packed, endpoint.port, protocol, number, int(expires_s), int(renew_s))
+            self._table.know(_packed(endpoint.address), endpoint.port, protocol, number, int(expires_s), int(renew_s))
+
+    def _leave(self, endpoint: Endpoint, until_s: float) -> None:
+        protocol = _PROTOCOLS.get(endpoint.transport)
+        if protocol is not None:
+            self._table.leave(_packed(endpoint.address), endpoint.port, protocol, int(until_s))
 
     def _number(self, transport: Transport, verdict: Verdict) -> int:
         """The number of what flows inherit from an endpoint of this verdict."""
@@ -153,7 +179,9 @@ class Known:
         label = fuse(pieces, signatures.traffic_class, None, signatures.parents)
         if label.confidence.rank < _LIKELY:
             return 0
-        return self._table.add_verdict(verdict_template(label, proto(transport, "")))
+        number = self._table.add_verdict(verdict_template(label, proto(transport, "")))
+        self.settles(number, label)
+        return number
 
     # -- from the table -----------------------------------------------------------------------------------------
 
@@ -172,17 +200,27 @@ class Known:
     # -- kept ---------------------------------------------------------------------------------------------------
 
     def keep(self) -> bytes:
-        """What proves what, for another run."""
-        kept = [
+        """What proves what, and what leaves nothing to ask, for another run."""
+        proofs = [
             (self._texts[number].decode("ascii"), None if verdict is None else pack_verdict(verdict).decode())
             for number, verdict in self._proofs.items()
         ]
-        return orjson.dumps(kept)
+        return orjson.dumps((proofs, [text.decode("ascii") for text in self._settled.values() if text]))
 
     def recall(self, kept: bytes) -> None:
         """Take what another run kept. Raises ValueError where it is not well-formed."""
-        for text, packed in orjson.loads(kept):
+        proofs, settled = orjson.loads(kept)
+        for text in settled:
+            raw = text.encode("ascii")
+            number = self._table.add_verdict(raw)
+            self._settled[number] = raw
+            self._table.settle(number)
+        for text, packed in proofs:
             raw = text.encode("ascii")
             verdict = None if packed is None else unpack_verdict(packed.encode())
             transport = Transport.TCP if raw.startswith(b'"proto":"TCP"') else Transport.UDP
             self.proves(self._table.add_verdict(raw), raw, transport, verdict)
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)

@@ -70,6 +70,18 @@ class LaneTable(FlowTable, Protocol):
         """Flows with this verdict prove what their responder is."""
         ...
 
+    def ask(self, networks: bytes, /) -> None:
+        """Endpoints in these networks may be asked: `_native/askable.h` says how each is written."""
+        ...
+
+    def leave(self, address: bytes, port: int, protocol: int, until_s: int, /) -> None:
+        """An endpoint is not asked until a time, in seconds since the epoch, or until `know` is called."""
+        ...
+
+    def settle(self, verdict: int, /) -> None:
+        """Flows with this verdict are not asked about."""
+        ...
+
     def heard(self) -> list[tuple[bytes, int, int, int, bytes]]:
         """What responders proved since the last call: address, port, protocol, verdict, and perhaps their words."""
         ...

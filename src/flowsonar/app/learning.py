@@ -155,6 +155,8 @@ class Teacher:
             passing = self._depends_on_others(flow)
             known = Shape.PYTHON if passing or _needs_python(flow) else Shape.KNOWN
             tracker.feed((event,), self.now_ns)
+            if flow.informed or flow.waiting is not None:
+                return
             if self._known is not None and (
                 self._known.learnings or tracker.counts["cache_contradicted"] != contradicted
             ):
@@ -167,6 +169,8 @@ class Teacher:
             return
         full = tracker.counts[FULL]
         tracker.feed((event,), self.now_ns)
+        if flow.informed or flow.waiting is not None:
+            return  # what it is to become is not its path's alone
         passing = self._depends_on_others(flow)
         cut = tracker.counts[FULL] != full  # read with what was there, because other flows keep so much
         if passing or cut or not isinstance(event, Payload) or _needs_python(flow):
@@ -205,6 +209,7 @@ class Teacher:
             return None
         if not flow.midstream and not self._known.proves(number, self._texts[number], flow.key.transport, proven):
             return None
+        self._known.settles(number, record.verdict, self._texts[number])
         return number
 
     def _state(self, flow: Followed) -> Shape:
@@ -295,7 +300,7 @@ def _head(detail: str) -> str:
 
 
 def _depends_on_others(flow: Followed) -> bool:
-    if flow.beside or flow.asked:
+    if flow.beside or flow.verdict.encrypted:
         return True
     return any(one.kind is EvidenceKind.ANNOUNCED for one in flow.evidence)
 

@@ -7,8 +7,9 @@ different lanes may be in another one where they come from the same block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final, cast
 
 from flowsonar.app.known import Known
@@ -19,6 +20,7 @@ from flowsonar.verdicts.store import LIVES_S
 from flowsonar.verdicts.tracker import Tracker
 
 if TYPE_CHECKING:
+    from flowsonar.app.asking import Asking
     from flowsonar.app.lanes import LaneTable
     from flowsonar.app.parts import Parts
     from flowsonar.app.remembered import Remembered
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from flowsonar.verdicts.store import Store
 
 __all__ = ["LiveLanes"]
+
+_NETWORKS: Final = 256
+"""`ASKABLE_MAX` in `_native/askable.h`; of more all addresses may be asked, as far as the table knows."""
+_ALL: Final = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 _LIFE_S: Final = int(LIVES_S[Confidence.CONFIRMED])
 _SIZE_BYTES: Final = 4
@@ -44,15 +50,28 @@ class LiveLanes:
         interfaces: tuple[str, ...],
         remembered: Remembered,
         now_ns: int,
+        asking: Asking | None = None,
     ) -> None:
-        """`table` was made with the lane tables of `parts`."""
+        """`table` was made with the lane tables of `parts`. Without `asking` nobody is asked."""
         self._table = lanes = cast("LaneTable", table)
         self._remembered = remembered
         reader = parts.new_reader(lanes.holding)
         self._known = Known(store, lanes, parts.signatures)
-        self.tracker = Tracker(reader, parts.signatures, cache=self._known, live=True, interfaces=interfaces)
+        self.tracker = Tracker(
+            reader,
+            parts.signatures,
+            cache=self._known,
+            ask=asking is not None,
+            live=True,
+            permits=asking.why_not if asking is not None else lambda _: None,
+            own=asking.is_own if asking is not None else None,
+            interfaces=interfaces,
+        )
         self._teacher = Teacher(lanes, self.tracker, reader, self._known)
         lanes.live(now_ns, _LIFE_S)
+        if asking is not None:
+            lanes.ask(_packed(asking.networks))
+            asking.tell_own(self._known.own)
         lanes.set_interfaces(tuple(map(interface_text, interfaces)))
         self._recall()
         self._known.load(now_ns / 1e9)
@@ -84,6 +103,11 @@ class LiveLanes:
         self._keep()
         self._teacher.close()
 
+    def records(self) -> list[FlowRecord]:
+        """What became of flows by answers and by time."""
+        records, self.tracker.records = self.tracker.records, []
+        return records
+
     def counts(self) -> dict[str, int]:
         """The tracker's counts, with the fast lane's."""
         slow, counts = self.tracker.counts, self._table.lane_counts()
@@ -103,8 +127,7 @@ class LiveLanes:
         if text:
             yield text
         if self.tracker.records:
-            records, self.tracker.records = self.tracker.records, []
-            yield from records
+            yield from self.records()
 
     # -- kept ---------------------------------------------------------------------------------------------------
 
@@ -122,3 +145,13 @@ class LiveLanes:
             shapes = self._table.keep()
             self._remembered.keep(len(shapes).to_bytes(_SIZE_BYTES, "little") + shapes + self._known.keep())
             self._remembered.save()
+
+
+def _packed(networks: Sequence[IPv4Network | IPv6Network]) -> bytes:
+    """Networks as `_native/askable.h` reads them."""
+    if len(networks) > _NETWORKS:
+        networks = _ALL
+    return b"".join(
+        network.network_address.packed.ljust(16, b"\0") + bytes((network.prefixlen, network.version))
+        for network in networks
+    )

@@ -75,6 +75,7 @@ class Shaping:
         self._tracker: Tracker | None = None
         self._store: Store | None = None
         self._signatures: SignatureSet | None = None
+        self._unwritten: list[MarkRecord] = []  # marks that the journal does not have yet
         self._known: Iterator[tuple[Endpoint, str]] = iter(())
         self._clock: Callable[[], float] = time.monotonic
         self._flushed_s = self._look_s = self._beat_s = self._again_s = self._single_s = 0.0
@@ -144,6 +145,8 @@ class Shaping:
             self._queues.close()
         except ShapingError as error:
             failures.append(error)
+        if self._journal is not None:
+            self._write_down()
         if self._journal is not None:
             self._journal.close()
         if self._held is not None:
@@ -247,17 +250,24 @@ class Shaping:
                 break
             self.learned(found[0], now_ns / 1e9)
         self._flush(now_ns)
-        if self._journal is not None and self._marker.records:
-            self._journal.keep(self._marker.records)
-            if self._journal.problem is not None:
-                self._problem(self._journal.problem)
-                self._journal = None
         self.records += self._marker.records
+        if self._journal is not None:
+            self._unwritten += self._marker.records
         self._marker.records.clear()
         now_s = self._clock()
         if now_s >= self._look_s:
             self._look_s = now_s + _LOOK_S
+            self._write_down()
             self._look_after(now_s, now_ns)
+
+    def _write_down(self) -> None:
+        """Let the journal have what was marked: not at once, for a verdict may wait behind this one."""
+        unwritten, self._unwritten = self._unwritten, []
+        if self._journal is not None and unwritten:
+            self._journal.keep(unwritten)
+            if self._journal.problem is not None:
+                self._problem(self._journal.problem)
+                self._journal = None
 
     def counters(self) -> dict[str, int]:
         """What was marked so far."""

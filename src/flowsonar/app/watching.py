@@ -19,7 +19,7 @@ from flowsonar.app.parts import Parts
 from flowsonar.app.sources import Source
 from flowsonar.config import Settings
 from flowsonar.errors import ConfigError, ShapingError, StoreError
-from flowsonar.model import FlowRecord
+from flowsonar.model import Answer, FlowRecord
 from flowsonar.probes import AuditEntry
 from flowsonar.signatures.cachefile import before_making
 from flowsonar.verdicts.store import Store
@@ -33,6 +33,8 @@ __all__ = ["Watching"]
 
 _log = logging.getLogger(__name__)
 
+_AT_A_TIME = 4
+"""Events after which it is seen whom to ask: the first of many flows does not wait until the last one was looked at."""
 _CHECK_NS = 1_000_000_000
 """Source and store are looked after once a second."""
 
@@ -172,6 +174,7 @@ class Watching:
         if jump_ns := clock.jumped_ns():
             _log.warning("the clock was set by %.3f s", jump_ns / 1e9)
             tracker.clock_jumped(jump_ns)
+        self._answers(clock.now_ns())  # before the packets: a verdict is waited for
         self._take()
         now_ns = clock.now_ns()
         if clock.steady_ns() >= self._check_ns:
@@ -197,7 +200,9 @@ class Watching:
         assert self._tracker is not None
         if self._lanes is None:
             for events in self._source.events():
-                self._tracker.feed(events, self._clock.now_ns())
+                for first in range(0, len(events), _AT_A_TIME):
+                    self._tracker.feed(events[first : first + _AT_A_TIME], self._clock.now_ns())
+                    self._questions()
             return
         assert isinstance(self._source, PacketSource)
         for block in self._source.blocks():
@@ -209,6 +214,12 @@ class Watching:
         if self._asking is not None:
             for answer in self._asking.take():
                 self._tracker.answer(answer, now_ns)
+
+    def _heard(self, answer: Answer) -> None:
+        """Take what an endpoint has proved so far, which other conversations must not keep waiting."""
+        if self._tracker is not None:
+            self._tracker.answer(answer, self._clock.now_ns())
+        self._wake.set()
 
     def _questions(self) -> None:
         assert self._tracker is not None
@@ -237,7 +248,7 @@ class Watching:
         assert self._tracker is not None
         if self._lanes is not None:
             ended, self._ended = self._ended, []
-            return ended
+            return [*ended, *self._lanes.records()] if self._tracker.records else ended
         records, self._tracker.records = self._tracker.records, []
         return cast("list[bytes | FlowRecord]", records)
 
@@ -285,7 +296,9 @@ class Watching:
         parts = self._parts or Parts.load(self.settings)
         parts.matcher.prepare(replies=not self.settings.passive, payloads=True)
         if not self.settings.passive:
-            self._asking = Asking(of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=True)
+            self._asking = Asking(
+                of_flows(self.settings), parts, audit=self._audit, wake=self._wake.set, early=self._heard
+            )
         return parts
 
     def _connect(self, parts: Parts) -> None:
@@ -315,9 +328,9 @@ class Watching:
             shaping.attach(self._tracker)
 
     def _wants_lanes(self, parts: Parts) -> bool:
-        """Whether lines are wanted, nobody is asked, and only the records act on what flows are."""
+        """Whether lines are wanted, and only the records act on what flows are."""
         source = self._source
-        if not self._lines or self._asking is not None or self._shaping is not None or not lanes_wanted():
+        if not self._lines or self._shaping is not None or not lanes_wanted():
             return False
         return isinstance(source, PacketSource) and not source.shows_all and not parts.knows_products
 
@@ -327,7 +340,8 @@ class Watching:
 
         assert isinstance(self._source, PacketSource)
         table, kept = self._source.with_lanes(parts.lane_tables), Remembered(parts.digest, kind="live")
-        self._lanes = LiveLanes(table, parts, self._store, self.interfaces, kept, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        self._lanes = LiveLanes(table, parts, self._store, self.interfaces, kept, now_ns, self._asking)
         self._tracker = self._lanes.tracker
 
     def _open_store(self) -> None:

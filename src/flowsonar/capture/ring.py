@@ -39,7 +39,7 @@ BLOCK_BYTES: Final = 1 << 18
 BLOCKS: Final = 128
 """32 MiB of ring: at 1 Gbit/s, or with a few packets in each block, we may be away for 0.2 s or more."""
 
-RETIRE_MS: Final = 4
+RETIRE_MS: Final = 2
 """The longest that a packet waits in a block that is not full."""
 SETTLE_S: Final = 5 * RETIRE_MS / 1000
 """Who ends waits so long for the last packets: the kernel's timer counts in its ticks, of 10 ms where they are long."""

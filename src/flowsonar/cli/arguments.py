@@ -210,7 +210,8 @@ def _add_argument(group: Any, one: Parameter, given: Argument) -> None:
         several = {"nargs": "*"}
     elif not one.required:
         several = {"nargs": "?", "default": one.default}
-    shown = (given.metavar or one.name.upper()).strip("[].")
+    shown = given.metavar or one.name.upper()
+    shown = (shown[1:-1] if shown.startswith("[") else shown).removesuffix("...")
     group.add_argument(one.name, metavar=shown, type=_reader(one), help=_text(given.help), **several)
 
 

@@ -334,4 +334,6 @@ class Plans(_Common):
         warn(
             f"{self._planned} endpoints would be asked, {self._counts['not permitted']} not permitted; nothing was sent"
         )
-        return 1 if problems or not self._planned else 0
+        if self._probing.stopped:
+            warn("ended early: there were more targets")
+        return 1 if problems or self._probing.stopped or not self._planned else 0

@@ -59,7 +59,7 @@ def probe(
         bool, Option("--label", help="Give flow records back as JSON lines with their label, in their order.")
     ] = False,
     output: Annotated[
-        Path | None, Option("--output", metavar="FILE", help="Write JSON lines there, not to standard output.")
+        Path | None, Option("-o", "--output", metavar="FILE", help="Write JSON lines there, not to standard output.")
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Go on with --output where a run before ended; nothing is asked twice.")

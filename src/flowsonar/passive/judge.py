@@ -28,6 +28,7 @@ class Judge:
     def __init__(self, signatures: SignatureSet) -> None:
         self._on_port = signatures.on_port
         self._greetings = signatures.greetings
+        self._one_sided = signatures.one_sided
         self._is_slight = signatures.is_slight
 
     def __call__(
@@ -92,6 +93,8 @@ class Judge:
             return True  # it spoke before it was asked
         if self._greets(one) or self._greets(other):
             return False
+        if self._one_sided.get(one.signature or "", one) is self._one_sided.get(other.signature or "", other):
+            return False  # two clients, or two servers
         if {one.signature, other.signature} <= self._on_port:
             return False  # bytes that mean something only on that port: twice likely is still likely
         return (one.confidence.rank >= _LIKELY or one.signature in _PLAIN_ANSWERS) and other.confidence.rank >= _LIKELY

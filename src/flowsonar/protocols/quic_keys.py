@@ -17,8 +17,10 @@ __all__ = ["TAG_BYTES", "InitialKeys", "Scheme", "initial_keys", "scheme_of", "v
 TAG_BYTES: Final = 16
 V1: Final = 0x00000001
 V2: Final = 0x6B3343CF
+V2_DRAFT: Final = 0xFF020000
 _SALT_V1: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 _SALT_V2: Final = bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9")
+_SALT_V2_DRAFT: Final = bytes.fromhex("a707c203a59b47184a1d62ca570406ea7ae3e5d3")
 _SALT_29: Final = bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899")
 _SALT_23: Final = bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502")
 _SALT_22: Final = bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a")
@@ -45,6 +47,7 @@ class Scheme(NamedTuple):
 _FIXED: Final = {
     V1: Scheme(_SALT_V1),
     V2: Scheme(_SALT_V2, "quicv2", 1),
+    V2_DRAFT: Scheme(_SALT_V2_DRAFT, "quicv2"),
     0x51303530: Scheme(_SALT_Q050, crypto=0x08, tls=False),
     0x54303530: Scheme(_SALT_T050, crypto=0x08),
     0x54303531: Scheme(_SALT_T051, crypto=0x08),
@@ -67,6 +70,8 @@ def version_name(version: int) -> str:
     """What people call a version."""
     if version in (V1, V2):
         return "1" if version == V1 else "2"
+    if version == V2_DRAFT:
+        return "2-draft-00"
     if version >> 8 == 0xFF0000:
         return f"draft-{version & 0xFF}"
     if version >> 8 == 0xFACEB0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flowsonar.model import TrafficClass, Transport
+from flowsonar.model import Side, TrafficClass, Transport
 
 if TYPE_CHECKING:
     from flowsonar.signatures.language import ProbeSpec, Signature
@@ -44,6 +44,17 @@ class SignatureSet:
     def greetings(self) -> frozenset[str]:
         """Ids of the payload patterns that prove nothing, whatever the other side says."""
         return frozenset(one.id for held in self.services.values() for one in held.payloads if one.greeting)
+
+    @cached_property
+    def one_sided(self) -> Mapping[str, Side]:
+        """Which side alone says what a payload pattern looks for, by its id; not for services between equal peers."""
+        return {
+            one.id: one.side
+            for held in self.services.values()
+            if not held.peers
+            for one in held.payloads
+            if one.side is not None
+        }
 
     @cached_property
     def _fixed_bits(self) -> dict[str, float]:

@@ -109,7 +109,13 @@ class HyperscanEngine:
         """What is not kept begins to be compiled, in up to so many `parts`, each of which is scanned by itself."""
         self._inexact: frozenset[int] = frozenset()
         self._always: dict[int, int] = {}
-        self._found: dict[int, int] = {}
+        found: dict[int, int] = {}
+
+        def match(index: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            found[index] = end  # called for each that matches: a method would take half as long again
+
+        self._found = found
+        self._match = match
         self._scans: list[Any] = []
         quiet = len(expressions) < MANY
         self._parts = [Part(expressions, ids, cache, quiet=quiet) for ids in parted(expressions, parts)]
@@ -141,9 +147,6 @@ class HyperscanEngine:
         if self._parts:
             self.finish()
         return index not in self._inexact
-
-    def _match(self, index: int, _start: int, end: int, _flags: int, _context: object) -> None:
-        self._found[index] = end
 
 
 def _options(max_mem: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from flowsonar.model import Transport
 from flowsonar.signatures.conditions import Bytes
+from flowsonar.signatures.rulelist import Rules
 from flowsonar.signatures.rules import Rule
 
 __all__ = ["Holding", "TableFinder"]
@@ -22,30 +23,29 @@ Holding = Callable[[bool, bytes, int, int, bool], list[int] | None]
 
 _NUMBER: Final = struct.Struct("<20xI")
 """Of a rule of the table: its place among those that it was made of (`programs`)."""
-_RULES: Final = 5
+_RULES: Final = 6
 """Where a transport's rules stand among what the table is given."""
 
 
 class TableFinder:
     """One table's word about payloads."""
 
-    def __init__(self, holding: Holding, tables: tuple[Any, ...], rules: Mapping[Transport, list[Rule]]) -> None:
+    def __init__(self, holding: Holding, tables: tuple[Any, ...], rules: Mapping[Transport, Rules]) -> None:
         """`tables` are what the table was made with, `rules` those that they were made of."""
         self._holding = holding
         self._tables = tables
         self._rules = rules
 
     @cached_property
-    def _tcp(self) -> list[Rule]:
+    def _tcp(self) -> Rules:
         return self._order(Transport.TCP, 0)
 
     @cached_property
-    def _udp(self) -> list[Rule]:
+    def _udp(self) -> Rules:
         return self._order(Transport.UDP, 1)
 
-    def _order(self, transport: Transport, half: int) -> list[Rule]:
-        rules = self._rules[transport]
-        return [rules[number] for (number,) in _NUMBER.iter_unpack(self._tables[half][_RULES])]
+    def _order(self, transport: Transport, half: int) -> Rules:
+        return self._rules[transport].picked(number for (number,) in _NUMBER.iter_unpack(self._tables[half][_RULES]))
 
     def __call__(
         self, transport: Transport, data: bytes, ports: tuple[int, ...], *, names: bool

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["lane_tables"]
 
-_FORMAT: Final = 7
+_FORMAT: Final = 8
 """Of what is kept; changes with what `programs` makes and with what the C core makes of it."""
 _PORT_BYTES: Final = 8192
 """A bit a port."""
-_GROUPS: Final = 5
+_GROUPS: Final = 6
 """`len(programs.Group)`."""
 _PARTS: Final = _GROUPS + 3
 _HEAD: Final = struct.Struct(f"<{_PARTS + _GROUPS}I")

@@ -20,6 +20,7 @@ from flowsonar.signatures.families import specificities
 from flowsonar.signatures.itself import SELF_NAMED, called_by_itself
 from flowsonar.signatures.knowledge import Knowledge, Known, completed
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
+from flowsonar.signatures.rulelist import Rules, WaitingRule
 from flowsonar.signatures.rules import Database, Match, Pattern, Rule, filled
 
 __all__ = ["Finder", "Match", "Matcher", "Reply", "payload_rules"]
@@ -71,7 +72,7 @@ class Matcher:
         self._called: dict[tuple[tuple[int, ...], Known], tuple[list[Match], list[Match]]] = {}
         """What holds together holds together often."""
 
-    def asking(self, finder: Callable[[Mapping[Transport, list[Rule]]], Finder]) -> Matcher:
+    def asking(self, finder: Callable[[Mapping[Transport, Rules]], Finder]) -> Matcher:
         """The same with a finder, made of the rules for payloads: databases are for what it cannot tell."""
         other = copy.copy(self)
         other._finder = finder(self._payload_rules)
@@ -159,7 +160,7 @@ class Matcher:
         matches = ranked.matches(data)
         if self.knowledge is not None:
             matches = self._named(matches, data)
-        if matches and matches[0].service in SELF_NAMED:
+        if ranked.is_self_named:
             matches = self._self_named(matches, data)
         return [_within(match, reply.over) for match in matches] if reply.over is not None else matches
 
@@ -217,23 +218,24 @@ class Matcher:
         return filled(product, groups)
 
 
-def payload_rules(signatures: SignatureSet) -> dict[Transport, list[Rule]]:
+def payload_rules(signatures: SignatureSet) -> dict[Transport, Rules]:
     """What is looked for in payloads over a transport."""
-    found: dict[Transport, list[Rule]] = {Transport.TCP: [], Transport.UDP: []}
+    found: dict[Transport, list[WaitingRule]] = {Transport.TCP: [], Transport.UDP: []}
     spoken = {name: {one.transport for one in known.payloads} for name, known in signatures.services.items()}
-    for rule, pattern in _rules(signatures, (PayloadPattern, ProductPattern)):
+    for rule in _rules(signatures, (PayloadPattern, ProductPattern)):
+        pattern = rule.pattern
         for transport, rules in found.items():
             if pattern.transport is transport or (pattern.transport is None and transport in spoken[pattern.service]):
                 rules.append(rule)
-    return found
+    return {transport: Rules(rules) for transport, rules in found.items()}
 
 
 def reply_rules(signatures: SignatureSet) -> list[Rule]:
     """What is looked for in replies."""
-    return [rule for rule, _ in _rules(signatures, (ReplyPattern, ProductPattern))]
+    return [waiting.rule for waiting in _rules(signatures, (ReplyPattern, ProductPattern))]
 
 
-def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterator[tuple[Rule, Pattern]]:
+def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterator[WaitingRule]:
     """Rules of these kinds, each with its place among all patterns."""
     specific = specificities(signatures)
     order = 0
@@ -243,20 +245,22 @@ def _rules(signatures: SignatureSet, kinds: tuple[type[Pattern], ...]) -> Iterat
             if not isinstance(pattern, kinds):
                 continue
             if isinstance(pattern, ProductPattern):
-                yield Rule(pattern, order), pattern
+                yield WaitingRule(pattern, order)
                 continue
             ports = dict(signature.ports).get(pattern.transport, ()) if pattern.transport is not None else ()
-            yield Rule(pattern, order, specific[pattern.id], ports), pattern
+            yield WaitingRule(pattern, order, specific[pattern.id], ports)
 
 
 class _Ranked:
     """Rules that hold together, the most specific first; product patterns lend their names to their service."""
 
-    __slots__ = ("_known", "_names", "_ranked", "_varying")
+    __slots__ = ("_known", "_names", "_ranked", "_varying", "is_self_named")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         ordered = sorted(rules, key=_order)
         self._ranked = [rule for rule in ordered if not rule.names]
+        self.is_self_named = bool(self._ranked) and self._ranked[0].service in SELF_NAMED
+        """Whether the best service's answers name their program."""
         services = {rule.service for rule in self._ranked}
         self._names: dict[str, Rule] = {}
         for rule in ordered:
@@ -268,7 +272,7 @@ class _Ranked:
 
     def matches(self, data: bytes) -> list[Match]:
         """What they say of `data`."""
-        said = [rule.matched(data) for rule in self._varying]
+        said = [rule.matched(data) for rule in self._varying] if self._varying else []
         key = tuple(map(id, said))
         known = self._known.get(key)
         if known is None:
@@ -287,7 +291,10 @@ class _Ranked:
 
 def _lent(match: Match, name: Match) -> Match:
     """The match with the product that another pattern of its service names."""
-    return match._replace(product=name.product, version=name.version, cpe=name.cpe, detail=match.detail or name.detail)
+    return Match(
+        match.service, match.pattern, match.confidence, name.product, name.version, name.cpe,
+        match.detail or name.detail, match.specificity, match.soft, match.over,
+    )  # fmt: skip
 
 
 def _order(rule: Rule) -> tuple[bool, int, int, int]:

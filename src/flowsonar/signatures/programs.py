@@ -53,6 +53,7 @@ class Group(IntEnum):
     ON_PORT = 2
     ANYWHERE = 3
     LATER = 4
+    LINES = 5
 
 
 class Flag(IntFlag):
@@ -106,6 +107,7 @@ class Tables(NamedTuple):
     on_port: Program
     anywhere: Program
     later: Program
+    lines: Program
     rules: bytes
     fields: bytes
     data: bytes
@@ -115,7 +117,7 @@ class Tables(NamedTuple):
     @property
     def native(self) -> tuple[Any, ...]:
         """As the C table takes it."""
-        programs = (self.anchored, self.counting, self.on_port, self.anywhere, self.later)
+        programs = (self.anchored, self.counting, self.on_port, self.anywhere, self.later, self.lines)
         return (*map(tuple, programs), self.rules, self.fields, self.data)
 
 
@@ -131,7 +133,7 @@ class _Compiler:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._services = {name: index for index, name in enumerate(dict.fromkeys(rule.service for rule in rules))}
-        self._automata = {group: _Automaton(anywhere=group in (Group.ANYWHERE, Group.LATER)) for group in Group}
+        self._automata = {group: _Automaton(anywhere=group >= Group.ANYWHERE) for group in Group}
         self._expressions: dict[object, tuple[int, Group, bool]] = {}
         self._fields: list[bytes] = []
         self._data = bytearray()
@@ -152,6 +154,7 @@ class _Compiler:
             programs[Group.ON_PORT],
             programs[Group.ANYWHERE],
             programs[Group.LATER],
+            programs[Group.LINES],
             b"".join(packed for *_, packed in made),
             b"".join(self._fields),
             bytes(self._data),
@@ -210,7 +213,7 @@ class _Compiler:
             else:
                 items, flags = parsed(condition.pattern)
                 if not _anchored(items):
-                    group = Group.LATER if late else Group.ANYWHERE
+                    group = _later(items, flags) if late else Group.ANYWHERE
                 elif not on_port and _counts(items, flags):
                     group = Group.COUNTING
                 self._automata[group].add(items, flags, number)
@@ -302,6 +305,13 @@ def _counts(items: Items, flags: int) -> bool:
     alone = _Automaton(anywhere=False)
     alone.add(items, flags, 0)
     return alone.program().instructions >= _COUNTED and alone.begins_with().bit_count() >= _KINDS
+
+
+def _later(items: Items, flags: int) -> Group:
+    """With what an expression is looked for that begins anywhere: with those that begin with the end of a line."""
+    alone = _Automaton(anywhere=False)
+    alone.add(items, flags, 0)
+    return Group.LINES if alone.begins_with() == 1 << NEWLINE else Group.LATER
 
 
 def _where(pattern: str | None) -> Flag:

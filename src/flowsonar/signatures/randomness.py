@@ -8,6 +8,7 @@ truly random bytes break one in about three cases of a thousand (mostly by the p
 from __future__ import annotations
 
 import re
+from functools import cache, lru_cache
 from math import log, sqrt
 from typing import Final
 
@@ -19,23 +20,33 @@ MIN_LENGTH: Final = 12
 _SAMPLE: Final = 4096
 """Bytes looked at; more would not change the answer."""
 
-_PRINTABLE: Final = re.compile(rb"[\t\n\r\x20-\x7e]+")
+_REMEMBERED: Final = 64
+"""Answers kept: the first words of a flow are looked at again with every further one, and by who asks its endpoint."""
+
 _ONES: Final = bytes(value.bit_count() for value in range(256))
 
 
 def looks_random(data: bytes) -> bool:
     """True when no bound of randomness is broken. Linear in the length, at most `_SAMPLE` bytes are read."""
-    size = min(len(data), _SAMPLE)
-    if size < MIN_LENGTH:
-        return False
-    data = data[:size]
+    return len(data) >= MIN_LENGTH and _looks_random(bytes(data[:_SAMPLE]))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _looks_random(data: bytes) -> bool:
+    size = len(data)
     return (
         len(set(data)) >= _least_distinct(size)
-        and max(map(len, _PRINTABLE.findall(data)), default=0) < _longest_run(size)
+        and _printable(_longest_run(size)).search(data) is None
         and abs(sum(data.translate(_ONES)) - 4 * size) <= 4.5 * sqrt(2 * size)
         and _columns_balanced(data)
         and _nibbles_even(data)
     )
+
+
+@cache
+def _printable(least: int) -> re.Pattern[bytes]:
+    """A printable run of at least so many bytes."""
+    return re.compile(rb"[\t\n\r\x20-\x7e]{%d}" % least)
 
 
 def _longest_run(size: int) -> int:

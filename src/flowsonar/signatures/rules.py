@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ _SETS = 4096
 """Sets of expressions and of rules that were met together; then all are forgotten."""
 _LENGTHS = 8192
 """Lengths for which rules are remembered; then all are forgotten."""
+_TEXTS = 4096
+"""Texts of signature files with references to groups; there are some hundreds."""
 _CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
 
 _UDP = Transport.UDP
@@ -323,7 +326,9 @@ def filled(product: Product, groups: Mapping[str, str]) -> tuple[str | None, str
     if product.cpe.startswith("cpe:2.3:"):
         return name, version, _fill(product.cpe, groups)
     quoted = _CPE_QUOTED.sub(r"\\\1", version.lower()) if version else "*"
-    cpe = _fill(product.cpe, {key: value.lower() for key, value in groups.items()})
+    cpe = product.cpe
+    if "{" in cpe:
+        cpe = _fill(cpe, {key: value.lower() for key, value in groups.items()}) or ""
     return name, version, f"cpe:2.3:{cpe}:{quoted}:*:*:*:*:*:*:*" if cpe else None
 
 
@@ -331,13 +336,19 @@ def _fill(text: str | None, groups: Mapping[str, str]) -> str | None:
     """Group references filled in; None when one did not take part in the match."""
     if not text or "{" not in text:
         return text
-    missing = False
+    parts = list(_parts(text))
+    for index in range(1, len(parts), 2):
+        got = groups.get(parts[index], "")
+        if not got.isprintable():
+            got = got.translate(_CONTROL)
+        got = got.strip()[:GROUP_CHARACTERS]
+        if not got:
+            return None
+        parts[index] = got
+    return "".join(parts)
 
-    def value(found: re.Match[str]) -> str:
-        nonlocal missing
-        got = groups.get(found[1], "").translate(_CONTROL).strip()[:GROUP_CHARACTERS]
-        missing = missing or not got
-        return got
 
-    filled = _GROUP.sub(value, text)
-    return None if missing else filled
+@functools.lru_cache(maxsize=_TEXTS)
+def _parts(text: str) -> tuple[str, ...]:
+    """Text and names of groups by turns."""
+    return tuple(_GROUP.split(text))

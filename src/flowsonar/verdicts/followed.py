@@ -40,6 +40,7 @@ class Followed:
         "from_cache",
         "handshake_ns",
         "hops",
+        "informed",
         "interface",
         "key",
         "midstream",
@@ -71,6 +72,7 @@ class Followed:
         self.told = 0  # verdict records that were made before the tracker had it, and are not made again
         self.beside = False  # began when FTP data was to be expected (`companions`)
         self.announces = False  # its label announced other flows (`sisters`)
+        self.informed = False  # more became known of its endpoints after it was opened
         self.postponed = False  # nobody is asked before it is known whether it is FTP data
         self.established = opened.protocol != TCP  # may be asked about
         self.handshake_ns = 0

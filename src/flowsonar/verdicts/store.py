@@ -128,13 +128,17 @@ class Store:
 
     def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
         """Whether the rest after earlier failures, or after an answer that proved nothing, is over."""
+        return not self.rests_until(endpoint, now_s)
+
+    def rests_until(self, endpoint: Endpoint, now_s: float) -> float:
+        """Until when it is not to be asked; 0 where it may be."""
         entry = self._memory.get(endpoint)
         if entry is None or not -RELOAD_S < now_s - entry.loaded_s < RELOAD_S:
             entry = self._load(endpoint, now_s)
         known = entry.verdict
         if known is not None and known.confidence is Confidence.LIKELY and 0 <= now_s - entry.decided_s < LIKELY_REST_S:
-            return False
-        return not now_s < entry.retry_s <= now_s + LAST_RETRY_S
+            return entry.decided_s + LIKELY_REST_S
+        return entry.retry_s if now_s < entry.retry_s <= now_s + LAST_RETRY_S else 0.0
 
     def learned(self, endpoint: Endpoint, verdict: Verdict, now_s: float) -> None:
         """Keep a verdict for as long as its confidence deserves.

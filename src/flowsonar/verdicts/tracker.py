@@ -309,6 +309,7 @@ class Tracker:
                 )
         elif self._cache is not None and not flow.hops:
             self._from_cache(flow, now_ns)
+        flow.informed = False
         if (
             self._ask
             and self._live
@@ -468,6 +469,7 @@ class Tracker:
         if flow.passive.services.get("rtp", 0) >= _LIKELY:  # media that is sent back is media still
             pieces = [piece for piece in pieces if piece.service != "echo"]
         if pieces:
+            flow.informed = True
             self._add(flow, pieces, now_ns)
 
     # -- announced flows ----------------------------------------------------------------------------------------
