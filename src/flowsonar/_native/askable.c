@@ -19,8 +19,9 @@ static bool take(struct network *network, const uint8_t *entry) {
     if ((network->version != 4 && network->version != 6) || bits > (network->version == 4 ? 32 : 128)) return false;
     for (uint8_t i = 0; i < 16; i++) {
         uint8_t left = bits > 8 * i ? (uint8_t)(bits - 8 * i) : 0;
-        network->mask[i] = left >= 8 ? 0xff : (uint8_t)(0xff00 >> left);
-        network->address[i] = (uint8_t)(entry[i] & network->mask[i]);
+        uint8_t mask = (uint8_t)(left >= 8 ? 0xff : 0xff00 >> left);
+        network->mask[i] = mask;
+        network->address[i] = (uint8_t)(entry[i] & mask);
     }
     return true;
 }

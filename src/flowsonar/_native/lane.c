@@ -134,14 +134,15 @@ void lane_advance(struct table *t, uint32_t slot, uint32_t node) {
     advance(t, slot, node, settles(t->lanes, &t->lanes->flows[slot], &t->flows[slot], node));
 }
 
-/* The same with a payload that is to be kept, where anybody may still ask for it; false where there is no room. */
+/* The same with a payload that is to be kept, where anybody may still ask for it; false where there is no room. Live, the
+   one that proves what an endpoint is goes with the row that says so. */
 static bool advance_with(struct table *t, uint32_t slot, uint32_t node, const struct seen *seen,
                          const struct classified *what) {
     struct lanes *l = t->lanes;
     struct lane *lane = &l->flows[slot];
     if (!lane_keep_texts(l, lane, shapes_at(l->shapes, node)->flags, what)) return false;
     bool settled = settles(l, lane, &t->flows[slot], node);
-    if (!settled && !lane_keep(t, slot, seen, node, what->quiet)) return false;
+    if ((!settled || l->known) && !lane_keep(t, slot, seen, node, what->quiet)) return false;
     advance(t, slot, node, settled);
     return true;
 }
