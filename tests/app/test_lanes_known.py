@@ -4,11 +4,14 @@ import random
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
+
 from flowsonar.app import Reading
 from flowsonar.app.lanes import LaneTable
 from flowsonar.app.parts import Parts
 from flowsonar.config import FlowSettings
 from flowsonar.flows.table import make_table
+from flowsonar.protocols import skype
 from flowsonar.signatures import cachefile
 from tests.app.lanes import Net, same, written
 from tests.needs import needs_native
@@ -68,6 +71,25 @@ def _known_by_heart(table: LaneTable, data: bytes) -> None:
     assert table.lane_counts()["lane_steps"] == 0
     assert again.holding(False, b"RFB 003.008\n", *ports, True) != said
     assert table.lane_counts()["lane_steps"] > 0
+
+
+@needs_native()
+def test_what_becomes_known_later_is_not_known_before(tmp_path: Path, parts: Parts) -> None:
+    """A flow of a kind that was kept comes to Python at its end, when its server has shown what it is."""
+    client, server = "192.0.2.9", "198.51.100.9"
+    enciphered = [(0, bytes.fromhex("8f3a51c9e27704bd66")), (1, bytes.fromhex("d10b9e4c73f8a2255b"))] * 2
+    captures = []
+    for later in ([], [(0, skype.LOGIN_HELLO), (1, skype.LOGIN_ANSWER)]):
+        net = Net()
+        net.conversation((client, 41000), (server, 40002), enciphered)
+        net.conversation((client, 41001), (server, 443), later)
+        captures.append(net.write(tmp_path / f"{len(later)}.pcap"))
+    cache = tmp_path / "cache"
+    written(captures[:1], parts, lanes=True, cache=cache)
+    fast, _ = written(captures[1:], parts, lanes=True, cache=cache)
+    slow, _ = written(captures[1:], parts, lanes=False)
+    assert [orjson.loads(line)["app_proto"] for line in slow] == ["skype", "skype"]
+    assert fast == slow
 
 
 @needs_native()

@@ -149,7 +149,7 @@ def test_a_flow_without_payload_stays_unknown(proven):
 def test_servers_are_bounded(monkeypatch):
     monkeypatch.setattr(skype_tcp, "MAX_PORTS", 5)
     servers = SkypeServers()
-    assert not servers
+    assert not servers.is_client(CLIENT)
     for port in range(1, 40):
         servers.add(opened(server_port=port))
         assert (opened().responder, port) in servers

@@ -167,7 +167,7 @@ class PassiveReader:
     @property
     def doubts(self) -> bool:
         """Whether hosts are known that run Skype: what nobody explains may then be theirs."""
-        return self._skype.proven or self._segments.doubts
+        return self._skype.since_ns is not None
 
 
 def _guesser(signatures: SignatureSet) -> Callable[[int, Side, int], Evidence | None]:

@@ -42,11 +42,7 @@ class Segments:
         self._judge = judge
         self._skype = ports
         self._servers = SkypeServers()
-
-    @property
-    def doubts(self) -> bool:
-        """Whether servers are known that run Skype."""
-        return bool(self._servers)
+        self._nobody = SkypePorts(), SkypeServers()
 
     def read(self, flow: PassiveFlow, event: Payload, count: int) -> Findings:
         """Take a segment; `count` of its direction were read before."""
@@ -64,7 +60,7 @@ class Segments:
         elif count == 1 and (not flow.services or "skype" in flow.services):
             flow.second(direction, data)
             if flow.services:
-                return self._known(flow)
+                return self._known(flow, event.time_ns)
         if count and (count >= TRIES or flow.confirmed or (flow.likely and self._judge.has_told(flow, direction))):
             return self._end_of_segments(flow)
         if count and not flow.opened.midstream:
@@ -141,7 +137,7 @@ class Segments:
             if counted is not None:
                 return flow.take(counted)
         if not flow.services and count:
-            return self._known(flow)
+            return self._known(flow, event.time_ns)
         granted = None if direction or count else self._judge.granted(flow)
         if granted is not None:
             return flow.take(granted, done=True)
@@ -158,19 +154,24 @@ class Segments:
                 return asks
         return None if count else openvpn_streams(*flow.firsts)
 
-    def _known(self, flow: PassiveFlow) -> Findings:
-        found = self.by_endpoint(flow)
+    def _known(self, flow: PassiveFlow, time_ns: int) -> Findings:
+        found = self.by_endpoint(flow, time_ns)
         return flow.take(*found) if found else self._end_of_segments(flow)
 
-    def by_endpoint(self, flow: PassiveFlow) -> list[Evidence]:
-        """What is known of its hosts: Skype's, where nobody knows its bytes."""
-        if not (self._skype.proven or self._servers or len(flow.firsts[1]) == skype.HANDSHAKE_LENGTH):
+    def by_endpoint(self, flow: PassiveFlow, time_ns: int | None = None) -> list[Evidence]:
+        """What is known of its hosts: Skype's, where nobody knows its bytes. None: all that is known by now.
+
+        A flow may come from the fast lane late, with what it said before anything was known.
+        """
+        since_ns = self._skype.since_ns
+        known = since_ns is not None and (time_ns is None or time_ns >= since_ns)
+        if not (known or len(flow.firsts[1]) == skype.HANDSHAKE_LENGTH):
             return []
         if not (flow.firsts[0] or flow.firsts[1]):
             return []
         if flow.services and "skype" not in flow.services:
             return []
-        found = known_endpoint(flow, self._skype, self._servers)
+        found = known_endpoint(flow, self._skype, self._servers) if known else known_endpoint(flow, *self._nobody)
         if found is None or found.confidence.rank <= flow.services.get("skype", 0):
             return []
         return [found]
@@ -208,6 +209,8 @@ class Segments:
         found = flow.stream.feed(event, self._servers, flow.opened)
         if found is None:
             return NOTHING
+        if found.confidence is _CONFIRMED:
+            self._skype.proven(event.time_ns)
         return flow.take(found, done=found.confidence is _CONFIRMED)
 
     def _control(self, flow: PassiveFlow, event: Payload) -> Findings:

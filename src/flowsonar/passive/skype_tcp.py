@@ -63,9 +63,6 @@ class SkypeServers:
     def __contains__(self, endpoint: tuple[bytes, int]) -> bool:
         return endpoint in self._servers
 
-    def __bool__(self) -> bool:
-        return bool(self._servers)
-
     def is_address(self, address: bytes) -> bool:
         """Whether a server of that address showed the constants, on any port."""
         return address in self._addresses

@@ -109,13 +109,13 @@ class SkypePort:
 class SkypePorts:
     """The ports seen to begin like Skype, bounded, and who was talked to by them."""
 
-    __slots__ = ("_peers", "_ports", "hosts", "proven")
+    __slots__ = ("_peers", "_ports", "hosts", "since_ns")
 
     def __init__(self) -> None:
         self._ports: dict[tuple[bytes, int], SkypePort] = {}
         self._peers: dict[tuple[bytes, int], SkypePort] = {}
-        self.proven = False
-        """Some port is; before that nothing inherits, and nobody needs to look."""
+        self.since_ns: int | None = None
+        """Since when a port is proven, or a server by TCP; before that nothing inherits, and nobody needs to look."""
         self.hosts: dict[bytes, SkypePort] = {}
         """Addresses with a proven port."""
 
@@ -140,6 +140,11 @@ class SkypePorts:
         if found is not None and found.rank:
             return found
         return self._peers.get(key)
+
+    def proven(self, time_ns: int) -> None:
+        """Something is, from now on: nanoseconds since the epoch."""
+        if self.since_ns is None:
+            self.since_ns = time_ns
 
     def port_rank(self, address: bytes, port: int) -> int:
         """What is proven of an endpoint itself."""
@@ -170,6 +175,7 @@ class SkypeDatagrams:
     __slots__ = (
         "_fragments",
         "_known",
+        "_last_ns",
         "_lengths",
         "_media",
         "_opened",
@@ -203,6 +209,7 @@ class SkypeDatagrams:
         self._fragments = 0
         self._media = 0
         self._told_seen = 0
+        self._last_ns = 0
         self._seen: list[str] = []
         """What was seen, in order, for people."""
         self.data = b""
@@ -214,6 +221,7 @@ class SkypeDatagrams:
         """Take one datagram; give evidence when it makes the flow surer than before."""
         data = event.data
         direction = event.direction
+        self._last_ns = event.time_ns
         if len(data) > 2:
             if not self.data:
                 self.data = data[:32]
@@ -242,7 +250,7 @@ class SkypeDatagrams:
         inherited = own.rank > self.rank and bool(self._seen)
         rank = max(self.rank, own.rank) if self._seen else self.rank
         if own.rank >= _LIKELY:
-            self._known.proven = True
+            self._known.proven(self._last_ns)
         if rank <= self.told and not (last and self.told and len(self._seen) > self._told_seen):
             return None
         self.told = rank
