@@ -97,10 +97,15 @@ class Namespaces:
         run(["ip", "netns", "add", name])
         # Nobody answers there, and says so at once: programs that look up names must not wait for it.
         (_SETTINGS / name).mkdir(parents=True, exist_ok=True)
-        for file, text in {"resolv.conf": "nameserver 127.0.0.1\n", **(files or {})}.items():
-            (_SETTINGS / name / file).write_text(text)
+        self.lay(name, {"resolv.conf": "nameserver 127.0.0.1\n", **(files or {})})
         run(in_namespace(name, ["sysctl", "-qw", *(f"net.{switch}" for switch in (*_ALWAYS, *switches))]))
         inside(name, "link set lo up")
+
+    @staticmethod
+    def lay(name: str, files: Mapping[str, str]) -> None:
+        """Have files stand in the place of those of /etc for what is started in a namespace from now on."""
+        for file, text in files.items():
+            (_SETTINGS / name / file).write_text(text)
 
     @staticmethod
     def _veth(left: str, left_end: str, right: str, right_end: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.catalogue.entry import Entry
+from lab.packages import unpacked
 from lab.services.base import SMALL, Site
 from lab.services.endpoint import endpoint, program, says
 
@@ -21,7 +22,7 @@ _CLIENT = r"\xe3\x00\x04\xfa" + r"\x00" * 36 + r"\xc5\x02\x04\xec\xeb\xa0\xd5\xf
 def _chrony(site: Site) -> None:
     port, folder = site.ports.one(), site.folder("chrony")
     (folder / "conf").write_text(_CHRONY.format(port=port, folder=folder))
-    site.run("chronyd", "-d", "-x", "-u", "root", "-f", folder / "conf")
+    site.run(unpacked("chrony") / "usr/sbin/chronyd", "-d", "-x", "-u", "root", "-f", folder / "conf")
     endpoint(site, "chrony", port, "ntp", [says(_CLIENT, transport="udp")], transport="udp")
 
 
@@ -52,7 +53,7 @@ def _coap(site: Site) -> None:
 
 
 PROGRAMS: tuple[Entry, ...] = (
-    Entry(name="chrony", start=_chrony, packages=("chrony",), program="chronyd"),
+    Entry(name="chrony", start=_chrony, packages=("libedit2", "libnettle8", "libseccomp2"), unpack=("chrony",)),
     Entry(name="snmpd", start=_snmpd, packages=("snmpd", "snmp")),
     Entry(name="tftpd", start=_tftpd, packages=("tftpd-hpa", "tftp-hpa"), program="in.tftpd"),
     Entry(name="libcoap", start=_coap, packages=("libcoap3-bin",), program="coap-server-notls"),

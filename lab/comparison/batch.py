@@ -123,6 +123,7 @@ class Batch:
             try:
                 install_debian(entry.packages)
                 unpack_debian(entry.unpack)
+                self.pair.know_users()
                 if entry.pip:
                     install_python(entry.pip)
                     site.interpreter = str(VENV / "bin" / "python")

@@ -20,6 +20,11 @@ LINK = "lab0"
 _USERS = {"passwd": "Debian-exim:x:64990:64990::/:/usr/sbin/nologin\n", "group": "Debian-exim:x:64990:\n"}
 
 
+def _users() -> dict[str, str]:
+    """The machine's users and groups, and those that programs miss which are unpacked only."""
+    return {file: Path("/etc", file).read_text() + line for file, line in _USERS.items()}
+
+
 class Pair(Namespaces):
     """The two namespaces; a context manager that makes them and takes them away."""
 
@@ -28,13 +33,16 @@ class Pair(Namespaces):
         super().__init__((self.server, self.client))
 
     def _build(self) -> None:
-        # Programs that are unpacked only would miss their users.
-        users = {file: Path("/etc", file).read_text() + line for file, line in _USERS.items()}
         for name in self.names:
-            self._namespace(name, files=users)
+            self._namespace(name, files=_users())
         self._veth(self.server, LINK, self.client, LINK)
         for name, four, six in ((self.server, SERVER4, SERVER6), (self.client, CLIENT4, CLIENT6)):
             inside(name, f"addr add {four}/24 dev {LINK}", f"addr add {six}/64 dev {LINK} nodad", f"link set {LINK} up")
+
+    def know_users(self) -> None:
+        """Have the namespaces know the users of packages that were installed since they were made."""
+        for name in self.names:
+            self.lay(name, _users())
 
     def listening(self) -> set[tuple[str, int]]:
         """(transport, port) of every socket on the programs' side that waits for clients."""
