@@ -9,6 +9,7 @@ from flowsonar.signatures.checking import example_matches
 from flowsonar.signatures.conditions import SCAN_BYTES
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.language import Condition, FieldCheck
+from flowsonar.signatures.matcher import REPLY_BEGIN
 from tests.signatures.files import signatures
 
 LOADED = load_signatures()
@@ -148,6 +149,32 @@ def test_long_and_endless_replies_are_cut(matcher: Matcher) -> None:
     assert matcher.reply(reply(head + b"a\r\n" * 1_000_000))[0].product == "nginx"
     assert matcher.reply(reply(b"x" * SCAN_BYTES + head)) == []
     assert matcher.payload(Transport.TCP, None, b"220-" * 500_000)[0].confidence is Confidence.GUESS
+
+
+def test_expressions_look_at_the_beginning_of_a_reply(matcher: Matcher) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
+    title = b"<title>RabbitMQ Management</title>"
+
+    def products(before: int) -> set[str | None]:
+        page = head + b"." * (before - len(head)) + title + b"." * 5000
+        return {match.product for match in matcher.reply(reply(page))}
+
+    assert products(REPLY_BEGIN - len(title)) == {"RabbitMQ Management"}
+    assert products(REPLY_BEGIN - len(title) + 1) == {None}
+
+
+@pytest.mark.parametrize("server", [b"nginx/1.%d", b"Apache/2.%d (Debian)", b"Program/%d.1", b"nginx"])
+def test_each_page_says_its_own_whatever_others_said(matcher: Matcher, server: bytes) -> None:
+    said = set()
+    for number in [*range(600), *range(3)]:
+        line = server % number if b"%" in server else server
+        page = b"HTTP/1.1 200 OK\r\nServer: %b\r\nContent-Type: text/html\r\n\r\n%d" % (line, number)
+        matches = matcher.reply(reply(page))
+        name, _, version = line.split()[0].decode().partition("/")
+        assert {(match.version or "") for match in matches} == {version}
+        assert all(name.lower() in (match.product or "").lower() for match in matches)
+        said.add(tuple(match.pattern for match in matches))
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 50])

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from flowsonar.model import Confidence, Transport
 from flowsonar.signatures.engines import available
 from flowsonar.signatures.language import Condition, PayloadPattern, Product, ProductPattern, ReplyPattern
 from flowsonar.signatures.matcher import Reply
-from flowsonar.signatures.rules import Database, Rule, filled
+from flowsonar.signatures.rules import Database, Rule
 
 
 def payload(name: str, **condition: object) -> PayloadPattern:
@@ -77,37 +78,6 @@ def test_groups_fill_the_match_and_are_remembered() -> None:
         assert rule.matched(b"a" * min(length, 128)).detail == "saw " + "a" * min(length, 128)
 
 
-PRODUCT = Product(product="Thing {kind}", version="{version}", cpe="a:maker:thing")
-
-
-@pytest.mark.parametrize(
-    ("product", "groups", "result"),
-    [
-        (
-            PRODUCT,
-            {"kind": "X", "version": "1.2"},
-            ("Thing X", "1.2", "cpe:2.3:a:maker:thing:1.2:*:*:*:*:*:*:*"),
-        ),
-        (PRODUCT, {"kind": "X"}, ("Thing X", None, "cpe:2.3:a:maker:thing:*:*:*:*:*:*:*:*")),
-        (PRODUCT, {"version": "1"}, (None, "1", None)),
-        (PRODUCT, {"kind": "X", "version": "1:*?\\"}, ("Thing X", "1:*?\\", None)),
-        (PRODUCT, {"kind": "\x1b[31m\0\x9b", "version": ""}, ("Thing [31m", None, None)),
-        (PRODUCT, {"kind": "x" * 500}, ("Thing " + "x" * 128, None, None)),
-        (Product(), {}, (None, None, None)),
-        (Product(product="p", cpe="cpe:2.3:o:a:b:{version}"), {"version": "3"}, ("p", None, "cpe:2.3:o:a:b:3")),
-    ],
-)
-def test_filled(product: Product, groups: dict[str, str], result: tuple[str | None, str | None, str | None]) -> None:
-    name, version, cpe = filled(product, groups)
-    assert (name, version) == result[:2]
-    if result[2] is not None:
-        assert cpe == result[2]
-
-
-def test_a_cpe_quotes_what_would_break_it() -> None:
-    assert filled(PRODUCT, {"kind": "x", "version": "1:*~B"})[2] == r"cpe:2.3:a:maker:thing:1\:\*\~b:*:*:*:*:*:*:*"
-
-
 def test_product_patterns_only_name() -> None:
     rule = Rule(ProductPattern(service="s", condition=Condition(pattern="x"), product=Product(product="p")), 3)
     assert rule.names
@@ -146,3 +116,42 @@ def test_bytes_settle_what_no_condition_about_the_question_touches(
     given = Reply(probe="s/ask", step=0, data=b"ab", transport=Transport.TCP, sent={})
     assert database.is_settled(b"ab", given) is settled
     assert database.is_settled(b"b", given)
+
+
+@pytest.mark.parametrize("engine", available())
+@pytest.mark.parametrize(
+    ("pattern", "data", "holds"),
+    [
+        ("^a+", b"aaaaaaaab", True),
+        ("^a+$", b"aaaaaaaab", False),
+        ("^a+$", b"aaaaaaaaa", True),
+        ("aaa\\b", b"aaaaaaaab", False),
+        ("aaa\\b", b"aaaaaaaa b", True),
+        ("b", b"aaaaaaaab", False),
+        ("(?:^aa|a$)", b"aaaaaaaab", True),
+    ],
+)
+def test_expressions_look_at_the_beginning_and_are_not_taken_in_by_its_end(
+    engine: str, tmp_path: Path, pattern: str, data: bytes, holds: bool
+) -> None:
+    database = Database([Rule(payload("one", pattern=pattern), 1)], engine, tmp_path)
+    assert bool(database.found(data, begin=data[:8])) is holds
+    assert bool(database.found(data, begin=data[:8])) is holds
+    assert bool(database.found(data, begin=data)) is bool(re.search(pattern.encode(), data))
+
+
+def test_what_is_asked_beside_expressions_is_asked_of_all_bytes() -> None:
+    rules = [
+        Rule(payload("length", pattern="^a", length=(9, 9)), 1),
+        Rule(payload("other", pattern="^a", length=(8, 8)), 2),
+    ]
+    found = Database(rules, "re2", None).found(b"aaaaaaaab", begin=b"aaaaaaaa")
+    assert [rule.id for rule in found] == ["s/length"]
+
+
+def test_what_shares_a_place_in_memory_is_not_mixed_up() -> None:
+    database = Database([Rule(payload("a", pattern="^a"), 1), Rule(payload("b", pattern="^b"), 2)], "re2", None)
+    rest = b"x" * 100
+    for _ in range(2):
+        for begin in (b"a", b"b", b"c"):
+            assert [rule.id for rule in database.found(begin + rest)] == [f"s/{begin.decode()}"] * (begin != b"c")

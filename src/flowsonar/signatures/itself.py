@@ -5,6 +5,7 @@ Only for answers to our questions: HTTP, RTSP and SIP have a field for it (`Serv
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -15,6 +16,10 @@ __all__ = ["SELF_NAMED", "called_by_itself"]
 SELF_NAMED: Final = frozenset({"http", "rtsp", "sip", "ssh"})
 
 HEAD_BYTES: Final = 4096
+_SSH_BYTES: Final = 255
+"""RFC 4253, section 4.2: the version line with its end."""
+_REMEMBERED: Final = 512
+"""Lines of which is remembered whom they name; the one that was not asked for longest is forgotten first."""
 
 _FIELD: Final = re.compile(rb"\n(?:Server|User-Agent):[ \t]*([^\r\n]{1,120})", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(r"(?:Python|Ruby|Perl|PHP)/[0-9.]+ (?=[A-Za-z])")
@@ -33,16 +38,30 @@ _SSH: Final = re.compile(
 def called_by_itself(service: str, data: bytes) -> Known | None:
     """Product and version as the answer of a service says them; None where it says none."""
     if service == "ssh":
-        found = _SSH.match(data[:255].decode("latin-1"))
-    elif service in ("http", "rtsp", "sip"):
-        head, _, _ = data[:HEAD_BYTES].partition(b"\r\n\r\n")
-        field = _FIELD.search(head)
-        text = field[1].decode("latin-1").strip() if field else ""
-        platform = _PLATFORM.match(text)
-        text = text[platform.end() :] if platform else text
-        found = _NAME.match(_LANGUAGE.sub("", text, count=1))
-    else:
+        return _of_ssh(data[: data.find(b"\n", 0, _SSH_BYTES) + 1 or _SSH_BYTES])
+    if service not in SELF_NAMED:
         return None
+    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
+    field = _FIELD.search(data, 0, HEAD_BYTES if end < 0 else end)
+    return _of_field(field[1]) if field is not None else None
+
+
+@functools.lru_cache(_REMEMBERED)
+def _of_ssh(line: bytes) -> Known | None:
+    return _known(_SSH.match(line.decode("latin-1")))
+
+
+@functools.lru_cache(_REMEMBERED)
+def _of_field(field: bytes) -> Known | None:
+    text = field.decode("latin-1").strip()
+    if "UPnP/" in text and (platform := _PLATFORM.match(text)) is not None:
+        text = text[platform.end() :]
+    if " " in text:
+        text = _LANGUAGE.sub("", text, count=1)
+    return _known(_NAME.match(text))
+
+
+def _known(found: re.Match[str] | None) -> Known | None:
     if found is None:
         return None
     return Known(f"it calls itself {found['name']}", found["name"], found["version"])

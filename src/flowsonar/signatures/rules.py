@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowsonar.model import Confidence, Layer, Transport
-from flowsonar.signatures.conditions import GROUP_CHARACTERS, Bytes, CompiledCondition, Reply
+from flowsonar.signatures.conditions import Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import Engine, HyperscanEngine, Re2Engine, Regex, compile_regex
-from flowsonar.signatures.language import PayloadPattern, Product, ProductPattern, ReplyPattern
-from flowsonar.signatures.oneline import line_of, within_a_line
+from flowsonar.signatures.language import PayloadPattern, ProductPattern, ReplyPattern
+from flowsonar.signatures.oneline import line_reader, place_of_line, read_line, within_a_line
 from flowsonar.signatures.prefilter import expression_of
+from flowsonar.signatures.texts import Texts
 
-__all__ = ["Database", "Match", "Pattern", "Rule", "filled"]
+__all__ = ["Database", "Frame", "Match", "Pattern", "Rule", "framed"]
 
-_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _REMEMBERED = 512
-"""Matches a rule keeps ready; then it forgets them all."""
+"""Matches and lines of which a rule remembers what they say."""
 _REPLIES = 256
-"""Inputs of which is remembered what holds; then all are forgotten. Many endpoints answer the very same."""
-_REPLY_BYTES = 2048
-"""Longer ones are not remembered: comparing them takes as long as scanning."""
+"""Inputs of which is remembered what holds: each has its place, and makes the one that was there forgotten. Many
+endpoints answer the very same."""
+_REPLY_BYTES = 4096
+"""Longer ones are not remembered."""
+_KEY_BYTES = 64
+"""They are looked up by so many of their last bytes, and compared: to hash them all takes ten times as long."""
+_EDGES = re.compile(r"\$|\\[zbB]")
+"""What in an expression may ask for the end of the bytes, or for what stands beyond a place."""
 _SETS = 4096
 """Sets of expressions and of rules that were met together; then all are forgotten."""
 _LENGTHS = 8192
 """Lengths for which rules are remembered; then all are forgotten."""
-_TEXTS = 4096
-"""Texts of signature files with references to groups; there are some hundreds."""
-_CPE_QUOTED = re.compile(r"([^A-Za-z0-9_.\-])")
 
 _UDP = Transport.UDP
 
@@ -54,12 +54,25 @@ class Match(NamedTuple):
     over: Layer | None = None
 
 
+_new: Callable[[type[Match], tuple[Any, ...]], Match] = tuple.__new__
+"""A match of all its values in their order: in half the time that its own constructor takes."""
+
+
+Frame = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""What a match says before and after product, version and CPE."""
+
+
+def framed(frames: Iterable[Frame], name: tuple[Any, ...]) -> list[Match]:
+    """The matches with this product, version and CPE."""
+    return [_new(Match, before + name + after) for before, after in frames]
+
+
 class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
-    __slots__ = ("_fixed", "_last", "_lines", "_made_before", "after", "compiled", "condition", "confidence", "detail",
-                 "id", "names", "on_port", "order", "over", "product", "requires", "service", "side", "soft",
-                 "specificity", "transport", "unless")  # fmt: skip
+    __slots__ = ("_fixed", "_in_line", "_last", "_lines", "_made_before", "_reader", "_texts", "after", "compiled",
+                 "condition", "confidence", "detail", "id", "names", "on_port", "order", "over", "product", "requires",
+                 "service", "side", "soft", "specificity", "transport", "unless")  # fmt: skip
 
     def __init__(self, pattern: Pattern, order: int, specificity: int | None = None, ports: Iterable[int] = ()) -> None:
         self.service = pattern.service
@@ -88,37 +101,47 @@ class Rule:
         if isinstance(pattern, ReplyPattern):
             self.over = pattern.over
             self.requires = frozenset(n if "/" in n else f"{pattern.service}/{n}" for n in pattern.requires)
-        texts = (self.product.product, self.product.version, self.product.cpe, self.detail)
-        constant = not self.compiled.has_groups or not any(_GROUP.search(text) for text in texts if text)
+        self._texts = Texts(self.product, self.detail)
+        constant = not self.compiled.has_groups or self._texts.constant
         self._fixed = self._made({}) if constant else None
         self._made_before: dict[tuple[tuple[str, str], ...], Match] = {}
         """The same programs are met again and again."""
         self._last: tuple[bytes, Match] | None = None
         """And often say the very same."""
-        self._lines: dict[bytes, Match] = {}
+        self._lines: list[tuple[bytes, Match] | None] = []
         """Or say it in the very same line."""
+        self._in_line: bool | None = None
+        self._reader: re.Pattern[bytes] | None = None
+        """Reads a line; None where only RE2 can."""
 
     @property
     def constant(self) -> bool:
         """Whether it gives the same match whatever it captures."""
         return self._fixed is not None
 
-    @property
-    def in_line(self) -> bool:
-        """Whether what it captures is in one line."""
-        return self._fixed is None and within_a_line(self.condition.pattern or "")
+    def reads_line(self) -> bool:
+        """Whether what it captures is in one line; then it is ready to be `met`."""
+        if self._in_line is None:
+            pattern = self.condition.pattern or ""
+            self._in_line = self._fixed is None and within_a_line(pattern)
+            self._reader = line_reader(pattern) if self._in_line else None
+            self._lines = [None] * _REMEMBERED if self._in_line else []
+        return self._in_line
 
     def met(self, data: bytes, end: int) -> None:
         """`data` matches up to `end`, which is in the one line that says the rest: make ready what is `matched`."""
-        line = line_of(data, end)
-        if line is None:
+        place = place_of_line(data, end)
+        if place is None:
             return
-        made = self._lines.get(line)
-        if made is None:
-            made = self.matched(data)
-            if len(self._lines) >= _REMEMBERED:
-                self._lines.clear()
-            self._lines[line] = made
+        line = data[slice(*place)]
+        at = hash(line) % _REMEMBERED
+        known = self._lines[at]
+        if known is not None and known[0] == line:
+            made = known[1]
+        else:
+            groups = read_line(self._reader, data, place) if self._reader is not None else None
+            made = self._made(groups) if groups is not None else self.matched(data)
+            self._lines[at] = line, made
         self._last = data, made
 
     def matched(self, data: bytes) -> Match:
@@ -140,11 +163,8 @@ class Rule:
         return made
 
     def _made(self, groups: Mapping[str, str]) -> Match:
-        product, version, cpe = filled(self.product, groups)
-        return Match(
-            self.service, self.id, self.confidence, product, version, cpe, _fill(self.detail, groups) or "",
-            self.specificity, self.soft, self.over,
-        )  # fmt: skip
+        given = self.service, self.id, self.confidence
+        return _new(Match, (*given, *self._texts.filled(groups), self.specificity, self.soft, self.over))
 
 
 class Database:
@@ -154,8 +174,8 @@ class Database:
     all begin, then `finish` each before it is asked.
     """
 
-    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_sets", "_sources", "_together",
-                 "_verify", "engine")  # fmt: skip
+    __slots__ = ("_by_expression", "_by_length", "_candidates", "_known", "_longest", "_sets", "_sources", "_together",
+                 "_uncut", "_verify", "engine")  # fmt: skip
 
     def __init__(self, rules: Iterable[Rule], kind: str, cache: Path | None, *, parts: int = 1) -> None:
         expressions: dict[str, int] = {}
@@ -181,7 +201,9 @@ class Database:
         self._sources = sources
         self._verify: dict[int, Regex] = {}
         self._by_length = _LengthIndex(plain)
-        self._known: dict[bytes, _Hits] = {}
+        self._longest = self._by_length.longest
+        self._uncut: dict[int, Regex] = {}
+        self._known: list[tuple[bytes, _Hits] | None] = [None] * _REPLIES
         self._sets: dict[tuple[int, ...], _Set] = {}
         """Much that differs matches the same expressions, and in the same order."""
         self._together: dict[tuple[Rule, ...], tuple[Rule, ...]] = {}
@@ -193,12 +215,15 @@ class Database:
         self._verify = {index: compile_regex(source) for index, source in enumerate(self._sources) if not exact(index)}
         return self
 
-    def found(self, data: bytes, reply: Reply | None = None, *, echo: bool = False) -> tuple[Rule, ...]:
-        """Rules whose condition holds, in no order: the very same tuple where the same ones hold again."""
-        known = self._known.get(data) if len(data) <= _REPLY_BYTES else None
-        if known is None:
-            known = self._hits(data)
-        by_length = self._by_length.get(len(data), reply, echo=echo)
+    def found(
+        self, data: bytes, reply: Reply | None = None, *, begin: bytes | None = None, echo: bool = False
+    ) -> tuple[Rule, ...]:
+        """Rules whose condition holds, in no order: the very same tuple where the same ones hold again.
+
+        `begin` is what expressions look at where that is not all of `data`: those that ask for the end do not find it.
+        """
+        known = self._known_of(data, begin)
+        by_length = self._by_length.get(len(data), reply, echo=echo) if echo or len(data) <= self._longest else ()
         if not by_length and not known.open and not echo:
             return known.holding
         given = Bytes(data, reply, echo)
@@ -212,23 +237,33 @@ class Database:
         further = tuple([rule for rule in rules if rule.compiled.rest(given)])
         return self._same(known.holding + further) if further else known.holding
 
-    def is_settled(self, data: bytes, reply: Reply) -> bool:
+    def is_settled(self, data: bytes, reply: Reply, begin: bytes | None = None) -> bool:
         """Whether the bytes and the name of the question decide alone what holds."""
-        known = self._known.get(data) if len(data) <= _REPLY_BYTES else None
-        if known is None:
-            known = self._hits(data)
-        return not known.open and not self._by_length.get(len(data), reply, echo=False)
+        return not self._known_of(data, begin).open and not self._by_length.get(len(data), reply, echo=False)
 
     def _same(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         if len(self._together) >= _SETS:
             self._together.clear()
         return self._together.setdefault(rules, rules)
 
-    def _hits(self, data: bytes) -> _Hits:
+    def _known_of(self, data: bytes, begin: bytes | None) -> _Hits:
         """What the bytes alone say: it is worked out once for those that come again and again."""
-        hits = self._candidates(data)
+        if len(data) > _REPLY_BYTES or (begin is not None and len(begin) < len(data)):
+            return self._hits(data, begin or data)
+        at = hash(data[-_KEY_BYTES:]) % _REPLIES
+        kept = self._known[at]
+        if kept is not None and kept[0] == data:
+            return kept[1]
+        said = self._hits(data, data)
+        self._known[at] = data, said
+        return said
+
+    def _hits(self, data: bytes, begin: bytes) -> _Hits:
+        hits = self._candidates(begin)
         if self._verify:
-            hits = {hit: 0 if hit in self._verify else end for hit, end in hits.items() if self._is_hit(hit, data)}
+            hits = {hit: 0 if hit in self._verify else end for hit, end in hits.items() if self._is_hit(hit, begin)}
+        if len(begin) < len(data):
+            hits = {hit: end for hit, end in hits.items() if 0 < end < len(begin) or self._holds_uncut(hit, data)}
         matching = tuple(hits)
         known = self._sets.get(matching)
         if known is None:
@@ -237,18 +272,22 @@ class Database:
             known = self._sets[matching] = self._set(frozenset(matching))
         for index, rule in known.lines:
             if hits[index]:
-                rule.met(data, hits[index])
+                rule.met(begin, hits[index])
+        if not known.tested:
+            return known.said
+        given = Bytes(data)
+        tested = tuple([rule for rule in known.tested if rule.compiled.rest(given)])
         said = known.said
-        if known.tested:
-            given = Bytes(data)
-            tested = tuple([rule for rule in known.tested if rule.compiled.rest(given)])
-            if tested:
-                said = _Hits(said.hits, self._same(said.holding + tested), said.open)
-        if len(data) <= _REPLY_BYTES:
-            if len(self._known) >= _REPLIES:
-                self._known.clear()
-            self._known[data] = said
-        return said
+        return _Hits(said.hits, self._same(said.holding + tested), said.open) if tested else said
+
+    def _holds_uncut(self, index: int, data: bytes) -> bool:
+        """Whether an expression that matches where the bytes were cut does so because of what stands there."""
+        if _EDGES.search(self._sources[index]) is None:
+            return True
+        exactly = self._uncut.get(index)
+        if exactly is None:
+            exactly = self._uncut[index] = compile_regex(self._sources[index])
+        return exactly.search(data) is not None
 
     def _is_hit(self, index: int, data: bytes) -> bool:
         exactly = self._verify.get(index)
@@ -258,7 +297,7 @@ class Database:
         rules = [rule for hit in sorted(hits) for rule in self._by_expression[hit] if rule.unless not in hits]
         holding = self._same(tuple(rule for rule in rules if rule.compiled.plain))
         tested = tuple(rule for rule in rules if rule.compiled.alone and not rule.compiled.plain)
-        lines = tuple((hit, rule) for hit in sorted(hits) for rule in self._by_expression[hit] if rule.in_line)
+        lines = tuple((hit, rule) for hit in sorted(hits) for rule in self._by_expression[hit] if rule.reads_line())
         return _Set(_Hits(hits, holding, tuple(rule for rule in rules if not rule.compiled.alone)), tested, lines)
 
 
@@ -286,12 +325,14 @@ class _Set(NamedTuple):
 class _LengthIndex:
     """Rules without a regular expression, by the lengths they admit."""
 
-    __slots__ = ("_known", "_ranges")
+    __slots__ = ("_known", "_ranges", "longest")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._ranges = [(*(rule.condition.length or (0, 1 << 30)), rule) for rule in rules]
         self._known: dict[tuple[int, str, bool, bool], tuple[Rule, ...]] = {}
         """Filled as lengths and questions are met."""
+        self.longest = max((high for _, high, rule in self._ranges if not rule.compiled.wants_echo), default=-1)
+        """What is longer is admitted only as our own message."""
 
     def get(self, length: int, reply: Reply | None, *, echo: bool) -> tuple[Rule, ...]:
         """Rules that admit the length, and the question that was answered: most are about one question only.
@@ -315,40 +356,3 @@ def _may_answer(rule: Rule, reply: Reply | None) -> bool:
     if reply is None:
         return True
     return rule.transport in (None, reply.transport) and (not rule.after or reply.probe in rule.after)
-
-
-def filled(product: Product, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Product, version and CPE, with references to groups filled in."""
-    name = _fill(product.product, groups)
-    version = _fill(product.version, groups)
-    if product.cpe is None or name is None:
-        return name, version, None
-    if product.cpe.startswith("cpe:2.3:"):
-        return name, version, _fill(product.cpe, groups)
-    quoted = _CPE_QUOTED.sub(r"\\\1", version.lower()) if version else "*"
-    cpe = product.cpe
-    if "{" in cpe:
-        cpe = _fill(cpe, {key: value.lower() for key, value in groups.items()}) or ""
-    return name, version, f"cpe:2.3:{cpe}:{quoted}:*:*:*:*:*:*:*" if cpe else None
-
-
-def _fill(text: str | None, groups: Mapping[str, str]) -> str | None:
-    """Group references filled in; None when one did not take part in the match."""
-    if not text or "{" not in text:
-        return text
-    parts = list(_parts(text))
-    for index in range(1, len(parts), 2):
-        got = groups.get(parts[index], "")
-        if not got.isprintable():
-            got = got.translate(_CONTROL)
-        got = got.strip()[:GROUP_CHARACTERS]
-        if not got:
-            return None
-        parts[index] = got
-    return "".join(parts)
-
-
-@functools.lru_cache(maxsize=_TEXTS)
-def _parts(text: str) -> tuple[str, ...]:
-    """Text and names of groups by turns."""
-    return tuple(_GROUP.split(text))
