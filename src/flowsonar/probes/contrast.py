@@ -41,6 +41,8 @@ AT_ONCE_S: Final = 0.01
 so by then."""
 STAYS_S: Final = 0.05
 """Who closes at once would have."""
+REFUSED_S: Final = 0.2
+"""The same where the dialogue was closed at once: who does that closes at the wrong word too, if late when busy."""
 AFTER_S: Final = 0.02
 """The wrong word's connection gets so much longer than the right one's."""
 BYTES: Final = 18
@@ -90,7 +92,7 @@ class Contrast:
             if wrong is None:
                 return
             yield from self._say(exchange, wrong, 0)
-            event = yield from wrong.hear(AT_ONCE_S + 2 * (wrong.rtt_s or 0.0))
+            event = yield from wrong.hear((REFUSED_S if refused else AT_ONCE_S) + 2 * (wrong.rtt_s or 0.0))
             if refused:
                 yield Close()
             if not isinstance(event, Ended if refused else TimedOut):

@@ -40,9 +40,10 @@ class Datagrams:
             return Stop("one question was enough")
         if not seen.tried and not seen.securing and _shows_quic(question.hints):
             return Secure()
-        most = self._most if seen.candidates else self._most_unanswered
+        most_unanswered = min(self._most_unanswered, seen.most)
+        most = min(self._most, seen.most) if seen.candidates else most_unanswered
         if seen.again is not None:
-            if seen.repeats < REPEATS and seen.spent < self._most_unanswered:
+            if seen.repeats < REPEATS and seen.spent < most_unanswered:
                 return Ask(seen.again, self._waits.reply_s(seen, strong=True))
             return Stop("out of datagrams")
         for probe, strong in self._ranking.ranked(question, seen, None, prior):

@@ -118,11 +118,14 @@ class Exchange:
         )
 
     def open(self, over: Layer | None, probe: str, *, any_port: bool = False) -> Talk[Line | None]:
-        """A new connection or socket, with TLS on it where `over` says so; None when there is none."""
+        """A new connection or socket, with TLS on it where `over` says so; None when there is none, or none is left."""
         seen = self.seen
         self.leave()
         self.line = self.asked = None
+        if not self.udp and seen.opened >= seen.most:
+            return None
         self._opening = not self.udp
+        seen.opened += self._opening
         seen.spent += self._opening
         event = yield Connect(self._purpose or probe, self.left_s, any_port)
         self.now_s = event.at_s
@@ -213,7 +216,9 @@ class Exchange:
         return client
 
     def say(self, line: Line, data: bytes, probe: ProbeSpec) -> Talk[None]:
-        """Send one message."""
+        """Send one message; over UDP nothing, where none is left."""
+        if self.udp and self.seen.spent >= self.seen.most:
+            return
         yield from line.say(data, probe.id, amplifies=probe.amplifies)
         self.now_s = line.now_s
         self._held(line.held_s)

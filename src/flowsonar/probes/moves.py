@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from flowsonar.model import Confidence, Layer
 from flowsonar.signatures.language import ProbeSpec, Reaction
 
-__all__ = ["Ask", "Heard", "Listen", "Move", "Secure", "Seen", "Spread", "Stop", "TlsState", "clamp"]
+__all__ = [
+    "MOST_CONNECTIONS",
+    "MOST_DATAGRAMS",
+    "UNBOUNDED",
+    "Ask",
+    "Heard",
+    "Listen",
+    "Move",
+    "Secure",
+    "Seen",
+    "Spread",
+    "Stop",
+    "TlsState",
+    "clamp",
+]
+
+MOST_CONNECTIONS: Final = 3
+"""To an endpoint that a flow makes suspect of being a peer's: two for the proof, or one and two for the words."""
+MOST_DATAGRAMS: Final = 4
+"""The same over UDP: the question of its DHT, its transport's, one more, and the best of them again."""
+UNBOUNDED: Final = 1 << 30
 
 
 class Heard(StrEnum):
@@ -44,6 +65,10 @@ class Seen:
     """Connections that brought no byte and are over: they count by themselves."""
     unanswered_left: int = 0
     """How many more of them may be had; further ones count as spent."""
+    opened: int = 0
+    """Connections begun, whatever became of them."""
+    most: int = UNBOUNDED
+    """Connections that may be begun in all, over UDP datagrams that may be sent; kept where they are made."""
     closes: int = 0
     """Connections that the other side ended without a byte."""
     elapsed_s: float = 0.0

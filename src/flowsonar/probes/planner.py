@@ -13,7 +13,20 @@ from typing import Final
 
 from flowsonar.model import Confidence, Hints, Layer, Question, Transport
 from flowsonar.probes.datagrams import Datagrams
-from flowsonar.probes.moves import Ask, Heard, Listen, Move, Secure, Seen, Spread, Stop, TlsState
+from flowsonar.probes.moves import (
+    MOST_CONNECTIONS,
+    MOST_DATAGRAMS,
+    UNBOUNDED,
+    Ask,
+    Heard,
+    Listen,
+    Move,
+    Secure,
+    Seen,
+    Spread,
+    Stop,
+    TlsState,
+)
 from flowsonar.probes.order import Catalogue
 from flowsonar.probes.ranking import Ranking
 from flowsonar.probes.special.tls import looks_like_tls
@@ -107,7 +120,27 @@ class Planner:
         return seen.tls is TlsState.UNKNOWN or (seen.tls is TlsState.OPEN and not inside)
 
     def _affords(self, seen: Seen, connections: int) -> bool:
-        return seen.spent + connections <= self._max_probes
+        return seen.spent + connections <= self._max_probes and seen.opened + connections <= seen.most
+
+    def most(self, question: Question, seen: Seen) -> int:
+        """Connections, or datagrams, that an endpoint may cost in all: few where the flow looks like a peer's.
+
+        That ends where the endpoint speaks as no peer does, or where the flow may be another service's as well (TLS)
+        and it hangs up without a byte, as that one's servers do.
+        """
+        pointed = question.hints.candidates
+        told = [*seen.candidates, *filter(None, (seen.best_service,))]
+        if not pointed or not self._is_peers(pointed[0]) or not all(map(self._is_peers, told)):
+            return UNBOUNDED
+        if seen.tls in (TlsState.SUGGESTED, TlsState.OPEN):
+            return UNBOUNDED
+        if seen.closes and not seen.heard and not all(map(self._is_peers, pointed)):
+            return UNBOUNDED
+        return MOST_DATAGRAMS if question.endpoint.transport is Transport.UDP else MOST_CONNECTIONS
+
+    def _is_peers(self, service: str) -> bool:
+        signature = self._catalogue.services.get(service)
+        return signature is not None and signature.peers
 
     # -- one after the other ------------------------------------------------------------------------------------
 

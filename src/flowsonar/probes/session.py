@@ -66,6 +66,8 @@ class Session:
             amplifying=amplifying,
             unanswered_left=self._planner.max_unanswered,
         )
+        self._pointed: tuple[str, ...] = ()  # what the flow pointed to when it was looked at last
+        self._spent_blindly = 0  # connections or datagrams before that
         self._question = question
         self._signatures = signatures
         self._matcher = matcher
@@ -79,6 +81,7 @@ class Session:
         self._exchanges: list[Exchange] = []
         self._questions = self._on_its_own(now_s)
         self._exchange = self._questions.exchange
+        self._bound()
 
     def _on_its_own(self, now_s: float) -> Questions:
         """Questions on a connection of their own."""
@@ -168,6 +171,15 @@ class Session:
         seen.best, seen.best_service = self._judge.best, self._judge.best_service
         seen.candidates = self._judge.candidates
         seen.echoes = self._judge.echoes
+        self._bound()
+
+    def _bound(self) -> None:
+        """See how much the endpoint may cost; what was spent before the flow pointed to anything does not count."""
+        seen, pointed = self.seen, self._question.hints.candidates
+        if pointed != self._pointed:
+            self._pointed = pointed
+            self._spent_blindly = seen.spent if self._exchange.udp else seen.opened
+        seen.most = self._spent_blindly + self._planner.most(self._question, seen)
 
     # -- moves --------------------------------------------------------------------------------------------------
 
