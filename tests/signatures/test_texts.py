@@ -55,3 +55,28 @@ def test_the_detail_is_filled_too() -> None:
     texts = Texts(Product(product="p"), "said {what}")
     assert texts.filled({"what": " this\x07 "}) == ("p", None, None, "said this")
     assert texts.filled({}) == ("p", None, None, "")
+
+
+@pytest.mark.parametrize("cpe", [None, "a:maker:thing", ""])
+@pytest.mark.parametrize(
+    "version", ["1.2", "R2", "1", ".", "", "1-2", "1 2", "\xe9", "\x1b", " 1", "1" * 128, "1" * 129]
+)
+def test_a_plain_version_says_what_the_general_way_says(cpe: str | None, version: str) -> None:
+    texts = Texts(Product(product="p", version="{version}", cpe=cpe), "seen")
+    said = texts.of_plain_version(version.encode("latin-1"))
+    assert said in (None, texts.filled({"version": version}))
+    assert (said is not None) is (version in ("1.2", "R2", "1", "1" * 128))
+
+
+@pytest.mark.parametrize(
+    ("product", "bare"),
+    [
+        (Product(product="p", version="{v}"), "v"),
+        (Product(product="p", version="v{v}"), None),
+        (Product(product="p {v}", version="{v}"), None),
+        (Product(product="p", version="{v}", cpe="cpe:2.3:a:b:c"), None),
+        (Product(product="p", version="1"), None),
+    ],
+)
+def test_says_which_group_alone_is_the_version(product: Product, bare: str | None) -> None:
+    assert Texts(product).bare == bare

@@ -10,7 +10,7 @@ from typing import Final
 
 from flowsonar.signatures.expressions import LINE_BEGINS, NEWLINE, Items, UnsupportedError, parsed, set_of, syntax
 
-__all__ = ["line_reader", "place_of_line", "read_line", "within_a_line"]
+__all__ = ["groups_of", "line_reader", "place_of_line", "read_line", "within_a_line"]
 
 LINE_BYTES: Final = 256
 """Longer lines are not remembered."""
@@ -45,13 +45,15 @@ def line_reader(pattern: str) -> re.Pattern[bytes] | None:
     return re.compile(pattern.encode("ascii"))
 
 
-def read_line(regex: re.Pattern[bytes], data: bytes, place: tuple[int, int]) -> dict[str, str] | None:
-    """The named groups of a match in the line at this place, as text; None where none is there."""
+def read_line(regex: re.Pattern[bytes], data: bytes, place: tuple[int, int]) -> re.Match[bytes] | None:
+    """The match in the line at this place; None where none is there."""
     start, stop = place
-    found = regex.search(data, start - 1 if start else 0, stop)  # a return may stand before the newline
-    if found is None:
-        return None
-    return {name: value.decode("latin-1") for name in regex.groupindex if (value := found[name]) is not None}
+    return regex.search(data, start - 1 if start else 0, stop)  # a return may stand before the newline
+
+
+def groups_of(found: re.Match[bytes]) -> dict[str, str]:
+    """Named groups that took part, as text."""
+    return {name: value.decode("latin-1") for name, value in found.groupdict().items() if value is not None}
 
 
 def place_of_line(data: bytes, end: int) -> tuple[int, int] | None:

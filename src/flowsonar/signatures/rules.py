@@ -11,7 +11,7 @@ from flowsonar.model import Confidence, Layer, Transport
 from flowsonar.signatures.conditions import Bytes, CompiledCondition, Reply
 from flowsonar.signatures.engines import Engine, HyperscanEngine, Re2Engine, Regex, compile_regex
 from flowsonar.signatures.language import PayloadPattern, ProductPattern, ReplyPattern
-from flowsonar.signatures.oneline import line_reader, place_of_line, read_line, within_a_line
+from flowsonar.signatures.oneline import groups_of, line_reader, place_of_line, read_line, within_a_line
 from flowsonar.signatures.prefilter import expression_of
 from flowsonar.signatures.texts import Texts
 
@@ -70,9 +70,10 @@ def framed(frames: Iterable[Frame], name: tuple[Any, ...]) -> list[Match]:
 class Rule:
     """A pattern made ready: what it asks, and the match it gives."""
 
-    __slots__ = ("_fixed", "_in_line", "_last", "_lines", "_made_before", "_reader", "_texts", "after", "compiled",
-                 "condition", "confidence", "detail", "id", "names", "on_port", "order", "over", "product", "requires",
-                 "service", "side", "soft", "specificity", "transport", "unless")  # fmt: skip
+    __slots__ = ("_after", "_before", "_fixed", "_in_line", "_is_version", "_last", "_lines", "_made_before", "_reader",
+                 "_texts", "after", "compiled", "condition", "confidence", "detail", "id", "names", "on_port",
+                 "order", "over", "product", "requires", "service", "side", "soft", "specificity", "transport",
+                 "unless")  # fmt: skip
 
     def __init__(self, pattern: Pattern, order: int, specificity: int | None = None, ports: Iterable[int] = ()) -> None:
         self.service = pattern.service
@@ -102,6 +103,8 @@ class Rule:
             self.over = pattern.over
             self.requires = frozenset(n if "/" in n else f"{pattern.service}/{n}" for n in pattern.requires)
         self._texts = Texts(self.product, self.detail)
+        self._before = self.service, self.id, self.confidence
+        self._after = self.specificity, self.soft, self.over
         constant = not self.compiled.has_groups or self._texts.constant
         self._fixed = self._made({}) if constant else None
         self._made_before: dict[tuple[tuple[str, str], ...], Match] = {}
@@ -113,6 +116,8 @@ class Rule:
         self._in_line: bool | None = None
         self._reader: re.Pattern[bytes] | None = None
         """Reads a line; None where only RE2 can."""
+        self._is_version = False
+        """Whether all that it reads is a version."""
 
     @property
     def constant(self) -> bool:
@@ -125,6 +130,7 @@ class Rule:
             pattern = self.condition.pattern or ""
             self._in_line = self._fixed is None and within_a_line(pattern)
             self._reader = line_reader(pattern) if self._in_line else None
+            self._is_version = self._reader is not None and dict(self._reader.groupindex) == {self._texts.bare: 1}
             self._lines = [None] * _REMEMBERED if self._in_line else []
         return self._in_line
 
@@ -139,10 +145,19 @@ class Rule:
         if known is not None and known[0] == line:
             made = known[1]
         else:
-            groups = read_line(self._reader, data, place) if self._reader is not None else None
-            made = self._made(groups) if groups is not None else self.matched(data)
+            made = self._read(data, place) or self.matched(data)
             self._lines[at] = line, made
         self._last = data, made
+
+    def _read(self, data: bytes, place: tuple[int, int]) -> Match | None:
+        found = read_line(self._reader, data, place) if self._reader is not None else None
+        if found is None:
+            return None
+        if self._is_version and (value := found[1]) is not None:
+            said = self._texts.of_plain_version(value)
+            if said is not None:
+                return _new(Match, self._before + said + self._after)
+        return self._made(groups_of(found))
 
     def matched(self, data: bytes) -> Match:
         """The match that `data` gives, which the rule's condition holds for."""
@@ -163,8 +178,7 @@ class Rule:
         return made
 
     def _made(self, groups: Mapping[str, str]) -> Match:
-        given = self.service, self.id, self.confidence
-        return _new(Match, (*given, *self._texts.filled(groups), self.specificity, self.soft, self.over))
+        return _new(Match, self._before + self._texts.filled(groups) + self._after)
 
 
 class Database:
@@ -262,7 +276,7 @@ class Database:
         hits = self._candidates(begin)
         if self._verify:
             hits = {hit: 0 if hit in self._verify else end for hit, end in hits.items() if self._is_hit(hit, begin)}
-        if len(begin) < len(data):
+        if len(begin) < len(data) and hits and (max(hits.values()) == len(begin) or 0 in hits.values()):
             hits = {hit: end for hit, end in hits.items() if 0 < end < len(begin) or self._holds_uncut(hit, data)}
         matching = tuple(hits)
         known = self._sets.get(matching)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from flowsonar.signatures.conditions import GROUP_CHARACTERS
 from flowsonar.signatures.language import Product
@@ -25,7 +25,7 @@ _Parts = str | tuple[str, ...]
 class Texts:
     """The texts of one pattern, taken apart once: they are filled in for each version that is met."""
 
-    __slots__ = ("_bare", "_cpe", "_detail", "_is_whole", "_name", "_version", "constant")
+    __slots__ = ("_cpe", "_cpe_before", "_detail", "_is_whole", "_name", "_version", "bare", "constant")
 
     def __init__(self, product: Product, detail: str = "") -> None:
         self._name = _parts(product.product)
@@ -37,16 +37,27 @@ class Texts:
         self.constant = not any(isinstance(parts, tuple) for parts in texts)
         """Whether no group is referred to."""
         others = any(isinstance(parts, tuple) for parts in (self._name, self._cpe, self._detail))
-        self._bare = None if others else _bare(self._version)
+        self.bare = None if others or self._is_whole else _bare(self._version)
         """The group that is the version, where no other is referred to."""
+
+        plain = isinstance(self._name, str) and isinstance(self._cpe, str) and self._cpe and not self._is_whole
+        self._cpe_before = f"{_CPE}{self._cpe}:" if plain else None
+
+    def of_plain_version(self, version: bytes) -> tuple[Any, ...] | None:
+        """What `filled` gives where `bare` is this; None where it is not letters, digits and points only."""
+        if len(version) > GROUP_CHARACTERS or not version.replace(b".", b"").isalnum():
+            return None
+        text = version.decode("ascii")
+        before = self._cpe_before
+        return self._name, text, None if before is None else f"{before}{text.lower()}{_CPE_REST}", self._detail or ""
 
     def filled(self, groups: Mapping[str, str]) -> tuple[str | None, str | None, str | None, str]:
         """Product, version, CPE and detail."""
         name, version, detail = self._name, self._version, self._detail
         if isinstance(name, tuple):
             name = _fill(name, groups)
-        if self._bare is not None:
-            version = _cleaned(groups.get(self._bare, "")) or None
+        if self.bare is not None:
+            version = _cleaned(groups.get(self.bare, "")) or None
         elif isinstance(version, tuple):
             version = _fill(version, groups)
         if isinstance(detail, tuple):
