@@ -5,7 +5,7 @@ import random
 import pytest
 
 from flowsonar.config import BudgetSettings, ScopeSettings, Settings
-from flowsonar.model import Confidence, EvidenceKind, Outcome, Side
+from flowsonar.model import Confidence, EvidenceKind, Outcome, Side, Transport
 from flowsonar.probes.dialogue import Ended
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, ProbeSpec, Step
@@ -305,6 +305,26 @@ def test_a_dialogue_that_was_answered_late_is_held_again():
     answer = play(script, question("10.0.0.9:1701/udp"), catalogue=SignatureSet([tunnel, *others]))
     assert labels(answer)[-1] == ("tunnel", "confirmed"), script.lines
     assert sum("tunnel/open" in line for line in script.lines) == 4
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_dialogue_that_was_dropped_by_a_busy_server_is_held_once_more(times):
+    """One that serves one client at a time may drop who comes while it is done with our last connection."""
+    two = ProbeSpec(
+        service="tunnel", name="open", transport=Transport.TCP, rarity=9, confidence=Confidence.CONFIRMED,
+        steps=(
+            Step(send=parse_template("HELLO"), expect=Condition(pattern="^WELCOME")),
+            Step(send=parse_template("WHO"), expect=Condition(pattern="^ME")),
+        ),
+    )  # fmt: skip
+    first = ProbeSpec(
+        service="one", name="ask", transport=Transport.TCP, rarity=1, steps=(Step(send=parse_template("one")),)
+    )
+    tunnel = signature("tunnel", probes=(two,), replies=(reply("tunnel", "hint", "^TAB", Confidence.GUESS),))
+    script = Script([["silent", b"TAB", CLOSED], *[[CLOSED]] * times, *[[b"WELCOME", "silent", b"ME"]] * 2])
+    answer = play(script, question(), catalogue=SignatureSet([tunnel, signature("one", probes=(first,))]))
+    assert sum("<< tunnel/open: HELLO" in line for line in script.lines) == 2, script.lines
+    assert (("tunnel", "confirmed") in labels(answer)) == (times == 1), script.lines
 
 
 def test_a_lost_datagram_is_sent_once_more():

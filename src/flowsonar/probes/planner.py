@@ -181,6 +181,8 @@ class Planner:
 
     def _question(self, question: Question, seen: Seen, over: Layer | None, prior: Sequence[str]) -> Move | None:
         """The best question that is left and affordable, or None."""
+        if seen.again is not None and not seen.repeats and self._affords(seen, 1):
+            return Ask(seen.again, self._waits.reply_s(seen, strong=True), over, fresh=True)
         for probe, strong in self._ranking.ranked(question, seen, over, prior):
             if seen.echoes and probe.service != "echo":
                 continue

@@ -217,13 +217,31 @@ class Questions:
         only not answered in time, or our own is over: who works in turns may take several of them. Who answered at
         once the first time, and not the second, answers as he likes.
         """
-        if not steps.reached or self.exchange.failed is not None:
+        if self.exchange.failed is not None:
+            return
+        if self._was_cut_short(steps, reply):
+            self._seen.again = steps.probe
+        if not steps.reached:
             return
         step, pointed = steps.step, steps.probe.service in self._hints.candidates and steps.first_s >= TURN_S
         waits = step is not None and step.expect is not None and step.expect.closed is None
         if pointed and (waits or self.exchange.left_s <= 0) and reply and not reply.data and not reply.closed:
             return
         self._judge.take_back(steps.probe)
+
+    def _was_cut_short(self, steps: Steps, reply: Reply | None) -> bool:
+        """Whether a dialogue that an answer points to was ended before its first word was heard.
+
+        A server for one client at a time, which is still busy with the end of our last connection, drops the next one.
+        """
+        begun = steps.number == 0 and len(steps.steps) > 1
+        return (
+            begun
+            and reply is not None
+            and reply.closed
+            and not reply.data
+            and steps.probe.service in self._seen.candidates
+        )
 
     def _tidy(self, steps: Steps, line: Line) -> Talk[None]:
         """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""
