@@ -18,7 +18,6 @@ from flowsonar.model import (
     Confidence,
     Endpoint,
     Evidence,
-    EvidenceKind,
     FlowCounters,
     FlowKey,
     FlowRecord,
@@ -39,8 +38,9 @@ from flowsonar.verdicts.cache import Cache
 from flowsonar.verdicts.companions import BESIDE, TAKEN, Companions
 from flowsonar.verdicts.followed import TCP, Began, Followed
 from flowsonar.verdicts.fusion import fuse
-from flowsonar.verdicts.inherited import contradicted, from_side, own_words, remembered
-from flowsonar.verdicts.inquiry import Inquiry, is_opaque, sides
+from flowsonar.verdicts.inheritance import Inheritance
+from flowsonar.verdicts.inherited import remembered
+from flowsonar.verdicts.inquiry import Inquiry, is_opaque
 from flowsonar.verdicts.neighbours import Neighbours
 from flowsonar.verdicts.peerhosts import PeerHosts
 from flowsonar.verdicts.sisters import sisters
@@ -87,14 +87,12 @@ class Tracker:
     ) -> None:
         self._reader = reader
         self._signatures = signatures
-        self._cache = cache
         self._ask = ask
         self._live = live
         self._own = own
         self._decided = decided
         self.interfaces = interfaces
         self._flows: dict[int, Followed] = {}
-        self._early: dict[Endpoint, list[Evidence]] = {}  # told of endpoints whose answer is still to come
         self._announced = Announced()
         self._companions = Companions(self._served)
         self._neighbours = Neighbours(signatures)
@@ -119,6 +117,7 @@ class Tracker:
             FULL: 0,
         }
         reader.held.counts = self.counts
+        self._inheritance = Inheritance(signatures, cache, self._add, served=self._served, counts=self.counts)
         self._inquiry = Inquiry(
             self._companions,
             self._neighbours,
@@ -127,7 +126,7 @@ class Tracker:
             permits=permits,
             served=self._served,
             refresh=lambda flow, now_ns: self._add(flow, (), now_ns),
-            inherit=self._inherit_known,
+            inherit=self._inheritance.give_known,
             live=live,
             # Packets of several interfaces come in blocks of up to 4 ms each: what another one has seen of this
             # flow, or has heard announced, is waited for before anybody is asked.
@@ -163,13 +162,15 @@ class Tracker:
         """Take what asking an endpoint gave; every flow that waits for it gets it."""
         endpoint = answer.endpoint
         if not answer.final:
-            self._heard_early(answer, now_ns)
+            waiting = map(self._flows.get, self._inquiry.waiting(endpoint))
+            self._inheritance.tell_early(answer, [flow for flow in waiting if flow is not None], now_ns)
             return
         verdict = self._fused(answer.evidence)
-        self._remember(answer, verdict, now_ns)
+        whole = bool(self._inquiry.waiting(endpoint)) or not self._neighbours.asks(endpoint)  # not one datagram only
+        self._inheritance.remember(answer, verdict, now_ns, whole=whole)
         if endpoint.transport is Transport.UDP:
             self._heard_beside(answer, verdict, now_ns)
-        early = self._early.pop(endpoint, ())
+        early = self._inheritance.take_early(endpoint)
         for number in self._inquiry.answered(endpoint):
             flow = self._flows.get(number)
             if flow is None:
@@ -178,7 +179,7 @@ class Tracker:
             for piece in early:
                 flow.evidence = [kept for kept in flow.evidence if not _same(kept, piece)]
             self._companions.answered(flow)
-            self._inherit(flow, endpoint, answer.evidence, now_ns)
+            self._inheritance.give(flow, endpoint, answer.evidence, now_ns)
             if early and not answer.evidence:
                 self._add(flow, (), now_ns)
             if answer.outcome is Outcome.REFUSED and BESIDE in flow.evidence:
@@ -190,23 +191,14 @@ class Tracker:
             if flow.closed is not None and flow.waiting is None and not flow.postponed:
                 self._finish(flow, flow.closed)
 
-    def _remember(self, answer: Answer, verdict: Verdict, now_ns: int) -> None:
-        """Let the cache know what an endpoint said, or that it did not."""
-        endpoint = answer.endpoint
-        if self._cache is None or answer.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
-            return
-        if verdict.confidence.rank >= _LIKELY:
-            self._cache.learned(endpoint, verdict, now_ns / 1e9)
-        elif self._inquiry.waiting(endpoint) or not self._neighbours.asks(endpoint):  # one datagram tells nothing
-            self._cache.failed(endpoint, answer.outcome, now_ns / 1e9, verdict)
-
     def _heard_beside(self, answer: Answer, verdict: Verdict, now_ns: int) -> None:
         """What a port answers over UDP, for the TCP flows of the same number that look like it."""
         flows, evidence = self._neighbours.answered(answer, verdict)
         for number in flows if evidence is not None else ():
             flow = self._flows.get(number)
             if flow is not None and evidence is not None and flow.verdict.confidence is not _CONFIRMED:
-                self._inherit(flow, answer.endpoint._replace(transport=Transport.TCP), (evidence,), now_ns)
+                tcp = answer.endpoint._replace(transport=Transport.TCP)
+                self._inheritance.give(flow, tcp, (evidence,), now_ns)
 
     def _weigh_unknown(self, flow: Followed, why: str, now_ns: int) -> None:
         """What nobody could identify may look enciphered: no label, but something to group and shape it by."""
@@ -217,16 +209,6 @@ class Tracker:
             self._add(flow, (piece,), now_ns)
             if self._decided is not None:
                 self._decided(flow.flow, flow.key, flow.verdict)
-
-    def _heard_early(self, answer: Answer, now_ns: int) -> None:
-        """Label what waits for an endpoint by what is proven of it already; its answer replaces that."""
-        waiting = self._inquiry.waiting(answer.endpoint)
-        if waiting:
-            self._early.setdefault(answer.endpoint, []).extend(answer.evidence)
-        for number in waiting:
-            flow = self._flows.get(number)
-            if flow is not None:
-                self._inherit(flow, answer.endpoint, answer.evidence, now_ns)
 
     def due(self, now_ns: int) -> None:
         """Ask about flows whose grace is over."""
@@ -304,11 +286,10 @@ class Tracker:
             return
         if began is not None:
             if began.verdict is not None:
-                self._inherit_from(
-                    flow, key.responder if began.side is Side.RESPONDER else key.initiator, began.verdict, now_ns
-                )
-        elif self._cache is not None and not flow.hops:
-            self._from_cache(flow, now_ns)
+                endpoint = key.responder if began.side is Side.RESPONDER else key.initiator
+                self._inheritance.give_kept(flow, endpoint, began.verdict, now_ns)
+        elif not flow.hops:
+            self._inheritance.give_cached(flow, now_ns)
         flow.informed = False
         if (
             self._ask
@@ -417,7 +398,7 @@ class Tracker:
             else:
                 self.counts["flow_evidence_dropped"] += 1
         if flow.from_cache is not None:
-            self._check_cache(flow)
+            self._inheritance.check(flow)
         if flow.beside:
             self._companions.weigh(flow)
         before = flow.verdict
@@ -439,7 +420,7 @@ class Tracker:
         self._peer_hosts.told(flow.key.initiator_address, verdict, now_ns)
         if report and self._live and verdict.confidence.rank >= _LIKELY:
             self._tell(flow, now_ns)
-        if self._cache is not None and self._live and not flow.hops:
+        if self._live and not flow.hops:
             self._learn(flow, now_ns)
 
     def _tell(self, flow: Followed, now_ns: int) -> None:
@@ -462,16 +443,6 @@ class Tracker:
             counters=FlowCounters(first_ns=flow.first_ns, last_ns=now_ns),
         )
 
-    def _inherit(self, flow: Followed, endpoint: Endpoint, evidence: Iterable[Evidence], now_ns: int) -> None:
-        """Evidence about one endpoint becomes evidence about the flow."""
-        side = Side.RESPONDER if endpoint == flow.key.responder else Side.INITIATOR
-        pieces = from_side(evidence, side, self._signatures, midstream=flow.midstream)
-        if flow.passive.services.get("rtp", 0) >= _LIKELY:  # media that is sent back is media still
-            pieces = [piece for piece in pieces if piece.service != "echo"]
-        if pieces:
-            flow.informed = True
-            self._add(flow, pieces, now_ns)
-
     # -- announced flows ----------------------------------------------------------------------------------------
 
     def _announce(self, announcement: Announcement, now_ns: int) -> None:
@@ -491,60 +462,20 @@ class Tracker:
             self.releases.append(flow.flow)
         self._add(flow, (evidence,), now_ns)
 
-    # -- the cache ----------------------------------------------------------------------------------------------
-
-    def _from_cache(self, flow: Followed, now_ns: int) -> None:
-        assert self._cache is not None
-        for endpoint in sides(flow.key, midstream=flow.midstream, served=self._served):
-            cached = self._cache.verdict(endpoint, now_ns / 1e9)
-            if cached is None or cached.service is None:
-                continue
-            self._inherit_from(flow, endpoint, cached, now_ns)
-            return
-
-    def _inherit_from(self, flow: Followed, endpoint: Endpoint, cached: Verdict, now_ns: int) -> None:
-        flow.from_cache = endpoint
-        self._inherit(flow, endpoint, (remembered(cached),), now_ns)
-
-    def _inherit_known(self, flow: Followed, now_ns: int) -> None:
-        """Give a flow what became known of its endpoints after it was opened, or is proven while they are asked."""
-        if flow.waiting is not None:
-            early = self._early.get(flow.waiting)
-            if early:
-                self._inherit(flow, flow.waiting, early, now_ns)
-        elif self._cache is not None and flow.from_cache is None:
-            self._from_cache(flow, now_ns)
-
     def _fused(self, evidence: Iterable[Evidence], name: str | None = None) -> Verdict:
         return fuse(evidence, self._signatures.traffic_class, name, self._signatures.parents)
 
-    def _check_cache(self, flow: Followed) -> None:
-        """What the flow's own bytes contradict leaves the cache, and no longer labels the flow."""
-        if not contradicted(flow.evidence, self._signatures):
-            return
-        assert self._cache is not None
-        assert flow.from_cache is not None
-        self.counts["cache_contradicted"] += 1
-        self._cache.forget(flow.from_cache)
-        flow.from_cache = None
-        flow.evidence = [piece for piece in flow.evidence if piece.kind is not EvidenceKind.ENDPOINT]
-
     def _learn(self, flow: Followed, now_ns: int) -> None:
-        """What the responder said by itself is as good as an answer: later flows inherit it."""
-        if flow.verdict.confidence is not _CONFIRMED or flow.midstream:
-            return
-        verdict = own_words(flow.evidence, self._signatures)
-        if verdict is not None and verdict.service == flow.verdict.service:
-            assert self._cache is not None
-            self._cache.learned(flow.key.responder, verdict, now_ns / 1e9)
-            self._found_out(flow.key.responder, verdict, now_ns)
+        said = self._inheritance.learn(flow, now_ns)
+        if said is not None:
+            self._found_out(flow.key.responder, said, now_ns)
 
     def _needs_no_answer(self, flow: Followed) -> None:
         """What a flow waited for it has shown by itself."""
         endpoint = self._inquiry.leave(flow)
         self._companions.answered(flow)
         if endpoint is not None:
-            self._early.pop(endpoint, None)
+            self._inheritance.take_early(endpoint)
             self.withdrawn.append(endpoint)
 
     def _found_out(self, endpoint: Endpoint, verdict: Verdict, now_ns: int) -> None:
@@ -555,7 +486,7 @@ class Tracker:
         if is_opaque(verdict) or not self._inquiry.waiting(endpoint):
             return
         self.withdrawn.append(endpoint)
-        self._early.pop(endpoint, None)
+        self._inheritance.take_early(endpoint)
         for number in self._inquiry.answered(endpoint):
             other = self._flows.get(number)
             if other is None:
@@ -563,7 +494,7 @@ class Tracker:
             other.waiting = None
             self._companions.answered(other)
             if other.verdict.confidence is not _CONFIRMED:
-                self._inherit(other, endpoint, (remembered(verdict),), now_ns)
+                self._inheritance.give(other, endpoint, (remembered(verdict),), now_ns)
             if other.closed is not None:
                 self._finish(other, other.closed)
 
