@@ -217,7 +217,7 @@ class Database:
                 f"{self.path}: not a usable verdict store ({error}): move the file away, a new one will be made"
             )
         if code == sqlite3.SQLITE_FULL:
-            return StoreError(f"{self.path}: the disk is full, verdicts are not kept: free some space")
+            return StoreError(f"{self.path}: no room for verdicts, the disk is full: free some space")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             return StoreError(
                 f"{self.path}: the verdict store cannot be written ({error}): "
