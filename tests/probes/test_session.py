@@ -192,9 +192,22 @@ def test_a_connection_that_never_stood_says_so(outcome):
 
 
 def test_refused_later_keeps_what_was_heard_before():
-    answer = play(Script([["silent", b"what?\r\n"], [REFUSED]]), question())
+    answer = play(Script([["silent", b"what?\r\n"], [REFUSED], [REFUSED]]), question())
     assert answer.outcome is Outcome.ANSWERED
     assert answer.evidence[0].service is None
+    assert answer.connections == 3
+
+
+def test_who_opens_the_port_anew_for_each_client_is_waited_for():
+    other = [["silent", b"what?\r\n", CLOSED], [REFUSED]]
+    script = Script([*other * 3, [b"SSH-2.0-late\r\n"]])
+    answer = play(script, question())
+    assert labels(answer)[-1] == ("ssh", "confirmed"), script.lines
+
+
+def test_a_port_that_nobody_answered_at_is_not_tried_again():
+    script = Script([[CLOSED], [REFUSED], [b"SSH-2.0-late\r\n"]])
+    assert play(script, question()).connections == 2
 
 
 def test_an_unknown_reply_is_a_result_with_its_bytes():

@@ -13,7 +13,7 @@ from typing import Final
 
 from flowsonar import limits
 from flowsonar.model import Hints, Layer, Outcome, Question, Transport
-from flowsonar.probes.dialogue import Connect, Connected, Ended, Line, Received, Talk, TimedOut
+from flowsonar.probes.dialogue import Attend, Connect, Connected, Ended, Event, Line, Received, Talk, TimedOut
 from flowsonar.probes.moves import Heard, Seen, TlsState, clamp
 from flowsonar.probes.replies import Asked, Judge
 from flowsonar.probes.special.tls import TlsClient, looks_like_tls
@@ -44,6 +44,11 @@ HELLO_SHOWN_S: Final = 2.0
 """The same where the flow itself shows TLS: nothing else is worth asking."""
 HANDSHAKE_FLOOR_S: Final = 1.0
 """A handshake that has begun to be answered is done within this."""
+REOPEN_S: Final = 0.1
+"""A server for one client at a time may close its port with each, and open it again: so long after it was refused, a
+conversation that was answered before tries once more ..."""
+REOPENS: Final = 8
+"""... and so often where that helps."""
 RECORD_HEAD: Final = 6
 
 
@@ -79,6 +84,7 @@ class Exchange:
         self.now_s = now_s
         self.line: Line | None = None
         self._opening = False  # a connection is counted that does not stand yet
+        self._reopens = 0  # refused connections that were tried again
         self.asked: Asked | None = None  # the last question on the present line
         self.failed: Failed | None = None  # set once nothing more can be done
         self.garbled = ""  # what broke the format that was agreed
@@ -129,6 +135,13 @@ class Exchange:
         seen.spent += self._opening
         event = yield Connect(self._purpose or probe, self.left_s, any_port)
         self.now_s = event.at_s
+        if self._is_between(event):
+            self._reopens += 1
+            self.connections += 1
+            paused = yield Attend(min(REOPEN_S, self.left_s))
+            self.now_s = paused.at_s
+            event = yield Connect(self._purpose or probe, self.left_s, any_port)
+            self.now_s = event.at_s
         if isinstance(event, Ended):
             self.failed = Failed(event.outcome, event.detail)
             if event.outcome in (Outcome.NOT_PERMITTED, Outcome.CANCELLED):
@@ -147,6 +160,11 @@ class Exchange:
         if over is Layer.TLS:
             yield from self.secure(self.line, seen.tls_name, seen.tls_alpn)
         return self.standing(over)
+
+    def _is_between(self, event: Event) -> bool:
+        """Whether a connection was refused where one was answered before; the next refusal is the end of it."""
+        refused = isinstance(event, Ended) and event.outcome is Outcome.REFUSED
+        return refused and not self.udp and self.seen.heard > 0 and self._reopens < REOPENS
 
     def _held(self, seconds: float) -> None:
         """Our own budget held us back: the endpoint's time stands still meanwhile."""
