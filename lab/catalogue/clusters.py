@@ -72,7 +72,7 @@ def _registry(site: Site) -> None:
     path.write_text(_REGISTRY.format(port=port, folder=folder))
     site.run("docker-registry", "serve", path)
     client = ("curl", "-sS", "http://{host}:{port}/v2/")
-    endpoint(site, "docker-registry", "http", port, client, product="Docker Registry")
+    endpoint(site, "docker-registry", "docker-registry", port, client, product="Docker Registry")
 
 
 PROGRAMS = (

@@ -1,4 +1,4 @@
-"""Servers that toolkits make (Twisted, RPC libraries), and programs that others steer: an editor, a bus, routes."""
+"""Servers that toolkits make (Twisted, RPC libraries), and programs that others steer: an editor, a bus, routes, R."""
 
 from __future__ import annotations
 
@@ -83,4 +83,20 @@ PROGRAMS = (
     plain("csync2", "csync2",
         ("socat", "TCP-LISTEN:{port},fork,reuseaddr", "EXEC:csync2 -i"), client=b"hello\n", product="Csync2",
         packages=("csync2", "socat")),
+    plain("rserve", "rserve",
+        ("env", "R_HOME=/usr/lib/R", "LD_LIBRARY_PATH=/usr/lib/R/lib", "/usr/lib/R/site-library/Rserve/libs/Rserve.dbg",
+            "--no-save", "--vanilla", "--RS-enable-remote", "--RS-port", "{port}"),
+        client=b"", product="Rserve", packages=("r-cran-rserve",),
+        program="/usr/lib/R/site-library/Rserve/libs/Rserve.dbg"),
+    plain("xapian-tcpsrv", "xapian", "xapian-tcpsrv --port {port} --writable {folder}/db", client=b"", product="Xapian",
+        packages=("xapian-tools",)),
+    plain("conserver", "conserver", "conserver -M 0.0.0.0 -p {port} -C {folder}/cf -P {folder}/pw -U {folder}/log -u",
+        client=b"help\r\n", product="Conserver", packages=("conserver-server",),
+        files={"cf": "access * { trusted 0.0.0.0/0; }\nconsole a { master localhost; type exec; exec cat; rw *; }\n",
+            "pw": ""}),
+    plain("podman", "docker", "podman --root {folder}/r --runroot {folder}/rr system service -t 0 tcp:0.0.0.0:{port}",
+        client=("curl", "-sS", "http://{host}:{port}/_ping"), product="Podman", packages=("podman", "curl")),
+    plain("zebra", "telnet", "/usr/lib/frr/zebra -u frr -g frr -P {port} -A 0.0.0.0 -f {folder}/conf -i {folder}/pid"
+        " --vty_socket {folder} -z {folder}/api", client=b"\r\n", product="FRRouting", packages=("frr",),
+        program="/usr/lib/frr/zebra", user="frr", files={"conf": "password lab\n"}),
 )  # fmt: skip

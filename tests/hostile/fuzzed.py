@@ -51,6 +51,8 @@ __all__ = [
     "changed_datagrams",
     "confirmed",
     "kin",
+    "matcher",
+    "planner",
     "services",
     "talked",
 ]
@@ -125,12 +127,12 @@ def services() -> SignatureSet:
 
 
 @cache
-def _matcher() -> Matcher:
+def matcher() -> Matcher:
     return Matcher(services())
 
 
 @cache
-def _planner() -> Planner:
+def planner() -> Planner:
     return planner_for(services(), SETTINGS)
 
 
@@ -323,7 +325,7 @@ def talked(service: str, seed: int) -> tuple[Fuzzed, Answer]:
     """One whole conversation; AssertionError where it has no end."""
     server = Fuzzed(service, seed)
     session = Session(
-        asked(service, server.pick), signatures=services(), matcher=_matcher(), settings=SETTINGS, planner=_planner(),
+        asked(service, server.pick), signatures=services(), matcher=matcher(), settings=SETTINGS, planner=planner(),
         now_s=server.now_s, pick=random.Random(seed),
     )  # fmt: skip
     talk = session.talk()

@@ -33,6 +33,18 @@ def test_wrong_expressions_say_so(text: str) -> None:
         list(parse_target(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("http://host:80/", "a URL"), ("/no/such/list", "no such file"), ("./list.txt", "no such file"),
+        ("::1:80", "IPv6"), ("host", "host:port"),
+    ],
+)  # fmt: skip
+def test_what_it_may_have_been_is_said(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        parse_target(text)
+
+
 def test_ports_in_their_order_and_each_once() -> None:
     assert [target.port for target in parse_target("host:8000-8002,22,8001,21")] == [8000, 8001, 8002, 22, 21]
 

@@ -107,6 +107,13 @@ def test_a_pattern_that_chance_would_meet_is_found(tmp_path: Path, more: str, we
     assert any("fixes 12 bits" in problem and "takes 20" in problem for problem in found) == weak
 
 
+@pytest.mark.parametrize(("more", "weak"), [("", True), ("after = ['listen']\n", False), ("soft = true\n", False)])
+def test_a_reply_to_anything_that_any_answer_would_meet_is_found(tmp_path: Path, more: str, weak: bool) -> None:
+    body = "[[reply]]\nname='two'\npattern='^\\xab[\\x00-\\x0f]'\nconfidence='likely'\n" + more
+    found = problems(tmp_path, GOOD + EXAMPLES + body + "[[example]]\nafter='listen'\nbytes='{hex:ab01}'\n")
+    assert any("fixes 12 bits" in problem and "takes 16" in problem for problem in found) == weak
+
+
 @pytest.mark.parametrize(
     ("pattern", "slow"),
     [

@@ -93,7 +93,7 @@ def test_all_built_in_patterns_agree(tmp_path: Path) -> None:
     alone = [compile_regex(pattern) for pattern in patterns]
     pick = random.Random(4)
     missed = []
-    samples = [example.data for signature in loaded.services.values() for example in signature.examples]
+    samples = [example.data for signature in loaded.services.values() for example in signature.examples if example.data]
     for sample in pick.sample(samples, min(400, len(samples))):  # all of them would take minutes
         changed = bytearray(sample)
         for _ in range(3):

@@ -80,6 +80,10 @@ def parse_target(text: str) -> Expression:
 
 
 def _split(expression: str, text: str) -> tuple[str, str]:
+    if "://" in expression:
+        raise ConfigError(f"target {_shown(text)}: this is a URL, write host:port or [address]:port")
+    if expression.startswith(("/", "./", "../")):
+        raise ConfigError(f"target {_shown(text)}: there is no such file, and it is no host:port")
     if expression.startswith("["):
         host, bracket, ports = expression[1:].partition("]:")
         if not bracket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from flowsonar.model import Confidence
+from flowsonar.model import Confidence, Transport
 from flowsonar.signatures import strength
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Example, ProbeSpec, Signature
@@ -152,7 +152,7 @@ def _without_examples(matcher: Matcher, signature: Signature) -> list[str]:
 
 
 def _too_weak(signature: Signature) -> list[str]:
-    """Payload patterns that enciphered traffic would meet by chance."""
+    """Payload patterns that enciphered traffic would meet by chance, and reply patterns that any answer might."""
     problems = []
     for payload in signature.payloads:
         if payload.confidence.rank < Confidence.LIKELY.rank or payload.on_port:
@@ -162,6 +162,16 @@ def _too_weak(signature: Signature) -> list[str]:
             problems.append(
                 f"{payload.id} fixes {held:.0f} bits of a message, `{payload.confidence}` on any port takes {enough}: "
                 'fix more, or say on-port = true or confidence = "guess"'
+            )
+    for reply in signature.replies:
+        narrow = reply.to or reply.requires or reply.soft or reply.condition.echo
+        if narrow or reply.confidence.rank < Confidence.LIKELY.rank:
+            continue
+        held, enough = strength.bits(reply.condition), strength.ENOUGH.get(reply.transport or Transport.TCP, 0)
+        if held < enough:
+            problems.append(
+                f"{reply.id} fixes {held:.0f} bits of a reply, `{reply.confidence}` whatever was asked takes {enough}: "
+                'fix more, or say after = [...] or confidence = "guess"'
             )
     return problems
 
