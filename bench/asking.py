@@ -23,10 +23,12 @@ def services() -> Iterator[dict[str, int]]:
     import functools  # noqa: PLC0415
     import http.server  # noqa: PLC0415
 
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nobody reads a line for each of nmap's questions."""
+
     ports: dict[str, int] = {}
-    web = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory="docs")
-    )
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory="docs"))
     threading.Thread(target=web.serve_forever, daemon=True).start()
     ports["http"] = web.server_address[1]
 
