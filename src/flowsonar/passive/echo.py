@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from flowsonar import limits
 from flowsonar.passive import evidence
 from flowsonar.passive.flow import SIDES, Findings, PassiveFlow
 
-__all__ = ["LONG_ECHO", "echoed", "is_echo"]
+__all__ = ["FULL_SEGMENT", "LONG_ECHO", "echoed", "is_echo"]
 
 _ECHO_BYTES: Final = 8
 """Fewer equal bytes are a coincidence of small protocols."""
 LONG_ECHO: Final = 64
 """Shorter equal messages can be greetings (SSH, rsync, Ceph, JDWP) or keep-alives: the next ones decide."""
+FULL_SEGMENT: Final = limits.EVIDENCE_BYTES
+"""Bytes: all that is kept of a message. One so long may be cut into segments, and the next one can be its rest."""
 
 
 def is_echo(data: bytes, other: bytes) -> bool:

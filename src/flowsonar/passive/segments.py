@@ -12,7 +12,7 @@ from flowsonar.flows.events import Payload
 from flowsonar.model import Confidence, Evidence, Side, Transport
 from flowsonar.passive import dns, evidence
 from flowsonar.passive.counted import openvpn_streams
-from flowsonar.passive.echo import LONG_ECHO, echoed, is_echo
+from flowsonar.passive.echo import FULL_SEGMENT, LONG_ECHO, echoed, is_echo
 from flowsonar.passive.flow import NOTHING, SIDES, TOLD, TRIES, Findings, PassiveFlow
 from flowsonar.passive.ftp import FtpControl, could_be_control
 from flowsonar.passive.judge import Judge
@@ -97,7 +97,8 @@ class Segments:
             return self._tls(flow, event)
         other = flow.firsts[1 - direction]
         if other and is_echo(data, other):
-            if len(other) >= LONG_ECHO or 7 in flow.ports:
+            # In the middle, one long message may be a handshake's: RTMP's sides give back what the other made up.
+            if (len(other) >= LONG_ECHO and not flow.opened.midstream) or 7 in flow.ports:
                 return echoed(flow, direction, data)
             flow.mirrored = True
         if 53 in flow.ports:
@@ -237,7 +238,8 @@ class Segments:
         other = flow.seconds[1 - direction]
         if not other:
             return NOTHING
-        if flow.seconds[direction] == other:
+        in_pieces = flow.opened.midstream and len(flow.firsts[0]) >= FULL_SEGMENT
+        if flow.seconds[direction] == other and not in_pieces:
             return echoed(flow, direction, data)
         flow.mirrored = False
         both = flow.said[1] or flow.said[0]
