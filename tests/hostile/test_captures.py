@@ -157,7 +157,7 @@ def test_targets_that_are_nonsense_are_told_and_the_others_were_asked(tmp_path: 
     assert [record["dest_port"] for record in result.records()] == [9]
     told, counted = result.errors.splitlines(keepends=True)
     one_line(told, b"standard input:2:", b"host:port")
-    one_line(counted, b"1 lines not understood")
+    one_line(counted, b"1 line not understood")
 
 
 def test_of_several_captures_one_that_is_none_is_passed_over(tmp_path: Path) -> None:

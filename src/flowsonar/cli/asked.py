@@ -203,11 +203,11 @@ class _Common:
         if self._probing.skipped:
             counts.append(f"{self._probing.skipped} known from before")
         if self._sources.nobody:
-            counts.append(f"{self._sources.nobody} flow records with nobody to ask")
+            counts.append(f"{_count(self._sources.nobody, 'flow record')} with nobody to ask")
         if self._sources.bad:
-            counts.append(f"{self._sources.bad} lines not understood")
+            counts.append(f"{_count(self._sources.bad, 'line')} not understood")
         if self._probing.total + self._probing.skipped != 1 or self._sources.nobody or self._sources.bad:
-            asked = f"{self._probing.total} endpoint{'s' if self._probing.total != 1 else ''}"
+            asked = _count(self._probing.total, "endpoint")
             nothing = "stopped before anything was asked" if self._probing.stopped else "nothing to ask was found"
             warn(f"{asked}: {', '.join(counts)}" if counts else nothing)
         if self._probing.done > 1:
@@ -331,9 +331,12 @@ class Plans(_Common):
     def told(self) -> int:
         """See `Asked`."""
         problems = self._tell()
-        warn(
-            f"{self._planned} endpoints would be asked, {self._counts['not permitted']} not permitted; nothing was sent"
-        )
+        planned = _count(self._planned, "endpoint")
+        warn(f"{planned} would be asked, {self._counts['not permitted']} not permitted; nothing was sent")
         if self._probing.stopped:
             warn("ended early: there were more targets")
         return 1 if problems or self._probing.stopped or not self._planned else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
