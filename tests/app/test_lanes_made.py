@@ -259,3 +259,15 @@ def test_acknowledgements_and_enciphered_reports(tmp_path: Path, parts: Parts) -
     found = [(one.key.responder_port, one.verdict.service) for one in Reading([capture], parts=parts)]
     assert sum(label == (6001, "rtp") for label in found) == 3
     assert sum(service == "srt" for _, service in found) == 6
+
+
+@needs_native()
+def test_hellos_that_only_a_pattern_reads(tmp_path: Path, parts: Parts) -> None:
+    """In the middle, after words that tell nothing, a hello is no codec's: its text is the pattern's, for each flow."""
+    net = Net()
+    for number in range(8):
+        ends = ("10.1.0.1", 40000 + number), ("10.1.0.2", 21025)
+        says = [(0, b"AAAA %d\r\n" % number), (0, client_hello(name=f"n{number}.example"))][: 1 + (number > 0)]
+        net.conversation(*ends, says, syn=False)
+    counters = same([net.write(tmp_path / "any.pcap")], parts)
+    assert counters["taught_flows"] >= 8

@@ -32,8 +32,7 @@ __all__ = ["REOPENED", "Shape", "Teacher"]
 REOPENED: Final = 1 << 31
 """In what stands beside an event: how a flow began in the fast lane is told there (`_native/live.h`)."""
 
-_HELLOS: Final = frozenset({"tls/client-hello", "quic/client-hello"})
-_DTLS_HELLO: Final = "ClientHello, DTLS "
+_TLS_HELLOS: Final = {"dtls/client-hello": "ClientHello, DTLS ", "tls/client-hello": "ClientHello, "}
 """How the detail begins that the codec gives; a hello that it cannot read has its pattern's."""
 _LEARNED_SLOTS: Final = frozenset(
     {
@@ -289,9 +288,8 @@ class Teacher:
 
 def _is_hello(evidence: Evidence) -> bool:
     """Whether its detail tells a ClientHello, which is the flow's alone."""
-    if evidence.signature == "dtls/client-hello":
-        return evidence.detail.startswith(_DTLS_HELLO)
-    return evidence.signature in _HELLOS
+    head = _TLS_HELLOS.get(evidence.signature or "")
+    return evidence.signature == "quic/client-hello" if head is None else evidence.detail.startswith(head)
 
 
 def _head(detail: str) -> str:
