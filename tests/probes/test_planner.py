@@ -13,6 +13,7 @@ PLANNER = Planner(SIGNATURES, max_probes=5, timeout_s=3.0)
 HELLO = bytes.fromhex("1603010200010001fc0303")
 NOISE = random.Random(5).randbytes(600)
 GET, FEAT = SIGNATURES.probe("http/get"), SIGNATURES.probe("ftp/features")
+PING = SIGNATURES.probe("redis/ping")
 
 
 def seen(**values) -> Seen:
@@ -75,6 +76,12 @@ def test_words_in_clear_are_not_what_an_encrypted_flow_is():
     within = [(GET, Layer.TLS)]
     assert name(PLANNER.next(asked, seen(**found, tls=TlsState.OPEN, tried=within))) == "stop: identified"
     assert name(PLANNER.next(question(midstream=True), seen(**found))) == "stop: identified"
+    silent = question(midstream=True, candidates=("redis", "tls"))
+    assert name(PLANNER.next(silent, seen(**found, tried=[(PING, None)]))) == "secure"  # what did not ask it for
+    assert name(PLANNER.next(silent, seen(**found, tried=[(PING, None), (GET, None)]))) == "stop: identified"
+    assert (
+        name(PLANNER.next(question(candidates=("redis",)), seen(**found, tried=[(PING, None)]))) == "stop: identified"
+    )
     found["best_service"] = "ssh"  # which encrypts by itself, and is never inside TLS
     assert name(PLANNER.next(asked, seen(**found))) == "stop: identified"
 

@@ -10,7 +10,7 @@ from flowsonar.probes.dialogue import Ended
 from flowsonar.signatures.catalogue import SignatureSet
 from flowsonar.signatures.language import Condition, ProbeSpec, Step
 from flowsonar.signatures.templates import parse_template
-from tests.probes.world import UDP, Script, play, question, reply, same, signature
+from tests.probes.world import SIGNATURES, UDP, Script, play, question, reply, same, signature
 
 CLOSED = Ended(0, Outcome.CLOSED)
 REFUSED = Ended(0, Outcome.REFUSED, "refused")
@@ -203,6 +203,30 @@ def test_who_opens_the_port_anew_for_each_client_is_waited_for():
     script = Script([*other * 3, [b"SSH-2.0-late\r\n"]])
     answer = play(script, question())
     assert labels(answer)[-1] == ("ssh", "confirmed"), script.lines
+
+
+def test_a_question_that_an_answer_points_to_is_put_again_where_the_connection_was_about_to_end():
+    script = Script([[b"<html>no request", "silent", CLOSED], [b"HTTP/1.0 200 OK\r\nServer: test\r\n\r\n", CLOSED]])
+    pages = (reply("http", "page", "^<html", Confidence.GUESS, soft=True), *SIGNATURES.services["http"].replies)
+    web = SIGNATURES.services["http"]._replace(replies=pages)
+    others = [one for one in SIGNATURES.services.values() if one.service != "http"]
+    answer = play(script, question(candidates=("redis",), midstream=True), catalogue=SignatureSet([web, *others]))
+    same(
+        script,
+        """
+        << connect for redis/ping
+        << redis/ping: PING|
+        >> <html>no request
+            >> nothing
+        << http/get: GET / HTTP/1.1|Host: 10.0.0.9||
+        >> closed
+        << connect for http/get
+        << http/get: GET / HTTP/1.1|Host: 10.0.0.9||
+        >> HTTP/1.0 200 OK|Server: test||
+        << close
+        """,
+    )
+    assert ("http", "confirmed") in labels(answer)
 
 
 def test_a_port_that_nobody_answered_at_is_not_tried_again():

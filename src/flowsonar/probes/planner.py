@@ -32,7 +32,7 @@ from flowsonar.probes.ranking import Ranking
 from flowsonar.probes.special.tls import looks_like_tls
 from flowsonar.probes.traits import is_text
 from flowsonar.probes.waits import Waits
-from flowsonar.signatures.language import ProbeSpec
+from flowsonar.signatures.language import ProbeSpec, Signature, Speaker
 from flowsonar.signatures.randomness import looks_random
 
 __all__ = ["Planner"]
@@ -103,21 +103,33 @@ class Planner:
         return None
 
     def _hides(self, question: Question, seen: Seen) -> bool:
-        """Whether what was said in clear is not what the flow is: that looks encrypted, so TLS is to be looked into.
+        """Whether what was said in clear may not be what the flow is: then TLS is to be looked into.
 
-        Servers of HTTPS say in plain HTTP that they want TLS. Peer-to-peer services encrypt by themselves, and so does
-        what nobody puts inside TLS (SSH).
+        Servers of HTTPS say in plain HTTP that they want TLS, or that a question was none of theirs; so where the flow
+        looks encrypted, and where it shows nothing and the answer was to another service's question. Peer-to-peer
+        services encrypt by themselves, and so does what nobody puts inside TLS (SSH).
         """
         hints = question.hints
-        if question.endpoint.transport is not Transport.TCP or not hints.midstream or not _in_a_record(hints):
+        if question.endpoint.transport is not Transport.TCP or not hints.midstream:
             return False
         signature = self._catalogue.services.get(seen.best_service or "")
         if signature is None or signature.peers or not (Layer.TLS in signature.inside or signature.tls_ports):
+            return False
+        if not (_in_a_record(hints) or (_shows_nothing(hints) and self._is_by_the_way(signature, seen))):
             return False
         if self._waits.over(seen) or not self._affords(seen, 1):
             return False
         inside = any(layer is Layer.TLS for _, layer in seen.tried)
         return seen.tls is TlsState.UNKNOWN or (seen.tls is TlsState.OPEN and not inside)
+
+    def _is_by_the_way(self, signature: Signature, seen: Seen) -> bool:
+        """Whether a service has spoken that was not asked, and does not speak by itself."""
+        asked = {probe.service for probe, over in seen.tried if over is None}
+        if not asked or signature.speaks_first is Speaker.SERVER:
+            return False
+        return not any(
+            signature.service == service or signature.service in self._catalogue.ancestors(service) for service in asked
+        )
 
     def _affords(self, seen: Seen, connections: int) -> bool:
         return seen.spent + connections <= self._max_probes and seen.opened + connections <= seen.most
@@ -286,6 +298,10 @@ class Planner:
         """Where every question was hung up on, one connection is listened to."""
         wanted = seen.closes and not seen.silences and over not in seen.waited
         return Listen(self._waits.last_listen_s(seen), over) if wanted else None
+
+
+def _shows_nothing(hints: Hints) -> bool:
+    return not hints.initiator_bytes and not hints.responder_bytes
 
 
 def _in_a_record(hints: Hints) -> bool:

@@ -176,7 +176,7 @@ class Questions:
             if line is None:
                 self._stopped(steps)
                 return
-            asked = self.message(steps, step, line)
+            asked, follows = self.message(steps, step, line), line.heard
             if asked.message.data:
                 yield from exchange.say(line, asked.message.data, probe)
                 steps.said_s = line.now_s
@@ -190,6 +190,8 @@ class Questions:
             began_s, seconds = line.now_s, steps.patience_s(step, seconds, line.rtt_s, line.now_s)
             reply = yield from exchange.hear(line, asked, seconds)
             steps.slowest_s = max(steps.slowest_s, line.now_s - began_s if reply.closed else 0.0)
+            if self._was_cut_short(steps, reply, follows=follows) and exchange.failed is None:
+                self._seen.again = probe
             held = {} if step.expect is None else self._matcher.holds(step.expect, reply)
             if held is None or exchange.failed is not None:
                 self._stopped(steps, reply)
@@ -219,8 +221,6 @@ class Questions:
         """
         if self.exchange.failed is not None:
             return
-        if self._was_cut_short(steps, reply):
-            self._seen.again = steps.probe
         if not steps.reached:
             return
         step, pointed = steps.step, steps.probe.service in self._hints.candidates and steps.first_s >= TURN_S
@@ -229,19 +229,14 @@ class Questions:
             return
         self._judge.take_back(steps.probe)
 
-    def _was_cut_short(self, steps: Steps, reply: Reply | None) -> bool:
+    def _was_cut_short(self, steps: Steps, reply: Reply, *, follows: bool) -> bool:
         """Whether a dialogue that an answer points to was ended before its first word was heard.
 
-        A server for one client at a time, which is still busy with the end of our last connection, drops the next one.
+        A server for one client at a time, which is still busy with the end of our last connection, drops the next one;
+        and one that has answered something else (`follows`) may have been about to close.
         """
-        begun = steps.number == 0 and len(steps.steps) > 1
-        return (
-            begun
-            and reply is not None
-            and reply.closed
-            and not reply.data
-            and steps.probe.service in self._seen.candidates
-        )
+        begun = steps.number == 0 and (follows or len(steps.steps) > 1)
+        return begun and reply.closed and not reply.data and steps.probe.service in self._seen.candidates
 
     def _tidy(self, steps: Steps, line: Line) -> Talk[None]:
         """Say what is left where no answer to it is expected: it tidies up on the other side (L2TP's StopCCN)."""
