@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from lab.report import Finding, Result, Row, as_json, failure, precision, problems, summary, table
+from lab.report import Finding, Result, Row, as_json, failure, precision, problems, summary, table, unlabelled
 from lab.sonar import How
 from lab.truth import Judgement, Kind
 
@@ -100,6 +100,15 @@ def test_problems_are_rows_findings_and_failures() -> None:
     )
     assert problems([_result(rows=[GOOD])]) == []
     assert [text.split(":")[0] for text in problems([result])] == ["first", "first", "confirmed and wrong"]
+
+
+def test_one_in_a_hundred_may_stay_unknown_and_none_may_be_wrong() -> None:
+    silent = replace(GOOD, label="unknown", judgement=Judgement.UNKNOWN)
+    assert problems([_result(rows=[GOOD] * 99), _result(rows=[silent])]) == []
+    assert len(unlabelled([_result(rows=[GOOD] * 99), _result(rows=[silent])])) == 1
+    assert len(problems([_result(rows=[GOOD] * 98 + [silent])])) == 1
+    assert len(problems([_result(rows=[GOOD] * 198 + [silent] * 3)])) == 3
+    assert len(problems([_result(rows=[GOOD] * 199 + [replace(WRONG, confidence="likely")])])) == 1
 
 
 def test_summary_says_what_was_met_and_missed() -> None:
