@@ -141,6 +141,33 @@ def test_forgotten(path, store):
     assert [change[0] for change in rows(path, "SELECT event FROM history ORDER BY id")] == ["learned", "forgotten"]
 
 
+def test_an_endpoint_that_several_services_share_is_likely_at_most(path, store):
+    ssh = HTTPS._replace(service="ssh", over=None, evidence=(REPLY._replace(service="ssh", over=None),))
+    for verdict, confidence in ((HTTPS, "confirmed"), (ssh, "confirmed"), (HTTPS, "likely"), (ssh, "likely")):
+        store.learned(HERE, verdict, NOW)
+        assert store.verdict(HERE, NOW).confidence == confidence
+        store.forget(HERE)
+    store.forget(HERE)  # nothing is known of it: that contradicts nothing
+    store.learned(THERE, HTTPS, NOW)
+    assert store.verdict(THERE, NOW).confidence == "confirmed"
+    store.learned(HERE, HTTPS, NOW + 25 * HOUR)  # a day later it is as any other
+    assert store.verdict(HERE, NOW + 25 * HOUR).confidence == "confirmed"
+
+
+def test_what_was_contradicted_is_bounded(monkeypatch, store):
+    monkeypatch.setattr(module, "MEMORY_ENTRIES", 3)
+    for port in range(1, 9):
+        endpoint = HERE._replace(port=port)
+        for _ in range(2):
+            store.learned(endpoint, HTTPS, NOW)
+            store.forget(endpoint)
+        store.learned(endpoint, HTTPS, NOW)
+        assert store.verdict(endpoint, NOW).confidence == "likely"
+    store.forget(HERE._replace(port=1))
+    store.learned(HERE._replace(port=1), HTTPS, NOW)
+    assert store.verdict(HERE._replace(port=1), NOW).confidence == "confirmed"
+
+
 def test_forgetting_the_unknown_is_nothing(path, store):
     store.forget(HERE)
     assert rows(path, "SELECT count(*) FROM history") == [(0,)]

@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 LIVES_S: Final = {Confidence.CONFIRMED: 24 * 3600.0, Confidence.LIKELY: 3600.0, Confidence.GUESS: 600.0}
 """How long a verdict is believed: a service that was proven moves rarely; a guess is worth little in ten minutes."""
+SHARED_AFTER: Final = 2
+"""An endpoint whose verdict was contradicted so often, each time within the life of a proven one, has several services
+behind it (sslh, HAProxy): what it was last is likely for a flow that shows nothing, and no more. Once is a change."""
 FIRST_RETRY_S: Final = 30.0
 """An endpoint that gave nothing rests this long, then twice as long each time ..."""
 LAST_RETRY_S: Final = 3600.0
@@ -102,6 +105,7 @@ class Store:
         self._database.wait(RUNNING_BUSY_S)
         self._clock = clock
         self._memory: dict[Endpoint, _Entry] = {}
+        self._contradicted: dict[Endpoint, tuple[int, float]] = {}  # how often, and when last, in this run
         self._rows: dict[Endpoint, tuple[Any, ...] | None] = {}  # None: to be deleted
         self._history: list[tuple[Any, ...]] = []
         self._audit: list[tuple[Any, ...]] = []
@@ -122,9 +126,12 @@ class Store:
         if entry is None or not -RELOAD_S < now_s - entry.loaded_s < RELOAD_S:
             entry = self._load(endpoint, now_s)
         # The second test: what was decided in the future was decided by a clock that was wrong.
-        if entry.expires_s > now_s and entry.decided_s <= now_s + RELOAD_S:
-            return entry.verdict
-        return None
+        if entry.expires_s <= now_s or entry.decided_s > now_s + RELOAD_S:
+            return None
+        known = entry.verdict
+        if known is not None and known.confidence is Confidence.CONFIRMED and self._is_shared(endpoint, now_s):
+            return known._replace(confidence=Confidence.LIKELY)
+        return known
 
     def may_ask(self, endpoint: Endpoint, now_s: float) -> bool:
         """Whether the rest after earlier failures, or after an answer that proved nothing, is over."""
@@ -209,9 +216,22 @@ class Store:
         entry = self._entry(endpoint, now_s)
         if entry.verdict is not None:
             self._history.append(change_row(endpoint, "forgotten", entry.verdict, now_s))
+            self._note_contradiction(endpoint, now_s)
         self._remember(endpoint, _Entry(now_s))
         self._rows[endpoint] = None
         self._schedule()
+
+    def _note_contradiction(self, endpoint: Endpoint, now_s: float) -> None:
+        times, last_s = self._contradicted.pop(endpoint, (0, 0.0))
+        lately = abs(now_s - last_s) < LIVES_S[Confidence.CONFIRMED]
+        self._contradicted[endpoint] = (times + 1 if lately else 1, now_s)
+        if len(self._contradicted) > MEMORY_ENTRIES:
+            del self._contradicted[next(iter(self._contradicted))]
+
+    def _is_shared(self, endpoint: Endpoint, now_s: float) -> bool:
+        """Whether several services take turns behind an endpoint."""
+        times, last_s = self._contradicted.get(endpoint, (0, 0.0))
+        return times >= SHARED_AFTER and abs(now_s - last_s) < LIVES_S[Confidence.CONFIRMED]
 
     def find(self, address: str, port: int | None = None, transport: Transport | None = None) -> list[Stored]:
         """Give all that is known of an address, by port, valid or not, with its history and what was asked.
