@@ -1,7 +1,7 @@
 """Real web servers, asked for connections that were picked up in the middle and have shown nothing yet.
 
-What is asked first is a peer's key. To nginx half of all keys look like a plain request, and it answers so on its ports
-for HTTPS too; and who reads lines waits for the end of one.
+What is asked first is a peer's key. To nginx it looks like a plain request, and it answers so on its ports for HTTPS
+too; and who reads lines waits for the end of one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.needs import needs_program
 from tests.probes.special.peer import certificate_file
 
 KEYS = 12
-"""Keys are random: of so many, once in two thousand runs all are of one kind."""
+"""Questions a server: keys are random."""
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
 events {{ }}
@@ -107,11 +107,7 @@ def test_nginx_answers_a_key_in_clear_on_ports_for_https_too(tmp_path: Path) -> 
         for port in (secure, redirecting):
             answers = _ask(port, RUNNING)
             assert {_label(answer) for answer in answers} == {"http over tls"}
-            # both kinds of keys were sent: what was said in clear is evidence as well
-            assert {any(piece.over is None and piece.service for piece in answer.evidence) for answer in answers} == {
-                True,
-                False,
-            }
+            assert all(any(piece.over is None and piece.service for piece in one.evidence) for one in answers)
             assert {_label(answer) for answer in _ask(port, SERVED, times=1)} == {"http over tls"}
         assert {_label(answer) for answer in _ask(plain, RUNNING)} == {"http"}
         assert max(answer.connections for answer in _ask(plain, RUNNING)) == 2
@@ -123,4 +119,4 @@ def test_who_reads_lines_answers_a_key(tmp_path: Path) -> None:
     with _serving(command, [port]):
         answers = _ask(port, RUNNING)
     assert {_label(answer) for answer in answers} == {"http"}
-    assert sorted(answer.connections for answer in answers)[KEYS // 2] == 2  # a key may hold an empty line
+    assert max(answer.connections for answer in answers) == 2

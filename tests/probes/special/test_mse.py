@@ -49,3 +49,12 @@ def test_what_was_sent_with_the_key_is_waited_for_from_then_on() -> None:
     assert Mse.patience_s(closes=False, slowest_s=0.0, rtt_s=0.02, seconds=1.6, since_s=0.03) == pytest.approx(0.04)
     assert Mse.patience_s(closes=False, slowest_s=0.0, rtt_s=0.02, seconds=1.6, since_s=1.0) == pytest.approx(0.02)
     assert Mse.patience_s(closes=True, slowest_s=0.0, rtt_s=0.02, seconds=1.5, since_s=1.0) == 1.5
+
+
+def test_a_key_reads_as_part_of_a_line() -> None:
+    keys = [Mse(random.Random(seed)).public_key for seed in range(500)]
+    assert len(set(keys)) == 500
+    assert all(key[:1].decode("ascii").isprintable() and key[:1] != b" " for key in keys)
+    assert not any(set(key) & {0, 10, 13} for key in keys)
+    assert len({key[0] for key in keys}) > 80
+    assert sum(len(set(key)) for key in keys) / 500 > 75  # as many as of random bytes: 80

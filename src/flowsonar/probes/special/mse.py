@@ -8,12 +8,15 @@ bytes, in messages of their own.
 On the other side: two connections that a client counts as failed handshakes; nothing is shown or stored.
 What could look the same: whoever answers random bytes with random bytes (an obfuscated proxy) does not know S: it
 closes at the random bytes as well, or not at the hash.
+Other servers: the key begins with a printable byte and holds no byte that ends a line or a string, and a line's end
+follows the padding, so that who reads lines, or would take the first byte for TLS, answers at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
@@ -30,6 +33,8 @@ _GENERATOR: Final = 2
 _SECRET_BITS: Final = 32
 """The specification advises 160 where the secret is to protect something. Here it protects nothing, and arithmetic with
 it is most of what a try costs."""
+_LINE: Final = re.compile(rb"[!-~][^\x00\r\n]{95}", re.DOTALL)
+"""What a key must be: of random bytes one in nine is so."""
 _PATIENCE_S: Final = 0.05
 """A peer that closes at what it does not like does so at once; one that waits for more is still there after this.
 With a round trip on top it outlasts the 40 ms for which Linux keeps acknowledgements back."""
@@ -42,13 +47,22 @@ class Mse:
     """The arithmetic of one probe. Its steps stand in the signature: key, padding, hash, twice."""
 
     def __init__(self, pick: random.Random) -> None:
-        self._secret = pick.getrandbits(_SECRET_BITS) | 1 << (_SECRET_BITS - 1)
+        self._pick = pick
         self._hashed: tuple[bytes, bytes] = (b"", bytes(20))  # the latest key of theirs, and its hash
 
     @cached_property
+    def _keys(self) -> tuple[int, bytes]:
+        """Our secret and the key that goes with it: the next one that reads as part of a line."""
+        secret = self._pick.getrandbits(_SECRET_BITS) | 1 << (_SECRET_BITS - 1)
+        power = pow(_GENERATOR, secret, _PRIME)
+        while not _LINE.fullmatch(key := power.to_bytes(KEY_BYTES, "big")):
+            secret, power = secret + 1, power * _GENERATOR % _PRIME
+        return secret, key
+
+    @property
     def public_key(self) -> bytes:
         """Ours, of `KEY_BYTES`."""
-        return pow(_GENERATOR, self._secret, _PRIME).to_bytes(KEY_BYTES, "big")
+        return self._keys[1]
 
     def values(self, replies: Sequence[bytes]) -> Mapping[str, bytes]:
         """What the next step may send, after these replies: our key, and the hash for the latest key of theirs."""
@@ -59,7 +73,7 @@ class Mse:
 
     def hash(self, theirs: bytes) -> bytes:
         """SHA1("req1", S): what tells the other side that we know the secret."""
-        shared = pow(int.from_bytes(theirs, "big"), self._secret, _PRIME)
+        shared = pow(int.from_bytes(theirs, "big"), self._keys[0], _PRIME)
         return hashlib.sha1(b"req1" + shared.to_bytes(KEY_BYTES, "big"), usedforsecurity=False).digest()
 
     @staticmethod
