@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.catalogue import QUICK, families, trace
+from lab.catalogue import QUICK, crossed, families, trace
 from lab.catalogue.entry import Entry
 from lab.comparison import table
 from lab.comparison.batch import Batch, Compared, Options
@@ -49,6 +49,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--probe", default="", metavar="OPTIONS", help="further options of `flowsonar probe`, as one word"
     )
     parser.add_argument("--at-once", action="store_true", help="ask the endpoints of a batch at once, not one by one")
+    parser.add_argument("--crossed", action="store_true", help="instead put every question to every program")
     parser.add_argument("--batch", type=int, default=24, metavar="N", help="programs at a time (24)")
     parser.add_argument("--seed", type=int, help="for the random ports (printed on every run)")
     parser.add_argument("--keep", action="store_true", help="leave logs, records and captures behind")
@@ -90,6 +91,7 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
         ndpi=not chosen.no_ndpi,
         probe=tuple(shlex.split(chosen.probe)),
         at_once=chosen.at_once,
+        crossed=chosen.crossed,
     )
     left_out = {name for name, gone in (("nmap", not options.nmap), ("ndpiReader", not options.ndpi)) if gone}
     install([tool for tool in _TOOLS if tool[1] not in left_out])
@@ -102,6 +104,9 @@ def _work(chosen: argparse.Namespace, entries: Sequence[Entry], directory: Path,
         for start in range(0, len(entries), size):
             say(f"programs {start + 1} to {min(start + size, len(entries))} of {len(entries)}")
             rows += batch.run(entries[start : start + size])
+    if chosen.crossed:
+        print("\n".join(crossed.summary(batch.told, batch.failed)), f"seed {seed}", sep="\n")
+        return 0 if crossed.passes(batch.told) else 1
     print("\n".join(table.table(rows, names.parents)), "", sep="\n")
     print("\n".join(table.summary(rows, batch.times, batch.failed, names.parents)))
     wrong = table.problems(rows, names.parents)

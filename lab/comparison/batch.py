@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lab.catalogue.entry import Entry
 from lab.comparison import ndpi, nmap, ours
+from lab.comparison.crossing import Place, Told, read_told
 from lab.comparison.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6, Pair
 from lab.comparison.said import Names, Said
 from lab.packages import VENV, MissingError, install_debian, install_python, unpack_debian
@@ -29,6 +31,7 @@ _CLIENT_S = 6.0
 _LASTING_S = 2.0
 _CLIENTS_AT_ONCE = 3
 _PROBE_S = 120.0
+_CROSS_S = 400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Options:
     at_once: bool = False
     """All endpoints of a batch are asked at once, as many as `flowsonar probe` holds by default: then the programs, and
     we, wait for the same few cores. Else another one is begun when one has its answer or has taken 20 ms."""
+    crossed: bool = False
+    """Every question to every program instead (`crossing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,8 @@ class Batch:
     times: Times = field(default_factory=Times)
     failed: dict[str, str] = field(default_factory=dict)
     """Entry or service to why it is not there."""
+    told: list[Told] = field(default_factory=list)
+    """What came of every question to every program."""
     _number: int = 0
 
     def warm(self) -> None:
@@ -108,6 +115,9 @@ class Batch:
         owners = self._start(entries, site)
         try:
             services = self._await(site, owners)
+            if self.options.crossed:
+                self._cross(services, folder)
+                return []
             return self._ask(services, owners, folder) if services else []
         finally:
             self.programs.stop(list(site.started))
@@ -198,6 +208,33 @@ class Batch:
         if "Traceback" in said:
             self.failed["flowsonar probe"] = said
         return ours.probed(file)
+
+    def _cross(self, services: Sequence[Service], folder: Path) -> None:
+        """Ask everything, over IPv4, of all that are a service."""
+        places = [
+            Place(
+                name=service.name,
+                transport=service.transport,
+                address=SERVER4,
+                port=service.port,
+                service=service.truth.service,
+                layers=tuple(sorted(layer for layer in service.truth.over if layer)),
+            )
+            for service in services
+            if 4 in service.families and service.truth.service is not None
+        ]
+        endpoints, told = folder / "places.json", folder / "told.jsonl"
+        endpoints.write_text(json.dumps([asdict(place) for place in places]))
+        self.say(f"  every question to {len(places)} endpoints")
+        command = [sys.executable, "-m", "lab.comparison.crossing", str(endpoints)]
+        program = self.programs.start(self.pair.client, command, name="crossing", output=told)
+        if not _ended(program, _CROSS_S):
+            self.programs.stop([program])
+            self.failed["crossing"] = f"did not end within {_CROSS_S:.0f} s"
+        found = read_told(told.read_text().splitlines())
+        if len(found) < len(places):
+            self.failed["crossing"] = program.tail(400)
+        self.told += found
 
     def _nmap(self, endpoints: list[tuple[str, str, int]], folder: Path) -> dict[tuple[str, str, int], Said]:
         if not self.options.nmap:
