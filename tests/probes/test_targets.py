@@ -59,3 +59,10 @@ def test_targets_are_generated_port_by_port() -> None:
 @pytest.mark.parametrize("text", ["192.0.2.0/30:22,80", "192.0.2.0/31:1", "[2001:db8::/126]:5-9", "host:1-3/udp"])
 def test_the_length_is_known_before(text: str) -> None:
     assert len(parse_target(text)) == len(list(parse_target(text)))
+
+
+@pytest.mark.parametrize("text", ["{}/24:80", "{}:80", "[{}::]:80", "host:{}", "{}", "[fd00::1/{}]:80"])
+def test_what_is_shown_of_a_long_target_is_short(text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_target(text.format("x" * 5000))
+    assert len(str(raised.value)) < 300

@@ -100,17 +100,18 @@ def _split(expression: str, text: str) -> tuple[str, str]:
 def _host(host: str, text: str) -> tuple[str, _Network | None]:
     if "/" not in host:
         if not host or len(host) > 253 or not host.isprintable() or any(one.isspace() for one in host):
-            raise ConfigError(f"target {_shown(text)}: {host!r} is not a host name or address")
+            raise ConfigError(f"target {_shown(text)}: {_shown(host)} is not a host name or address")
         if ":" in host:
             try:
                 ipaddress.IPv6Address(host)
-            except ValueError as error:
-                raise ConfigError(f"target {_shown(text)}: {error}") from None
+            except ValueError:
+                raise ConfigError(f"target {_shown(text)}: {_shown(host)} is no IPv6 address") from None
         return host, None
     try:
         network = ipaddress.ip_network(host, strict=False)
-    except ValueError as error:
-        raise ConfigError(f"target {_shown(text)}: {error}") from None
+    except ValueError:
+        why = f"{_shown(host)} is no network: write it like 192.0.2.0/24 or 2001:db8::/64"
+        raise ConfigError(f"target {_shown(text)}: {why}") from None
     if network.num_addresses > limits.TARGET_ADDRESSES:
         raise ConfigError(
             f"target {_shown(text)}: {network.num_addresses} addresses are more than {limits.TARGET_ADDRESSES} at a"
@@ -124,7 +125,7 @@ def _ports(text: str, target: str) -> tuple[tuple[int, int], ...]:
     for part in text.split(","):
         low, dash, high = part.partition("-")
         if not _is_number(low) or (dash and not _is_number(high)):
-            raise ConfigError(f"target {_shown(target)}: {part!r} is not a port or a range of ports")
+            raise ConfigError(f"target {_shown(target)}: {_shown(part)} is not a port or a range of ports")
         first, last = int(low), int(high) if dash else int(low)
         if not 1 <= first <= last <= 65535:
             raise ConfigError(f"target {_shown(target)}: ports go from 1 to 65535, and a range upwards")
