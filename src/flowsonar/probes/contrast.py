@@ -10,7 +10,8 @@ word, the right one, and what may follow either.
 | still waits | word and rest: goes on | word and rest: closed | takes more than the word, but not what it names |
 | was closed at once | closed | goes on, and is closed after the rest | takes nothing but the word |
 
-What goes on gets its rest byte by byte: who closes by chance would have closed at one of them.
+What goes on gets its rest byte by byte: who closes by chance would have closed at one of them. The wrong word gets as
+many bytes as the right one, for a server may count them: as the length of something in BER, `B` is 66.
 
 The wrong word is said to its end first, and looked at again after the right one was closed, so a server that closes or
 accepts at the ticks of a clock, or closes who is silent for long, treats both alike or closes the wrong one first.
@@ -46,7 +47,7 @@ REFUSED_S: Final = 0.2
 AFTER_S: Final = 0.02
 """The wrong word's connection gets so much longer than the right one's."""
 BYTES: Final = 18
-"""Of the rest that come one by one: the word of 28 bytes and they are less than a handshake's 48."""
+"""Of the right word's rest that come one by one: the word of 28 bytes and they are less than a handshake's 48."""
 PAUSE_S: Final = 0.0015
 """Between two of them, so that each is read by itself."""
 CLOSES_S: Final = 1.6
@@ -98,7 +99,7 @@ class Contrast:
             if not isinstance(event, Ended if refused else TimedOut):
                 exchange.seen.one_at_a_time = isinstance(event, Ended)
                 return
-            if not refused and (slow.heard or not (yield from self._goes_on(exchange, wrong, 2 * BYTES)) or slow.heard):
+            if not refused and (slow.heard or not (yield from self._goes_on(exchange, wrong)) or slow.heard):
                 return  # the dialogue goes on, with a second connection of its own
             self.both, self.stood = True, not refused
             begun = yield Beside(self._right(refused=refused))
@@ -141,8 +142,8 @@ class Contrast:
             exchange.leave()
             self._done = True
 
-    def _goes_on(self, exchange: Exchange, line: Line, number: int) -> Talk[bool]:
-        """Whether the connection stands and is silent after each of some bytes of the rest."""
+    def _goes_on(self, exchange: Exchange, line: Line, number: int | None = None) -> Talk[bool]:
+        """Whether the connection stands and is silent after each byte of the rest, or of so many."""
         rest = self._bytes(exchange, line, 2)[:number]
         for place in range(len(rest)):
             yield from exchange.say(line, rest[place : place + 1], self._probe)
