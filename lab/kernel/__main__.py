@@ -21,7 +21,7 @@ def _work(folder: Path, seconds: float) -> int:
     install(PACKAGES)
     path = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
     command = ["/usr/bin/env", f"PYTHONPATH={path}", sys.executable, "-B", "-m", "lab.kernel.inside"]
-    done = boot(command, folder, seconds=seconds)
+    done = boot(command, folder, seconds=seconds, shown=[str(_ROOT)])  # a clone may stand below /tmp
     print("\n".join(done.lines))
     if not done.finished:
         say(f"did not end within {seconds:.0f} s; the console's end:\n{done.console[-1500:]}")

@@ -39,7 +39,14 @@ export PATH=/bin
 /bin/busybox mount -t devtmpfs dev /dev
 for module in {modules}; do /bin/busybox insmod /modules/$module || echo "{says}no $module"; done
 /bin/busybox mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /root
-for at in /tmp /run {writable}; do /bin/busybox mount -t tmpfs tmpfs /root$at; done
+n=0; for at in {shown}; do
+    n=$((n + 1)); /bin/busybox mkdir -p /shown/$n; /bin/busybox mount -o bind "/root$at" /shown/$n
+done
+for at in /tmp /run {writable}; do /bin/busybox mount -t tmpfs tmpfs "/root$at"; done
+n=0; for at in {shown}; do
+    n=$((n + 1)); [ -d "/root$at" ] && continue
+    /bin/busybox mkdir -p "/root$at"; /bin/busybox mount -o bind /shown/$n "/root$at"
+done
 /bin/busybox mount -t proc proc /root/proc
 /bin/busybox mount -t sysfs sys /root/sys
 /bin/busybox mount -t devtmpfs dev /root/dev
@@ -99,8 +106,13 @@ def archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:
     return bytes(made)
 
 
-def boot(command: Sequence[str], folder: Path, *, seconds: float, writable: Sequence[str] = ()) -> Booted:
-    """Boot, run the command, switch off. `writable` are folders laid over with empty ones. Raises LabError."""
+def boot(
+    command: Sequence[str], folder: Path, *, seconds: float, writable: Sequence[str] = (), shown: Sequence[str] = ()
+) -> Booted:
+    """Boot, run the command, switch off. Raises LabError.
+
+    `writable` are folders laid over with empty ones, as `/tmp` and `/run` are; `shown` are seen all the same.
+    """
     kernel, version = newest()
     modules = _modules(version)
     words = f"{shlex.join(command)} 2>&1 | sed -u 's/^/{_SAYS}/'; echo; echo {_SAYS}end; "
@@ -108,7 +120,8 @@ def boot(command: Sequence[str], folder: Path, *, seconds: float, writable: Sequ
     init = _INIT.format(
         modules=" ".join(path.name for path in modules),
         says=_SAYS,
-        writable=" ".join(writable),
+        writable=shlex.join(writable),
+        shown=shlex.join(shown),
         command=shlex.quote(words),
     )
     directory, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
