@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import json
 import os
@@ -36,6 +37,7 @@ class Running:
         self.arguments = [str(argument) for argument in arguments]
         self._lines: dict[str, list[bytes]] = {"out": [], "err": []}
         self._open = set()
+        self._peak_mib = 0.0
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, *program, *self.arguments],
@@ -56,6 +58,7 @@ class Running:
 
     def _gather(self, name: str, stream: Any) -> None:
         for line in stream:
+            self._weigh()
             with self._news:
                 self._lines[name].append(line)
                 self._news.notify_all()
@@ -97,7 +100,10 @@ class Running:
         assert self.process.poll() is None, self.errors
 
     def _captures(self) -> int:
-        inodes = {_target(entry) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        try:
+            inodes = {_target(entry) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        except OSError:  # it has just ended
+            return 0
         table = Path("/proc/thread-self/net/packet").read_text(encoding="ascii").splitlines()[1:]
         rows = [line.split() for line in table]
         return sum(f"socket:[{row[8]}]" in inodes and row[5] == "1" for row in rows)
@@ -115,10 +121,18 @@ class Running:
         call = Path(f"/proc/{self.process.pid}/syscall").read_text(encoding="ascii").split()
         return call[:2] == ["0", "0x0"]
 
+    def _weigh(self) -> None:
+        """Note the most memory it had so far. One that has ended has none to tell: what was noted before stands."""
+        with contextlib.suppress(OSError):
+            found = re.search(rb"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_bytes())
+            if found is not None:
+                self._peak_mib = max(self._peak_mib, int(found[1]) / 1024)
+
     def peak_mib(self) -> float:
-        """The most memory it had so far; ask while it runs."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / 1024  # type: ignore[index]
+        """The most memory it had so far, as seen now or, where it has ended, with its last line that came before."""
+        self._weigh()
+        assert self._peak_mib, "it wrote no line while it ran"
+        return self._peak_mib
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
