@@ -96,10 +96,11 @@ class Running:
 
     def await_capture(self, interfaces: int = 1) -> None:
         """Wait until its packet sockets stand in this network namespace: from then on no packet is missed."""
-        until(lambda: self.process.poll() is not None or self._captures() == interfaces, "packet sockets")
+        until(lambda: self.process.poll() is not None or self.captures() == interfaces, "packet sockets")
         assert self.process.poll() is None, self.errors
 
-    def _captures(self) -> int:
+    def captures(self) -> int:
+        """How many packet sockets it has bound."""
         try:
             inodes = {_target(entry) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir()}
         except OSError:  # it has just ended
