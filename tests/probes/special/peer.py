@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import functools
+import shutil
 import ssl
 import tempfile
 from pathlib import Path
@@ -12,6 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+
+@functools.cache
+def _folder() -> str:
+    """Of the certificates; it goes with the process."""
+    folder = tempfile.mkdtemp(prefix="flowsonar-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @functools.cache
@@ -31,7 +41,7 @@ def certificate_file(names: tuple[str, ...] = ("lab.example", "www.lab.example")
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False
         )
-    path = Path(tempfile.mkdtemp(prefix="flowsonar-test-")) / "server.pem"
+    path = Path(tempfile.mkdtemp(dir=_folder())) / "server.pem"
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
