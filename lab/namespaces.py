@@ -103,9 +103,14 @@ class Namespaces:
 
     @staticmethod
     def lay(name: str, files: Mapping[str, str]) -> None:
-        """Have files stand in the place of those of /etc for what is started in a namespace from now on."""
+        """Have files stand in the place of those of /etc for what is started in a namespace from now on.
+
+        What runs already keeps those that it has: it may be just reading them.
+        """
         for file, text in files.items():
-            (_SETTINGS / name / file).write_text(text)
+            whole = _SETTINGS / f"{name}.{file}"
+            whole.write_text(text)
+            whole.replace(_SETTINGS / name / file)
 
     @staticmethod
     def _veth(left: str, left_end: str, right: str, right_end: str) -> None:

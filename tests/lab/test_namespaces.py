@@ -57,3 +57,20 @@ def test_one_that_cannot_be_made_leaves_nothing() -> None:
     with pytest.raises(LabError), Namespaces([name, name]):
         raise AssertionError
     assert name not in _present()
+
+
+@needs_root()
+@needs_program("ip")
+def test_files_are_whole_for_whoever_reads_them_while_others_are_laid() -> None:
+    name = f"fsN{os.getpid()}-files"
+    reads = "import sys; print(flush=True); sys.stdin.read(); print(open('/etc/group').read())"
+    command = in_namespace(name, ["python3", "-c", reads])
+    with Namespaces([name]) as one:
+        one.lay(name, {"group": "earlier:x:1:"})
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            one.lay(name, {"group": "later:x:1:"})
+            assert reader.communicate("")[0].strip() == "earlier:x:1:"
+        assert run(in_namespace(name, ["cat", "/etc/group"])) == "later:x:1:"
+    assert not list(Path("/etc/netns").glob(f"{name}*"))
