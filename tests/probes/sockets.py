@@ -22,10 +22,10 @@ def make(audit=None, budget=FAST, prior=None, **settings) -> Prober:
 
 @contextlib.asynccontextmanager
 async def tcp_server(handler, host="127.0.0.1", tls=None):
-    tasks = set()
+    """A server whose connections end before the event loop does, those as well that were taken at the last moment."""
+    tasks, transports = set(), set()
 
     async def guarded(reader, writer):
-        tasks.add(asyncio.current_task())
         try:
             await handler(reader, writer)
             await writer.drain()
@@ -34,15 +34,22 @@ async def tcp_server(handler, host="127.0.0.1", tls=None):
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.transport.abort()
 
-    server = await asyncio.start_server(guarded, host, 0, ssl=tls)
+    def connected(reader, writer):
+        transports.add(writer.transport)
+        tasks.add(asyncio.create_task(guarded(reader, writer)))
+
+    server = await asyncio.start_server(connected, host, 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     try:
         yield Endpoint(Transport.TCP, host, port)
     finally:
         server.close()
+        await asyncio.sleep(0.01)  # what the loop has accepted gets its transport
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for transport in transports:
+            transport.abort()
         await server.wait_closed()
 
 

@@ -18,6 +18,7 @@ from flowsonar.probes.moves import MOST_CONNECTIONS, MOST_DATAGRAMS
 from flowsonar.probes.special.mse import KEY_BYTES
 from flowsonar.signatures.loader import load_signatures
 from flowsonar.signatures.matcher import Matcher
+from tests.probes.sockets import tcp_server
 
 BUDGET = BudgetSettings(
     rate=1e6, burst=100_000, per_host_rate=1e6, per_host_burst=100_000, per_prefix_rate=1e6, per_prefix_burst=100_000,
@@ -154,25 +155,16 @@ async def _streams(candidates: tuple[str, ...]) -> dict[str, tuple[int, int, str
     """What each kind of peer got: connections taken there, those that the answer tells, service, confidence."""
 
     async def one(name: str, does: Stream) -> tuple[int, int, str, Confidence]:
-        taken, tasks = 0, set()
+        taken = 0
 
         async def serve(reader: Reader, writer: Writer) -> None:
             nonlocal taken
             taken += 1
-            tasks.add(asyncio.current_task())
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await does(reader, writer, taken)
-                writer.close()
+            await does(reader, writer, taken)
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        endpoint = Endpoint(Transport.TCP, "127.0.0.1", server.sockets[0].getsockname()[1])
-        try:
+        async with tcp_server(serve) as endpoint:
             answer = await prober.ask(Question(endpoint=endpoint, hints=_hints(candidates)))
             await asyncio.sleep(0.1)
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
         best = max(answer.evidence, key=lambda piece: piece.confidence.rank, default=None)
         told = ("", Confidence.UNKNOWN) if best is None else (best.service or "", best.confidence)
         return taken, answer.connections, *told
